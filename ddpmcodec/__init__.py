@@ -1,0 +1,13 @@
+"""ddpmcodec: a trained DDPM as a progressive image codec.
+
+    data = ddpmcodec.encode(image, bpp=0.5)          # bytes of a .ddpm file
+    image = ddpmcodec.decode(data[: len(data) // 2])  # from any prefix
+
+Errors are in `ddpmcodec.errors`.
+"""
+
+from ddpmcodec import errors
+from ddpmcodec.api import decode, decode_progressive, encode, info, truncate
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "decode", "decode_progressive", "encode", "errors", "info", "truncate"]

@@ -1,0 +1,67 @@
+"""Channel simulation: sending a sample z of q = N(delta, 1) to a receiver that only knows p.
+
+Minimal random coding over 2^n candidates that are the words of a convolutional code. The word is rescaled so that z - delta has
+the variance q demands and is orthogonal to delta; the shared rotation makes it Gaussian. `docs/format.md` derives it.
+"""
+
+import math
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from ddpmcodec import codeword, rotation
+from ddpmcodec.randomness import STREAM_CODE, STREAM_POLYNOMIALS, STREAM_ROTATION, SharedRandomness
+
+
+class Channel(Protocol):
+    """What the chain of steps needs of a channel coder."""
+
+    def send(self, delta: torch.Tensor, step: int, n: int, nu: int) -> bytes:
+        """The message, n bits padded to bytes, by which the receiver gets z close to a sample of N(delta, 1). delta: (N,)."""
+
+    def receive(self, message: bytes, step: int, n: int, nu: int) -> torch.Tensor:
+        """z (N,), in units of q's standard deviation around p's mean."""
+
+
+class TrellisChannel:
+    """The channel coder of the format.
+
+    Args:
+        randomness: the file's shared randomness.
+        count: N, the number of coded elements.
+        width: the picture's width, on which the interleaving depends.
+    """
+
+    def __init__(self, randomness: SharedRandomness, count: int, width: int):
+        self.randomness = randomness
+        self.count = count
+        self.dimensions = codeword.padded_size(count, width)
+
+    def _code(self, step: int, n: int, nu: int):
+        starts = codeword.share_starts(n, self.dimensions)
+        used = codeword.polynomial_count(n, nu, self.dimensions)
+        polynomials = self.randomness.permutation(used, 2 << nu, STREAM_POLYNOMIALS, step)
+        return starts, polynomials, self.randomness.signs(self.dimensions, STREAM_CODE, step)
+
+    def _rotation_signs(self, step: int) -> np.ndarray:
+        return self.randomness.signs(self.dimensions, STREAM_ROTATION, step)
+
+    def send(self, delta: torch.Tensor, step: int, n: int, nu: int) -> bytes:
+        from ddpmcodec import trellis  # numba: the encoder's alone
+
+        starts, polynomials, signs = self._code(step, n, nu)
+        target = rotation.rotate(delta.float(), self._rotation_signs(step)).cpu().numpy() * signs
+        return np.packbits(trellis.search(target, starts, polynomials, nu, codeword.blocks_of(n))).tobytes()
+
+    def receive(self, message: bytes, step: int, n: int, nu: int) -> torch.Tensor:
+        starts, polynomials, signs = self._code(step, n, nu)
+        bits = np.unpackbits(np.frombuffer(message, np.uint8), count=n)
+        z = torch.from_numpy(codeword.word(bits, nu, starts, polynomials, signs).astype(np.float32))
+        z *= codeword.scale(n, nu, self.dimensions)
+        return rotation.unrotate(z, self._rotation_signs(step), self.count)
+
+
+def kl_bits(energy: float, count: int) -> float:
+    """KL(q || p) in bits of a step with |delta|^2 = `energy` over `count` dimensions: N/2 log2(1 + d^2), p's variance q's (1 + d^2)."""
+    return count / 2 * math.log2(1 + energy / count)

@@ -1,0 +1,76 @@
+"""The convolutional code: from path bits to the +-1 word they stand for.
+
+Path bit j of n owns a share of the D rotated dimensions. The window w_j holds the last nu + 1 path bits of its block, the newest
+as least significant bit; the k-th dimension of the share is (-1)^popcount(w_j & polynomial_k), times a shared random sign.
+The encoder's search (`ddpmcodec.trellis`) and the decoder share all of this. Everything here is part of the format.
+"""
+
+import math
+
+import numpy as np
+
+ROTATION_BLOCK = 4096
+# eta: ideal bits that one path bit carries, by the code's memory nu. z = 2^(eta n / D) times the +-1 word.
+ETA = {8: 0.86, 10: 0.905, 12: 0.925, 14: 0.95}
+BLOCK_BITS = 512
+
+
+def padded_size(count: int, width: int) -> int:
+    """D: the number of dimensions after zero-padding `count` elements of a picture `width` pixels wide to whole blocks."""
+    blocks = -(-count // ROTATION_BLOCK)
+    while math.gcd(blocks, width) > 1:
+        blocks += 1
+    return blocks * ROTATION_BLOCK
+
+
+def blocks_of(n: int) -> int:
+    """M: into how many independent blocks the n path bits of a step are split."""
+    if n < 2 * BLOCK_BITS:
+        return 1
+    blocks = n // BLOCK_BITS
+    return blocks if blocks < 16 else blocks // 16 * 16
+
+
+def legal_bits(n: int) -> int:
+    """The largest number of path bits <= n that is a multiple of its own number of blocks."""
+    return n - n % blocks_of(n)
+
+
+def scale(n: int, nu: int, dimensions: int) -> float:
+    """Magnitude of z's elements: 2^(eta n / D) = sqrt(1 + d^2), the standard deviation of p in units of q's."""
+    return 2.0 ** (ETA[nu] * n / dimensions)
+
+
+def share_starts(n: int, dimensions: int) -> np.ndarray:
+    """(n + 1,) int64: path bit j owns the rotated dimensions starts[j] ... starts[j + 1] - 1."""
+    return np.arange(n + 1, dtype=np.int64) * dimensions // n if n else np.zeros(1, np.int64)
+
+
+def polynomial_count(n: int, nu: int, dimensions: int) -> int:
+    """How many generator polynomials the longest share uses before they are cycled."""
+    return min(-(-dimensions // n), (2 << nu) - 1) if n else 0
+
+
+def windows(bits: np.ndarray, nu: int, blocks: int) -> np.ndarray:
+    """(n,) uint16: the last nu + 1 path bits of its block at each bit; the bits before a block are 0."""
+    columns = bits.reshape(blocks, -1).astype(np.uint16)
+    w = columns.copy()
+    for age in range(1, min(nu + 1, columns.shape[1])):
+        w[:, age:] |= columns[:, :-age] << np.uint16(age)
+    return w.reshape(-1)
+
+
+def word(bits: np.ndarray, nu: int, starts: np.ndarray, polynomials: np.ndarray, signs: np.ndarray) -> np.ndarray:
+    """The +-1 word of path bits (n,): (D,) int8. With no path bits it is the signs alone."""
+    n = bits.size
+    if n == 0:
+        return signs
+    sizes = np.diff(starts)
+    place = np.arange(starts[-1], dtype=np.int32)
+    place -= np.repeat(starts[:-1].astype(np.int32), sizes)
+    if polynomials.size < sizes.max():
+        place %= polynomials.size
+    masked = np.repeat(windows(bits, nu, blocks_of(n)), sizes)
+    masked &= polynomials.astype(np.uint16)[place]
+    parity = (np.bitwise_count(masked) & 1).astype(np.int8)
+    return signs * (1 - 2 * parity)

@@ -1,0 +1,325 @@
+r"""The .ddpm file, format version 0 (a draft: it may change with any commit). Nothing else in the package parses its bytes.
+
+    size  field
+    9     signature  89 44 44 50 4D 0D 0A 1A 0A  ("\x89DDPM\r\n\x1a\n")
+    1     format version
+    ...   sections, in this order: H, any ancillary ones, T, P, E
+
+A section is
+
+    1     type: an ASCII letter; upper case is critical (unknown: refuse), lower case ancillary (unknown: skip)
+    v     length of the body
+    ...   body
+    4     CRC-32 (big endian) of type, length and body
+
+where v is an unsigned LEB128 integer of at most 63 bits in its shortest form. The bodies:
+
+    H  header
+       v     width, then height, in pixels
+       v     number of pictures: 1
+       v     mode: 0 = RGB
+       v     EXIF orientation of the coded picture: 1 ... 8
+       v     length of the model's name (1 ... 64); the name follows, of [a-z0-9._-]
+       8     the first bytes of the model's hash (models/checkpoint.py)
+       v     kind of noise levels: 0 = continuous, 1 = discrete (models/levels.py)
+             discrete only: v schedule (0 = linear, 1 = cosine), v T, 8 beta_1, 8 beta_T (big endian float64)
+       v     start level, the level of x_T, as zigzag: 2 L for L >= 0, else -2 L - 1
+       v     seed of the shared randomness, below 2^63
+    T  step table (ddpmcodec/steptable.py): for each step its level, path bits n, memory nu, and whether the network is evaluated
+    P  payload: for each step its n path bits, most significant first, zero-padded to a byte; a CRC-32 (big endian, of the payload's
+       bytes since the one before) after each step that completes >= 1024 bytes since the one before
+    E  end mark, empty
+
+A file may be cut anywhere behind the step table: it decodes to the last step that is whole.
+"""
+
+import struct
+import zlib
+from dataclasses import dataclass, replace
+
+from ddpmcodec import codeword, steptable
+from ddpmcodec.errors import CorruptFileError, ForeignFileError, LimitError, TruncatedFileError, UnsupportedVersionError
+from ddpmcodec.models.levels import ContinuousLevels, DiscreteLevels, Levels
+from ddpmcodec.steptable import Step
+
+SIGNATURE = b"\x89DDPM\r\n\x1a\n"
+VERSION = 0
+CRC_BYTES = 4
+CHECKPOINT_BYTES = 1024
+HASH_BYTES = 8
+MODE_RGB = 0
+CHANNELS = 3
+# Limits on what is parsed: a picture's side, so that its element count fits 32 bits many times over; the name, so that it is printable.
+MAX_SIDE = 1 << 20
+MAX_NAME = 64
+NAME_CHARACTERS = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789._-")
+
+
+@dataclass(frozen=True)
+class Header:
+    """The H section. `levels` and `start` say where the chain begins; `model_hash` which denoiser it needs."""
+
+    width: int
+    height: int
+    model_name: str
+    model_hash: bytes
+    levels: Levels
+    start: int
+    seed: int = 0
+    orientation: int = 1
+
+    @property
+    def pixels(self) -> int:
+        return self.width * self.height
+
+    @property
+    def elements(self) -> int:
+        """N, the number of coded elements."""
+        return CHANNELS * self.pixels
+
+    @property
+    def dimensions(self) -> int:
+        """D, N padded to whole rotation blocks."""
+        return codeword.padded_size(self.elements, self.width)
+
+
+@dataclass(frozen=True)
+class Section:
+    """Where a section lies in the file, for `info`."""
+
+    type: str
+    offset: int
+    size: int
+    whole: bool
+
+
+@dataclass(frozen=True)
+class Container:
+    """A parsed file.
+
+    Attributes:
+        steps: the whole step table.
+        messages: the payload of each step that is whole; fewer than `steps` where the file was cut.
+        ends: for each step, the number of bytes of the file up to its end.
+        complete: the end mark was reached.
+        sections: all sections seen.
+    """
+
+    header: Header
+    steps: tuple[Step, ...]
+    messages: tuple[bytes, ...]
+    ends: tuple[int, ...] = ()
+    complete: bool = True
+    sections: tuple[Section, ...] = ()
+
+    def first(self, count: int) -> "Container":
+        """The file of the first `count` steps (all where there are fewer)."""
+        return replace(self, steps=self.steps[:count], messages=self.messages[:count])
+
+
+def varint(value: int) -> bytes:
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes(out) + bytes([value])
+
+
+class _Reader:
+    """A cursor over bytes; running out of them is a TruncatedFileError."""
+
+    def __init__(self, data: bytes):
+        self.data = data
+        self.at = 0
+
+    def take(self, size: int) -> bytes:
+        if size > len(self.data) - self.at:
+            raise TruncatedFileError(f"the data end at byte {len(self.data)}, before the step table is complete")
+        self.at += size
+        return self.data[self.at - size : self.at]
+
+    def varint(self) -> int:
+        value = 0
+        for shift in range(0, 63, 7):
+            byte = self.take(1)[0]
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                if byte == 0 and shift:
+                    break
+                return value
+        raise CorruptFileError("an integer is longer than it need be")
+
+
+def crc(data: bytes) -> bytes:
+    return struct.pack(">I", zlib.crc32(data))
+
+
+def _section(kind: str, body: bytes) -> bytes:
+    data = kind.encode() + varint(len(body)) + body
+    return data + crc(data)
+
+
+def _header_body(h: Header) -> bytes:
+    name = h.model_name.encode()
+    body = varint(h.width) + varint(h.height) + varint(1) + varint(MODE_RGB) + varint(h.orientation)
+    body += varint(len(name)) + name + h.model_hash
+    if isinstance(h.levels, DiscreteLevels):
+        schedule = DiscreteLevels.SCHEDULES.index(h.levels.schedule)
+        body += varint(1) + varint(schedule) + varint(h.levels.T) + struct.pack(">dd", h.levels.beta_1, h.levels.beta_T)
+    else:
+        body += varint(0)
+    return body + varint(2 * h.start if h.start >= 0 else -2 * h.start - 1) + varint(h.seed)
+
+
+def _check(condition: bool, message: str) -> None:
+    if not condition:
+        raise CorruptFileError(message)
+
+
+def _parse_header(body: bytes) -> Header:
+    r = _Reader(body)
+    try:
+        width, height = r.varint(), r.varint()
+        pictures, mode, orientation = r.varint(), r.varint(), r.varint()
+        name = r.take(min(r.varint(), MAX_NAME + 1))
+        model_hash = r.take(HASH_BYTES)
+        kind = r.varint()
+        levels: Levels = ContinuousLevels()
+        if kind == 1:
+            schedule, T = r.varint(), r.varint()
+            _check(schedule < len(DiscreteLevels.SCHEDULES), f"unknown schedule {schedule}")
+            levels = DiscreteLevels(DiscreteLevels.SCHEDULES[schedule], T, *struct.unpack(">dd", r.take(16)))
+        zigzag, seed = r.varint(), r.varint()
+    except TruncatedFileError as e:
+        raise CorruptFileError("the header is shorter than its fields") from e
+    except ValueError as e:
+        raise CorruptFileError(f"the header's noise levels: {e}") from e
+    start = -(zigzag + 1 >> 1) if zigzag & 1 else zigzag >> 1
+    _check(r.at == len(body), "the header is longer than its fields")
+    _check(1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE, f"the header's size {width} x {height} is not in 1 ... {MAX_SIDE}")
+    _check(1 <= len(name) <= MAX_NAME and set(name) <= NAME_CHARACTERS, "the model's name in the header is not a name")
+    _check(1 <= orientation <= 8, f"the header's orientation {orientation} is not in 1 ... 8")
+    _check(kind in (0, 1) and levels.contains(start), "the header's start level is out of range")
+    if pictures != 1 or mode != MODE_RGB:
+        raise UnsupportedVersionError(f"{pictures} pictures of mode {mode} in one file are not supported by this version")
+    return Header(width, height, name.decode(), model_hash, levels, start, seed, orientation)
+
+
+def _payload(messages: tuple[bytes, ...]) -> bytes:
+    out = bytearray()
+    checked = 0
+    for message in messages:
+        out += message
+        if len(out) - checked >= CHECKPOINT_BYTES:
+            out += crc(bytes(out[checked:]))
+            checked = len(out)
+    return bytes(out)
+
+
+def serialize(container: Container) -> bytes:
+    """The bytes of a file with all of its steps."""
+    head = SIGNATURE + bytes([VERSION]) + _section("H", _header_body(container.header))
+    table = _section("T", steptable.encode(container.steps, container.header))
+    return head + table + _section("P", _payload(container.messages)) + _section("E", b"")
+
+
+def _layout(steps: tuple[Step, ...]) -> tuple[list[tuple[int, int]], list[int], int]:
+    """For a step table: (begin, end) of each message in the payload, the offsets of the CRCs, the payload's length."""
+    spans: list[tuple[int, int]] = []
+    crcs: list[int] = []
+    at = checked = 0
+    for step in steps:
+        spans.append((at, at + step.bytes))
+        at += step.bytes
+        if at - checked >= CHECKPOINT_BYTES:
+            crcs.append(at)
+            checked = at = at + CRC_BYTES
+    return spans, crcs, at
+
+
+def serialized_size(header: Header, steps: tuple[Step, ...]) -> int:
+    """Bytes of the file that these steps make."""
+    payload = _layout(steps)[2]
+    return len(serialize(Container(header, steps, ()))) - len(varint(0)) + len(varint(payload)) + payload
+
+
+def _verify_payload(payload: bytes, crcs: list[int], base: int) -> None:
+    checked = 0
+    for offset in crcs:
+        if offset + CRC_BYTES <= len(payload):
+            if crc(payload[checked:offset]) != payload[offset : offset + CRC_BYTES]:
+                raise CorruptFileError(f"the payload's checksum at byte {base + offset} fails")
+            checked = offset + CRC_BYTES
+
+
+def parse(data: bytes, max_pixels: int | None = None) -> Container:
+    """Parse and verify a file, whole or cut.
+
+    Args:
+        data: the file's bytes, or any prefix of them.
+        max_pixels: refuse larger pictures.
+
+    Raises:
+        ForeignFileError: not a .ddpm file.
+        UnsupportedVersionError: a version, mode or critical section unknown here.
+        TruncatedFileError: cut before the end of the step table.
+        CorruptFileError: a checksum fails or fields contradict each other.
+        LimitError: more than `max_pixels` pixels.
+    """
+    if data[: len(SIGNATURE)] != SIGNATURE[: len(data)] or not data:
+        raise ForeignFileError("not a .ddpm file: the signature is missing" if data else "the file is empty")
+    r = _Reader(data)
+    r.take(len(SIGNATURE))
+    if (version := r.take(1)[0]) != VERSION:
+        raise UnsupportedVersionError(f"format version {version} is not supported (this is {VERSION})")
+    sections: list[Section] = []
+
+    def section(expected: str) -> bytes:
+        """The body of the next section of type `expected`; ancillary ones before it are skipped."""
+        while True:
+            begin = r.at
+            kind = r.take(1)
+            size = r.varint()
+            body = r.take(size)
+            if r.take(CRC_BYTES) != crc(data[begin : r.at - CRC_BYTES]):
+                raise CorruptFileError(f"the checksum of the section at byte {begin} fails")
+            sections.append(Section(kind.decode("latin-1"), begin, r.at - begin, True))
+            if kind == expected.encode():
+                return body
+            _check(kind.isalpha(), f"the section at byte {begin} has no valid type")
+            if kind.isupper():
+                raise UnsupportedVersionError(f"critical section {kind.decode()!r} at byte {begin} is not known in this place")
+
+    header = _parse_header(section("H"))
+    if max_pixels is not None and header.pixels > max_pixels:
+        raise LimitError(f"the picture has {header.width} x {header.height} pixels, the limit is {max_pixels}")
+    steps = steptable.decode(section("T"), header)
+    spans, crcs, payload_size = _layout(steps)
+
+    # From here on the file may be cut.
+    begin = r.at
+    prefix = b"P" + varint(payload_size)
+    if data[begin : begin + len(prefix)] != prefix[: len(data) - begin]:
+        raise CorruptFileError(f"the payload at byte {begin} is not the one that the step table describes")
+    base = begin + len(prefix)
+    ends = tuple(base + end for _, end in spans)
+    end = base + payload_size + CRC_BYTES
+    payload = data[base : base + payload_size]
+    _verify_payload(payload, crcs, base)
+    whole = len(data) >= end
+    messages = tuple(payload[a:b] for a, b in spans if b <= len(payload))
+    sections.append(Section("P", begin, min(end, len(data)) - begin, whole))
+    complete = False
+    if whole:
+        if data[end - CRC_BYTES : end] != crc(data[begin : end - CRC_BYTES]):
+            raise CorruptFileError(f"the checksum of the payload at byte {begin} fails")
+        r.at = end
+        try:
+            section("E")
+            complete = True
+        except TruncatedFileError:
+            pass
+        _check(not complete or r.at == len(data), f"{len(data) - r.at} bytes follow the end mark")
+    for step, message in zip(steps, messages, strict=False):
+        _check(step.n % 8 == 0 or message[-1] & (0xFF >> step.n % 8) == 0, "a step's padding is not zero")
+    return Container(header, steps, messages, ends, complete, tuple(sections))

@@ -1,0 +1,72 @@
+"""Decoding: any prefix of a file to a picture."""
+
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+
+from ddpmcodec.chain import State, step_posterior, walk
+from ddpmcodec.channel import TrellisChannel
+from ddpmcodec.container import VERSION, Container
+from ddpmcodec.models.checkpoint import Model
+from ddpmcodec.randomness import STREAM_SAMPLING, SharedRandomness
+from ddpmcodec.steptable import Step
+
+# Sampling the rest of the chain: ratio of snr between its levels, and the noise (of 255) at which it ends.
+SAMPLING_RATIO = 1.5
+SAMPLING_END = 1.0
+
+
+def states(container: Container, model: Model) -> Iterator[State]:
+    """The state after 0, 1, ... whole steps. A state evaluates the network only when its picture, or the next step, needs it."""
+    header = container.header
+    randomness = SharedRandomness(header.seed, VERSION)
+    channel = TrellisChannel(randomness, header.elements, header.width)
+
+    def receive(state: State) -> tuple[Step, bytes] | None:
+        i = state.index
+        return (container.steps[i], container.messages[i]) if i < len(container.messages) else None
+
+    return walk(model, header, randomness, channel, receive)
+
+
+def evaluations(container: Container) -> int:
+    """Network evaluations that decoding to the last step takes."""
+    return 1 + sum(step.evaluate for step in container.steps[: len(container.messages)])
+
+
+def last_state(container: Container, model: Model, progress: Callable[[int, int], None]) -> State:
+    """The state after the last whole step; `progress` is called with the network evaluations done and in all."""
+    total = evaluations(container)
+    done = 0
+    for state in states(container, model):
+        following = container.steps[state.index] if state.index < len(container.messages) else None
+        if following is None or following.evaluate:
+            state.x0hat  # noqa: B018 - evaluated here, so that progress is told
+            done += 1
+            progress(done, total)
+    return state
+
+
+def sample(state: State, seed: int = 0, progress: Callable[[int, int], None] = lambda done, total: None) -> torch.Tensor:
+    """x_0 sampled from p given a state: Algorithm 4's stochastic decoder, which draws the rest of the chain.
+
+    Args:
+        seed: of the decoder's own noise, in [0, 2^64).
+
+    Returns:
+        (1, 3, H, W) in [-1, 1].
+    """
+    levels = state.model.levels
+    snr_end = (127.5 / SAMPLING_END) ** 2
+    count = max(0, math.ceil(math.log(snr_end / levels.snr(state.level)) / math.log(SAMPLING_RATIO)))
+    visited = [levels.nearest(levels.snr(state.level) * SAMPLING_RATIO ** (i + 1)) for i in range(count)]
+    randomness = SharedRandomness(seed, VERSION)
+    for i, level in enumerate(visited):
+        if levels.distance(state.level, level) > 0:
+            q = step_posterior(levels, level, state.level)
+            noise = randomness.gaussians(state.x_t.numel(), STREAM_SAMPLING, i).view_as(state.x_t)
+            x_s = q.mean(state.x0hat, state.x_t) + math.sqrt(q.variance) * noise
+            state = State(state.model, state.index, level, x_s, None)
+        progress(i + 1, count)
+    return state.x0hat

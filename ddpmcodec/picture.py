@@ -1,0 +1,108 @@
+"""Pictures in and out: Pillow images and arrays to x in [-1, 1] and back."""
+
+import io
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from ddpmcodec.errors import LimitError, PictureError
+
+# What encoding and decoding needs is about 800 bytes a pixel: this fits in 4 GB.
+MAX_PIXELS = 4_000_000
+
+
+def from_image(image: Image.Image, note: Callable[[str], None] = lambda text: None, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """An image's pixels, (H, W, 3) uint8, turned as its EXIF orientation says.
+
+    Args:
+        note: called with a sentence for each thing that the coded picture will not have.
+
+    Raises:
+        PictureError: alpha, several pages or more than 8 bits, which cannot be coded yet.
+        LimitError: more than `max_pixels` pixels.
+    """
+    if image.width * image.height > max_pixels:
+        raise LimitError(f"the picture has {image.width} x {image.height} pixels, the limit is {max_pixels} (--max-pixels)")
+    if (pages := getattr(image, "n_frames", 1)) > 1:
+        raise PictureError(f"the file has {pages} pages or frames: give one picture")
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        raise PictureError("pictures with transparency cannot be coded yet: flatten it first")
+    if image.mode not in ("RGB", "L", "P", "1", "CMYK", "YCbCr", "LAB", "HSV"):
+        raise PictureError(f"pictures of mode {image.mode} (more than 8 bits a channel) cannot be coded yet")
+    if image.mode != "RGB":
+        note(f"converted from mode {image.mode} to RGB")
+    kept_out = [text for key, text in (("icc_profile", "colour profile"), ("exif", "EXIF"), ("xmp", "XMP")) if image.info.get(key)]
+    if kept_out:
+        note(f"not kept: {', '.join(kept_out)}")
+    try:
+        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except (OSError, SyntaxError, ValueError) as e:
+        raise PictureError(f"the picture is damaged: {e}") from e
+
+
+def read(data: bytes, note: Callable[[str], None] = lambda text: None, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """The pixels of a picture file that Pillow opens: `from_image` of it.
+
+    Raises:
+        PictureError, LimitError: as `from_image`; PictureError also for what is no picture.
+    """
+    if not data:
+        raise PictureError("the file is empty")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # max_pixels is the limit
+            image = Image.open(io.BytesIO(data))
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as e:
+        raise PictureError("not a picture that Pillow can open" if isinstance(e, UnidentifiedImageError) else str(e)) from e
+    with image:
+        return from_image(image, note, max_pixels)
+
+
+def from_array(array: np.ndarray, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Check that an array is (H, W, 3) uint8 and not empty.
+
+    Raises:
+        PictureError, LimitError: it is not, or is too large.
+    """
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
+        raise PictureError(f"expected a uint8 array (H, W, 3), got {array.dtype} {array.shape}")
+    if array.shape[0] * array.shape[1] > max_pixels:
+        raise LimitError(f"the picture has {array.shape[1]} x {array.shape[0]} pixels, the limit is {max_pixels}")
+    return array
+
+
+def to_tensor(pixels: np.ndarray) -> torch.Tensor:
+    """(H, W, 3) uint8 to (1, 3, H, W) float32 in [-1, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))[None].float() / 127.5 - 1
+
+
+def to_pixels(x: torch.Tensor) -> np.ndarray:
+    """(1, 3, H, W) in [-1, 1] to (H, W, 3) uint8."""
+    return ((x[0].clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
+
+
+def to_image(x: torch.Tensor, orientation: int = 1) -> Image.Image:
+    """(1, 3, H, W) in [-1, 1] to an image, turned as the EXIF orientation says."""
+    image = Image.fromarray(to_pixels(x))
+    if orientation != 1:
+        image.getexif()[0x0112] = orientation
+        image = ImageOps.exif_transpose(image)
+    return image
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    """Peak signal-to-noise ratio of two uint8 pictures in dB, over all channels; infinite where they are equal."""
+    mse = float(np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2))
+    return float("inf") if mse == 0 else 10 * float(np.log10(255**2 / mse))
+
+
+def load(source: Image.Image | np.ndarray, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """The pixels of whatever `ddpmcodec.encode` takes."""
+    if isinstance(source, np.ndarray):
+        return from_array(source, max_pixels)
+    if isinstance(source, Image.Image):
+        return from_image(source, max_pixels=max_pixels)
+    raise PictureError(f"expected a PIL image or a uint8 array, got {type(source).__name__}")

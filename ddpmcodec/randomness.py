@@ -1,0 +1,56 @@
+"""Shared randomness: what encoder and decoder both draw, from nothing but the seed in the file.
+
+Raw words of the Philox4x64-10 generator (Salmon et al. 2011; numpy keeps them stable by policy), one independent sequence for
+every (seed, stream, step, block): key = (seed, format version), counter = (0, stream, step, block). Like numpy, the generator
+counts the counter's first word up before each group of four words. Everything here is part of the format.
+"""
+
+import numpy as np
+import torch
+from numpy.random import Philox
+
+# Streams: the counter's second word.
+STREAM_START = 1  # x_T
+STREAM_ROTATION = 2  # signs before the Walsh-Hadamard transform
+STREAM_CODE = 3  # signs of the code word
+STREAM_POLYNOMIALS = 4  # the order of the generator polynomials
+STREAM_SAMPLING = 5  # the decoder's own noise when it samples the rest of the chain
+
+
+class SharedRandomness:
+    """The random streams of one file.
+
+    Args:
+        seed: in [0, 2^64).
+        version: the format version.
+    """
+
+    def __init__(self, seed: int, version: int):
+        self.key = np.array([seed, version], np.uint64)
+
+    def words(self, count: int, stream: int, step: int = 0, block: int = 0) -> np.ndarray:
+        """The first `count` raw words, (count,) uint64."""
+        counter = np.array([0, stream, step, block], np.uint64)
+        return Philox(key=self.key, counter=counter).random_raw(count)
+
+    def signs(self, count: int, stream: int, step: int = 0) -> np.ndarray:
+        """(count,) int8 of +1 and -1: bit i of the words, least significant first, is 1 where sign i is -1."""
+        octets = self.words(-(-count // 64), stream, step).astype("<u8").view(np.uint8)
+        return 1 - 2 * np.unpackbits(octets, count=count, bitorder="little").astype(np.int8)
+
+    def gaussians(self, count: int, stream: int, step: int = 0) -> torch.Tensor:
+        """(count,) float32 standard normal values, two a word (low half first): Phi^-1((half + 1/2) / 2^32) in float64."""
+        halves = self.words(-(-count // 2), stream, step).astype("<u8").view("<u4")[:count]
+        uniform = torch.from_numpy((halves.astype(np.float64) + 0.5) / 2.0**32)
+        return torch.special.ndtri(uniform).float()
+
+    def permutation(self, count: int, size: int, stream: int, step: int = 0) -> np.ndarray:
+        """The first `count` places of a Fisher-Yates shuffle of 1 ... size - 1, (count,) int64.
+
+        Place i is exchanged with place i + (word i mod (places left)).
+        """
+        items = list(range(1, size))
+        for i, word in enumerate(self.words(count, stream, step).tolist()):
+            j = i + word % (len(items) - i)
+            items[i], items[j] = items[j], items[i]
+        return np.array(items[:count], np.int64)

@@ -1,0 +1,43 @@
+"""Which noise levels the encoder visits: few at high noise, many where the bits are.
+
+The decoder reads the levels from the file, so nothing here is part of the format. A step of size h = ln(snr_s / snr_t) costs a
+factor of about 1 + h / 4 over infinitely fine steps, so for a fixed number of steps the total is least where h is proportional to
+the inverse square root of the bits per unit of ln snr, that is of the relative error mse / sigma^2 of the network.
+"""
+
+import math
+
+import numpy as np
+
+MAX_STEP = math.log(4.0)
+_RESOLUTION = 32  # grid points a unit of ln snr
+
+
+def typical_relative_error(log_snr: np.ndarray) -> np.ndarray:
+    """mse / sigma^2 of a good denoiser of photos, up to a factor that depends on the picture."""
+    return 1 / (1 + 127.5 * np.exp(-log_snr / 2) / 1.4)
+
+
+def next_step(log_snr: float, relative_error: float, evaluations: int, nats_per_dimension: float, last: float) -> float:
+    """How far to go, in ln snr, so that `evaluations` steps spend the nats left.
+
+    Args:
+        log_snr: ln snr where the chain stands.
+        relative_error: mse / sigma^2 measured there.
+        evaluations: steps left, at least 1.
+        nats_per_dimension: what they may spend.
+        last: ln snr at which the chain ends at the latest.
+    """
+    grid = np.arange(log_snr, max(last, log_snr + 1 / _RESOLUTION), 1 / _RESOLUTION)
+    typical = typical_relative_error(grid)
+    error = typical * (relative_error / typical[0])
+    spent = np.cumsum(error) / (2 * _RESOLUTION)
+    end = min(int(np.searchsorted(spent, nats_per_dimension)) + 1, grid.size)
+    root = np.sqrt(error[:end])
+    # The step is `unit` / root, at most MAX_STEP: find the unit that makes their number come out right.
+    low, high = 0.0, MAX_STEP * float(root.max()) + 1.0
+    for _ in range(40):
+        unit = (low + high) / 2
+        steps = np.sum(1 / np.minimum(unit / root, MAX_STEP)) / _RESOLUTION
+        low, high = (unit, high) if steps > evaluations else (low, unit)
+    return min(high / float(root[0]), MAX_STEP)

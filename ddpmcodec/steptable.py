@@ -1,0 +1,180 @@
+"""The step table: which noise levels the file visits and how many bits each step has, entropy-coded.
+
+Body: the words of constriction's range coder (32-bit words, big endian): the number of steps, as a number around class 20, then per
+step, each integer against a distribution of integer weights (a format constant), so that no table depends on a platform's logarithms:
+
+1. e: whether the network is evaluated before the step (weights 15 : 1 for yes).
+2. nu, as its index in 8, 10, 12, 14; the weight of the step before's is 61, of the others 1 (before the first: 10).
+3. The level: the step goes delta >= 1 levels down in noise; the zigzag of delta minus the step before's delta (before the first: 150),
+   as a number around class 0.
+4. n, as a number around the class of the step before's n plus 1 (before the first: class 24, plus 1).
+
+A number x >= 0 is coded as its class, 0 for x = 0, else 4 (b - 1) + m + 1 where b is the bit length of x and m its two bits after the
+leading one (zeros where x is shorter), then the remaining bits of x, most significant first, each of probability 1/2. Class c has
+weight 1 + floor(4096 / (1 + 2 (c - c')^2)) around class c'.
+
+The table is valid only if it is what `encode` would write.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import constriction
+import numpy as np
+
+from ddpmcodec import codeword
+from ddpmcodec.errors import CorruptFileError
+
+if TYPE_CHECKING:
+    from ddpmcodec.container import Header
+
+MAX_STEPS = 1 << 14  # T of the longest discrete schedule
+NUS = tuple(codeword.ETA)
+NUMBER_BITS = 32  # numbers are below 2^32
+CLASSES = 4 * NUMBER_BITS + 1
+FIRST_DELTA = 150
+FIRST_CLASS = 24
+COUNT_CLASS = 20
+FIRST_NU = 10
+
+
+@dataclass(frozen=True)
+class Step:
+    """One transmitted step.
+
+    Attributes:
+        level: the noise level it reaches.
+        n: its path bits.
+        nu: memory of its code.
+        evaluate: whether the network is evaluated before it; else the last x0hat is kept.
+    """
+
+    level: int
+    n: int
+    nu: int
+    evaluate: bool = True
+
+    @property
+    def bytes(self) -> int:
+        return -(-self.n // 8)
+
+
+def number_class(x: int) -> tuple[int, int, int]:
+    """(class, value of the remaining bits, how many they are) of a number."""
+    if x == 0:
+        return 0, 0, 0
+    b = x.bit_length()
+    rest = max(b - 3, 0)
+    m = (x << 2 >> (b - 1)) & 3
+    return 4 * (b - 1) + m + 1, x & ((1 << rest) - 1), rest
+
+
+@lru_cache(maxsize=4 * CLASSES)
+def _class_model(center: int):
+    c = np.arange(CLASSES)
+    return _categorical(1 + 4096 // (1 + 2 * (c - center) ** 2))
+
+
+def _categorical(weights):
+    weights = np.asarray(weights, np.float64)
+    return constriction.stream.model.Categorical(weights / weights.sum(), perfect=False)
+
+
+_EVALUATE = _categorical([1, 15])
+_NU = tuple(_categorical([61 if i == j else 1 for i in range(len(NUS))]) for j in range(len(NUS)))
+_BIT = constriction.stream.model.Uniform(2)
+
+
+class _Writer:
+    def __init__(self):
+        self.coder = constriction.stream.queue.RangeEncoder()
+
+    def symbol(self, model, value: int) -> int:
+        self.coder.encode(value, model)
+        return value
+
+    def number(self, center: int, value: int) -> int:
+        c, rest, bits = number_class(value)
+        self.symbol(_class_model(center), c)
+        for i in reversed(range(bits)):
+            self.symbol(_BIT, rest >> i & 1)
+        return value
+
+    def body(self) -> bytes:
+        return self.coder.get_compressed().astype(">u4").tobytes()
+
+
+class _Source:
+    """Mirror of `_Writer`: ignores the value given and returns the one decoded."""
+
+    def __init__(self, body: bytes):
+        self.coder = constriction.stream.queue.RangeDecoder(np.frombuffer(body, ">u4").astype(np.uint32))
+
+    def symbol(self, model, value=None) -> int:
+        return int(self.coder.decode(model))
+
+    def number(self, center: int, value=None) -> int:
+        c = self.symbol(_class_model(center)) - 1
+        if c < 0:
+            return 0
+        b, m = c // 4 + 1, c % 4
+        x = (4 + m) << (b - 1) >> 2
+        for i in reversed(range(max(b - 3, 0))):
+            x |= self.symbol(_BIT) << i
+        return x
+
+
+def _code(coder: "_Writer | _Source", header: "Header", steps: Sequence[Step] | None = None) -> list[Step]:
+    """Write the steps, or read them: one piece of code for both, since the coder returns each value it writes or reads."""
+    out: list[Step] = []
+    level, delta, nu, n_class = header.start, FIRST_DELTA, FIRST_NU, FIRST_CLASS
+    count = coder.number(COUNT_CLASS, None if steps is None else len(steps))
+    if count > MAX_STEPS:
+        raise CorruptFileError(f"the step table has {count} steps, more than {MAX_STEPS}")
+    for i in range(count):
+        step = steps[i] if steps is not None else None
+        evaluate = coder.symbol(_EVALUATE, step and int(step.evaluate))
+        nu = NUS[coder.symbol(_NU[NUS.index(nu)], step and NUS.index(step.nu))]
+        change = header.levels.distance(level, step.level) - delta if step else 0
+        zigzag = coder.number(0, 2 * change if change >= 0 else -2 * change - 1)
+        delta += -(zigzag + 1 >> 1) if zigzag & 1 else zigzag >> 1
+        level = header.levels.descend(level, delta)
+        n = coder.number(min(n_class + 1, CLASSES - 1), step and step.n)
+        n_class = number_class(n)[0]
+        out.append(Step(level, n, nu, bool(evaluate)))
+        validate(out[-1], delta, header)
+    return out
+
+
+def validate(step: Step, delta: int, header: "Header") -> None:
+    """Raise CorruptFileError unless the step is one the format allows."""
+    if delta < 1 or not header.levels.contains(step.level):
+        raise CorruptFileError(f"the step table leads to level {step.level}, which is out of range")
+    if 2 * step.n > header.dimensions or step.n != codeword.legal_bits(step.n):
+        raise CorruptFileError(f"the step table has {step.n} bits in a step, which no encoder writes")
+
+
+def encode(steps: Sequence[Step], header: "Header") -> bytes:
+    """The body of the T section."""
+    writer = _Writer()
+    _code(writer, header, steps)
+    return writer.body()
+
+
+def decode(body: bytes, header: "Header") -> tuple[Step, ...]:
+    """The steps of a T section.
+
+    Raises:
+        CorruptFileError: the body is not what `encode` writes for steps that the format allows.
+    """
+    if len(body) % 4:
+        raise CorruptFileError("the step table has an impossible length")
+    try:
+        steps = tuple(_code(_Source(body), header))
+    except AssertionError as e:  # constriction's own word for data that cannot be
+        raise CorruptFileError("the step table cannot be decoded") from e
+    if encode(steps, header) != body:
+        raise CorruptFileError("the step table is not in its one valid form")
+    return steps

@@ -1,0 +1,1 @@
+"""The diffusion process, denoisers, checkpoints and the bundled weights. Knows nothing of bits or files of pictures."""

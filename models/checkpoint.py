@@ -1,0 +1,132 @@
+"""Models as files: safetensors, the configuration as canonical JSON in the metadata. Never pickle.
+
+A model's hash is over its configuration and its tensors, not over the file, so the same model has the same hash in every format:
+SHA-256 of the canonical JSON, then for each tensor in sorted order of names: the name, a zero byte, the shape as JSON, a zero byte
+and the values as little-endian float32.
+"""
+
+import hashlib
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from ddpmcodec.errors import ModelError
+from ddpmcodec.models.levels import ContinuousLevels, DiscreteLevels, Levels
+from ddpmcodec.models.photo_unet import PhotoUNet
+from ddpmcodec.models.process import abar_of_snr
+
+HASH_BYTES = 8  # of the SHA-256, as files carry it
+
+
+def canonical_json(value: Any) -> str:
+    """The one way a configuration is written for hashing: sorted keys, no spaces."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def model_hash(config: dict, tensors: dict[str, torch.Tensor]) -> bytes:
+    """The first `HASH_BYTES` of the model's SHA-256."""
+    digest = hashlib.sha256(canonical_json(config).encode())
+    for name in sorted(tensors):
+        values = tensors[name].detach().cpu().float().contiguous().numpy().astype("<f4", copy=False)
+        digest.update(f"{name}\0{canonical_json(list(values.shape))}\0".encode())
+        digest.update(values.tobytes())
+    return digest.digest()[:HASH_BYTES]
+
+
+def _build_network(config: dict) -> PhotoUNet:
+    known = {"architecture", "channels", "blocks", "embedding", "unshuffle", "levels", "start"}
+    if unknown := sorted(set(config) - known):
+        raise ModelError(f"the model's configuration has an unknown field {unknown[0]!r}")
+    if missing := sorted(known - set(config)):
+        raise ModelError(f"the model's configuration lacks {missing[0]!r}")
+    if config["architecture"] != "photo-unet":
+        raise ModelError(f"unknown architecture {config['architecture']!r}")
+    channels = config["channels"]
+    sizes = [*channels, config["blocks"], config["embedding"], config["unshuffle"]] if isinstance(channels, list) else [0]
+    if not all(isinstance(v, int) and 1 <= v <= 4096 for v in sizes) or not 1 <= len(channels) <= 8:
+        raise ModelError("the model's configuration has sizes that are not in 1 ... 4096")
+    return PhotoUNet(tuple(channels), config["blocks"], config["embedding"], config["unshuffle"])
+
+
+def _build_levels(config: dict) -> Levels:
+    levels = dict(config["levels"])
+    kind = levels.pop("kind", None)
+    try:
+        return {"continuous": ContinuousLevels, "discrete": DiscreteLevels}[kind](**levels)
+    except (KeyError, TypeError, ValueError) as e:
+        raise ModelError(f"the model's noise levels are not understood: {e}") from e
+
+
+class Model:
+    """A denoiser with what a codec must know of it.
+
+    Attributes:
+        name: by which files refer to it.
+        hash: `HASH_BYTES` bytes, see `model_hash`.
+        levels: how its noise levels are numbered.
+        start: the level of x_T.
+    """
+
+    def __init__(self, name: str, config: dict, network: PhotoUNet):
+        self.name = name
+        self.config = config
+        self.hash = model_hash(config, network.state_dict())
+        self.levels = _build_levels(config)
+        self.start = int(config["start"])
+        if not self.levels.contains(self.start):
+            raise ModelError(f"the model's start level {self.start} is out of range")
+        self.network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+    @torch.no_grad()
+    def predict_x_0(self, x_t: torch.Tensor, level: int) -> torch.Tensor:
+        """x0hat(x_t, t) for x_t (B, 3, H, W) of any size: (B, 3, H, W), not clamped.
+
+        The network's input is padded right and bottom by reflection to a multiple of its stride, in the network's precision.
+        """
+        snr = self.levels.snr(level)
+        abar = abar_of_snr(snr)
+        parameter = next(self.network.parameters())
+        height, width = x_t.shape[2:]
+        pad = [(0, 0), (0, 0), (0, -height % self.network.stride), (0, -width % self.network.stride)]
+        padded = torch.from_numpy(np.pad(x_t.cpu().numpy(), pad, mode="reflect")).to(parameter)
+        c = torch.full((x_t.shape[0],), -math.log(snr) / 4).to(parameter)
+        v = self.network(padded.contiguous(memory_format=torch.channels_last), c)
+        return math.sqrt(abar) * x_t - math.sqrt(1 - abar) * v[:, :, :height, :width].to(x_t)
+
+
+def load(path: Path) -> Model:
+    """The model in a safetensors file.
+
+    Raises:
+        ModelError: the file cannot be read, is no model of this package, or its tensors do not fit its configuration.
+    """
+    try:
+        with safe_open(path, framework="pt") as f:
+            metadata = f.metadata() or {}
+            tensors = {name: f.get_tensor(name).float() for name in f.keys()}
+    except (OSError, SafetensorError) as e:
+        raise ModelError(f"{path} cannot be read as a safetensors model: {e}") from e
+    try:
+        config = json.loads(metadata["config"])
+        name = metadata["name"]
+    except (KeyError, ValueError) as e:
+        raise ModelError(f"{path} holds no ddpmcodec model: its metadata lack a name or a configuration") from e
+    network = _build_network(config)
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as e:
+        raise ModelError(f"{path}: the tensors do not fit the configuration: {' '.join(str(e).split())[:200]}") from e
+    return Model(name, config, network)
+
+
+def save(path: Path, name: str, config: dict, tensors: dict[str, torch.Tensor]) -> None:
+    """Write a model; the file is moved into place only when whole."""
+    temporary = path.with_name(path.name + ".new")
+    save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, {"name": name, "config": canonical_json(config)})
+    temporary.replace(path)

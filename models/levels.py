@@ -1,0 +1,94 @@
+"""Noise levels as integers, which is how files and networks name them.
+
+Two kinds: `ContinuousLevels` for models conditioned on continuous noise, L = round(256 log2 snr), and `DiscreteLevels` for models
+conditioned on the timestep. numpy only, so that a file can be described without torch.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ddpmcodec.models import process
+
+
+@dataclass(frozen=True)
+class ContinuousLevels:
+    """Level L has snr 2^(L / 256). Less noise is a larger L."""
+
+    kind = "continuous"
+    UNITS = 256  # levels an octave of snr
+    LOWEST, HIGHEST = -(1 << 13), 1 << 13
+
+    def snr(self, level: int) -> float:
+        return 2.0 ** (level / self.UNITS)
+
+    def nearest(self, snr: float) -> int:
+        """The level whose snr is nearest."""
+        return max(self.LOWEST, min(self.HIGHEST, round(self.UNITS * math.log2(snr))))
+
+    def descend(self, level: int, distance: int) -> int:
+        """The level that is `distance` less noisy."""
+        return level + distance
+
+    def distance(self, a: int, b: int) -> int:
+        """How many levels b is less noisy than a."""
+        return b - a
+
+    def contains(self, level: int) -> bool:
+        return self.LOWEST <= level <= self.HIGHEST
+
+
+@dataclass(frozen=True)
+class DiscreteLevels:
+    """Level t is the timestep of a schedule of T steps. Less noise is a smaller t; 1 is the last that a network sees."""
+
+    schedule: str
+    T: int
+    beta_1: float = 1e-4
+    beta_T: float = 0.02
+
+    kind = "discrete"
+    SCHEDULES = ("linear", "cosine")
+    MAX_T = 1 << 14
+
+    def __post_init__(self):
+        if self.schedule not in self.SCHEDULES:
+            raise ValueError(f"unknown schedule {self.schedule!r}")
+        if not 2 <= self.T <= self.MAX_T:
+            raise ValueError(f"T = {self.T} is not in 2 ... {self.MAX_T}")
+        if not 0 < self.beta_1 <= self.beta_T < 1:
+            raise ValueError(f"betas {self.beta_1} ... {self.beta_T} are not in (0, 1)")
+
+    @cached_property
+    def alpha_bars(self) -> np.ndarray:
+        linear = self.schedule == "linear"
+        return process.alpha_bars(process.linear_betas(self.T, self.beta_1, self.beta_T) if linear else process.cosine_betas(self.T))
+
+    def snr(self, level: int) -> float:
+        return process.snr(float(self.alpha_bars[level]))
+
+    def nearest(self, snr: float) -> int:
+        """The level in 1 ... T whose log snr is nearest."""
+        abar = self.alpha_bars[1:]
+        return 1 + int(np.abs(np.log(abar / (1 - abar)) - math.log(snr)).argmin())
+
+    def descend(self, level: int, distance: int) -> int:
+        """The level that is `distance` less noisy."""
+        return level - distance
+
+    def distance(self, a: int, b: int) -> int:
+        """How many levels b is less noisy than a."""
+        return a - b
+
+    def contains(self, level: int) -> bool:
+        return 1 <= level <= self.T
+
+
+Levels = ContinuousLevels | DiscreteLevels
+
+
+def sigma(levels: Levels, level: int) -> float:
+    """Standard deviation of a level's noise on [0, 255]."""
+    return process.sigma_of_snr(levels.snr(level))

@@ -1,0 +1,84 @@
+"""The photo denoiser: a convolutional U-Net that takes any picture size on a CPU.
+
+Pixel-unshuffle 2, a 3x3 convolution, levels at 1/2, 1/4, ... with residual blocks (convolution, scale and shift from the noise
+level, SiLU, convolution), strided 2x2 convolutions down and up, skips added. No normalization, no attention. It predicts
+v = sqrt(abar) eps - sqrt(1 - abar) x_0 (Salimans & Ho 2022, arXiv 2202.00512) from x_t, conditioned on ln(sigma) / 2 with
+sigma = sqrt((1 - abar) / abar).
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+FREQUENCIES = 32
+
+
+class NoiseEmbedding(nn.Module):
+    """ln(sigma) / 2, (B,), to (B, width) by random Fourier features and two linear layers."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.f = nn.Parameter(torch.randn(FREQUENCIES), requires_grad=False)
+        self.l1 = nn.Linear(2 * FREQUENCIES, width)
+        self.l2 = nn.Linear(width, width)
+
+    def forward(self, c: torch.Tensor) -> torch.Tensor:
+        angle = c[:, None] * self.f * (math.pi / 2)
+        return F.silu(self.l2(F.silu(self.l1(torch.cat([angle.sin(), angle.cos()], 1)))))
+
+
+class ResidualBlock(nn.Module):
+    def __init__(self, channels: int, embedding: int):
+        super().__init__()
+        self.c1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.c2 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.m = nn.Linear(embedding, 2 * channels)
+        nn.init.zeros_(self.m.weight)
+        nn.init.zeros_(self.m.bias)
+        with torch.no_grad():
+            self.c2.weight *= 0.1
+
+    def forward(self, x: torch.Tensor, e: torch.Tensor) -> torch.Tensor:
+        scale, shift = self.m(e)[:, :, None, None].chunk(2, 1)
+        return x + self.c2(F.silu(self.c1(x) * (1 + scale) + shift))
+
+
+class PhotoUNet(nn.Module):
+    """v from x_t (B, 3, H, W) and c = ln(sigma) / 2 (B,). H and W are multiples of `stride`."""
+
+    def __init__(self, channels: tuple[int, ...] = (64, 96, 128, 160), blocks: int = 2, embedding: int = 128, unshuffle: int = 2):
+        super().__init__()
+        self.unshuffle = unshuffle
+        self.stride = unshuffle << (len(channels) - 1)
+        pixel = 3 * unshuffle**2
+        self.emb = NoiseEmbedding(embedding)
+        self.inp = nn.Conv2d(pixel, channels[0], 3, padding=1)
+        self.out = nn.Conv2d(channels[0], pixel, 3, padding=1)
+
+        def column(c: int) -> nn.ModuleList:
+            return nn.ModuleList(ResidualBlock(c, embedding) for _ in range(blocks))
+
+        self.enc = nn.ModuleList(column(c) for c in channels)
+        self.dec = nn.ModuleList(column(c) for c in channels)
+        pairs = list(zip(channels, channels[1:], strict=False))
+        self.down = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairs)
+        self.up = nn.ModuleList(nn.ConvTranspose2d(coarse, fine, 2, stride=2) for fine, coarse in pairs)
+
+    def forward(self, x: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        e = self.emb(c)
+        h = self.inp(F.pixel_unshuffle(x, self.unshuffle))
+        skips = []
+        for i, column in enumerate(self.enc):
+            for block in column:
+                h = block(h, e)
+            if i < len(self.down):
+                skips.append(h)
+                h = self.down[i](h)
+        for i in reversed(range(len(self.dec))):
+            for block in self.dec[i]:
+                h = block(h, e)
+            if i:
+                h = self.up[i - 1](h) + skips[i - 1]
+        return F.pixel_shuffle(self.out(h), self.unshuffle)

@@ -1,0 +1,76 @@
+"""The diffusion process of Ho, Jain & Abbeel 2020 (arXiv 2006.11239): schedules, forward process, posteriors.
+
+The variance-preserving process has x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps (equation 4), x in [-1, 1]. Everything is written
+for any pair of noise levels s < t, of which the paper's (t - 1, t) is the finest. Numbers that depend on the level alone are
+float64; the functions on x take numpy arrays or tensors.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+
+def linear_betas(T: int = 1000, beta_1: float = 1e-4, beta_T: float = 0.02) -> np.ndarray:
+    """(T,) float64: the paper's schedule, section 4."""
+    return np.linspace(beta_1, beta_T, T)
+
+
+def cosine_betas(T: int = 1000, s: float = 0.008, beta_max: float = 0.999) -> np.ndarray:
+    """(T,) float64: Nichol & Dhariwal 2021 (arXiv 2102.09672), equation 17."""
+    f = np.cos((np.arange(T + 1) / T + s) / (1 + s) * math.pi / 2) ** 2
+    return np.minimum(1 - f[1:] / f[:-1], beta_max)
+
+
+def alpha_bars(betas: np.ndarray) -> np.ndarray:
+    """(T + 1,) float64, indexed by timestep: abar_0 = 1, abar_t = prod_{i <= t} (1 - beta_i)."""
+    return np.concatenate([[1.0], np.cumprod(1 - betas)])
+
+
+def snr(abar: float) -> float:
+    """Signal-to-noise ratio abar / (1 - abar)."""
+    return abar / (1 - abar)
+
+
+def abar_of_snr(snr: float) -> float:
+    """The inverse of `snr`."""
+    return snr / (1 + snr)
+
+
+def sigma_of_snr(snr: float) -> float:
+    """Noise standard deviation over the signal's scale, on the pictures' [0, 255]: x_t / sqrt(abar_t) is x_0 plus this much noise."""
+    return 127.5 / math.sqrt(snr)
+
+
+def q_sample(x_0, abar: float, eps):
+    """x_t of equation 4."""
+    return math.sqrt(abar) * x_0 + math.sqrt(1 - abar) * eps
+
+
+class Posterior(NamedTuple):
+    """q(x_s | x_t, x_0) = N(x_0_weight x_0 + x_t_weight x_t, variance), equations 6 and 7 for s = t - 1."""
+
+    x_0_weight: float
+    x_t_weight: float
+    variance: float
+
+    def mean(self, x_0, x_t):
+        return self.x_0_weight * x_0 + self.x_t_weight * x_t
+
+
+def posterior(abar_s: float, abar_t: float) -> Posterior:
+    """The posterior of x_s given x_t and x_0 for abar_s > abar_t."""
+    a = abar_t / abar_s
+    b = 1 - a
+    return Posterior(
+        math.sqrt(abar_s) * b / (1 - abar_t),
+        math.sqrt(a) * (1 - abar_s) / (1 - abar_t),
+        b * (1 - abar_s) / (1 - abar_t),
+    )
+
+
+def gaussian_kl(mean_q, variance_q, mean_p, variance_p):
+    """KL(N(mean_q, variance_q) || N(mean_p, variance_p)) in nats, one value an element."""
+    ratio = variance_q / variance_p
+    log = math.log if isinstance(ratio, float) else np.log
+    return 0.5 * (ratio - 1 - log(ratio) + (mean_q - mean_p) ** 2 / variance_p)

@@ -1,0 +1,62 @@
+"""Finding models: bundled ones, directories of further ones, or a path; by name or, for files, by name and hash.
+
+`DDPMCODEC_MODELS` may name more directories, separated as in PATH.
+"""
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+from ddpmcodec.errors import ModelError
+from ddpmcodec.models import checkpoint
+from ddpmcodec.models.checkpoint import Model
+
+BUNDLED = Path(__file__).parent / "weights"
+DEFAULT = "photo-1"
+ENVIRONMENT = "DDPMCODEC_MODELS"
+
+_load = lru_cache(maxsize=2)(checkpoint.load)
+
+
+def directories() -> list[Path]:
+    """Where models are looked for, in order."""
+    return [BUNDLED, *(Path(d) for d in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if d)]
+
+
+def available() -> dict[str, Path]:
+    """Path of each model that can be named, by name."""
+    found: dict[str, Path] = {}
+    for directory in directories():
+        for path in sorted(directory.glob("*.safetensors")):
+            found.setdefault(path.stem, path)
+    return found
+
+
+def find(name: str = DEFAULT) -> Model:
+    """The model of that name, or in the file of that path.
+
+    Raises:
+        ModelError: nothing has this name, or the file is not a model.
+    """
+    models = available()
+    if name in models:
+        return _load(models[name])
+    path = Path(name)
+    if path.is_file():
+        return _load(path.resolve())
+    raise ModelError(f"no model {name!r}: known are {', '.join(models) or 'none'}; a path to a .safetensors file works too")
+
+
+def find_hash(name: str, model_hash: bytes) -> Model:
+    """The model a .ddpm file names: the one of that name if its hash fits, else any with that hash.
+
+    Raises:
+        ModelError: no model has the hash.
+    """
+    models = available()
+    for candidate in sorted(models, key=lambda n: n != name):
+        model = _load(models[candidate])
+        if model.hash == model_hash:
+            return model
+    known = f"the {name!r} here is another" if name in models else f"known are {', '.join(models) or 'none'}"
+    raise ModelError(f"the file needs model {name!r} with hash {model_hash.hex()}, which is not here ({known}); give its path with --model")
