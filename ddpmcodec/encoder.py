@@ -64,6 +64,14 @@ class Encoding:
     def bpp(self) -> float:
         return 8 * len(self.data) / (self.pixels.shape[0] * self.pixels.shape[1])
 
+    def summary(self) -> str:
+        """One line of all of it; bits/KL counts the whole file's bits."""
+        ratio = 8 * len(self.data) / self.kl_bits if self.kl_bits else float("inf")
+        return (
+            f"{len(self.data)} bytes, {self.bpp:.4f} bpp, PSNR {self.psnr:.2f} dB, KL {self.kl_bits:.0f} bits, bits/KL {ratio:.2f},"
+            f" {self.network_seconds:.1f} s network, {self.seconds - self.network_seconds:.1f} s coder"
+        )
+
 
 class Sender:
     """The encoder's side of the chain: chooses each step and makes its message.

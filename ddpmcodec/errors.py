@@ -7,10 +7,16 @@ class DdpmcodecError(Exception):
     exit_code = 1
 
 
-class PictureError(DdpmcodecError):
-    """The input is not a picture that can be coded: unreadable, empty, or of an unsupported kind."""
+class InputError(DdpmcodecError):
+    """The input cannot be read: missing, a directory, or not permitted."""
 
     exit_code = 3
+
+
+class PictureError(DdpmcodecError):
+    """The input is not a picture that can be coded: empty, damaged, or of an unsupported kind."""
+
+    exit_code = 4
 
 
 class FormatError(DdpmcodecError):
@@ -20,46 +26,46 @@ class FormatError(DdpmcodecError):
 class ForeignFileError(FormatError):
     """The data does not begin with the .ddpm signature."""
 
-    exit_code = 4
+    exit_code = 5
 
 
 class UnsupportedVersionError(FormatError):
     """The file has a format version, or a critical section, that this package does not know."""
 
-    exit_code = 5
+    exit_code = 6
 
 
 class TruncatedFileError(FormatError):
     """The data ends before the first step could be decoded. (A file cut later is legal and decodes to its last whole step.)"""
 
-    exit_code = 6
+    exit_code = 7
 
 
 class CorruptFileError(FormatError):
     """A checksum fails, or a field contradicts the rest of the file."""
 
-    exit_code = 7
+    exit_code = 8
 
 
 class ModelError(DdpmcodecError):
     """A model cannot be found, cannot be read, or is not the one the file was made with."""
 
-    exit_code = 8
+    exit_code = 9
 
 
 class LimitError(DdpmcodecError):
     """The picture or the work is larger than the limit in force."""
 
-    exit_code = 9
+    exit_code = 10
 
 
 class RateError(DdpmcodecError):
     """The requested size cannot be met."""
 
-    exit_code = 10
+    exit_code = 11
 
 
 class OutputError(DdpmcodecError):
     """The output cannot be written."""
 
-    exit_code = 11
+    exit_code = 12

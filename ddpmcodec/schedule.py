@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 MAX_STEP = math.log(4.0)
+EXPONENT = 0.5
 _RESOLUTION = 32  # grid points a unit of ln snr
 
 
@@ -33,11 +34,12 @@ def next_step(log_snr: float, relative_error: float, evaluations: int, nats_per_
     error = typical * (relative_error / typical[0])
     spent = np.cumsum(error) / (2 * _RESOLUTION)
     end = min(int(np.searchsorted(spent, nats_per_dimension)) + 1, grid.size)
-    root = np.sqrt(error[:end])
-    # The step is `unit` / root, at most MAX_STEP: find the unit that makes their number come out right.
-    low, high = 0.0, MAX_STEP * float(root.max()) + 1.0
+    root = error[:end] ** EXPONENT
+    # The step is `unit` / root, at most `longest`: find the unit that makes their number come out right.
+    longest = max(MAX_STEP, end / _RESOLUTION / evaluations)
+    low, high = 0.0, longest * float(root.max())
     for _ in range(40):
         unit = (low + high) / 2
-        steps = np.sum(1 / np.minimum(unit / root, MAX_STEP)) / _RESOLUTION
+        steps = np.sum(1 / np.minimum(unit / root, longest)) / _RESOLUTION
         low, high = (unit, high) if steps > evaluations else (low, unit)
-    return min(high / float(root[0]), MAX_STEP)
+    return min(high / float(root[0]), longest)

@@ -109,7 +109,7 @@ def load(path: Path) -> Model:
     try:
         with safe_open(path, framework="pt") as f:
             metadata = f.metadata() or {}
-            tensors = {name: f.get_tensor(name).float() for name in f.keys()}
+            tensors = {name: f.get_tensor(name).float() for name in f.keys()}  # noqa: SIM118 - not a dict
     except (OSError, SafetensorError) as e:
         raise ModelError(f"{path} cannot be read as a safetensors model: {e}") from e
     try:

@@ -7,6 +7,7 @@ sigma = sqrt((1 - abar) / abar).
 """
 
 import math
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -62,7 +63,7 @@ class PhotoUNet(nn.Module):
 
         self.enc = nn.ModuleList(column(c) for c in channels)
         self.dec = nn.ModuleList(column(c) for c in channels)
-        pairs = list(zip(channels, channels[1:], strict=False))
+        pairs = list(pairwise(channels))
         self.down = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairs)
         self.up = nn.ModuleList(nn.ConvTranspose2d(coarse, fine, 2, stride=2) for fine, coarse in pairs)
 

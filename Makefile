@@ -1,0 +1,38 @@
+# make demo, make test: each does all the set-up in .venv. PYTHON=python3.12 make ... for another interpreter.
+PYTHON ?= python3
+BIN := .venv/bin
+TORCH ?= torch==2.13.0
+
+.PHONY: demo test test-slow lint types wheel clean
+
+.venv/.installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q --disable-pip-version-check $(TORCH)
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+demo: .venv/.installed
+	$(BIN)/python -m ddpmcodec.eval.demo docs/coffee.png -o demo-out
+
+test: lint types
+	$(BIN)/pytest -q
+
+test-slow: .venv/.installed
+	$(BIN)/pytest -q -m slow
+
+lint: .venv/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# The packages lie side by side here and inside one another once installed: the type checker sees them as installed.
+types: .venv/.installed
+	rm -rf build/types && mkdir -p build/types
+	cp -r ddpmcodec build/types/ && cp -r cli models eval build/types/ddpmcodec/
+	cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p ddpmcodec
+
+wheel: .venv/.installed
+	$(BIN)/pip wheel -q --no-deps -w dist .
+	ls -l dist
+
+clean:
+	rm -rf .venv build dist demo-out *.egg-info

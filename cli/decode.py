@@ -1,0 +1,84 @@
+"""`ddpmcodec decode`."""
+
+import io
+from pathlib import Path
+
+import click
+from PIL import Image
+
+from ddpmcodec.cli import files, options
+from ddpmcodec.errors import OutputError
+
+
+def picture_format(path: str) -> str:
+    """Pillow's name of the format that a file name asks for."""
+    if path == "-":
+        return "PNG"
+    name = Image.registered_extensions().get(Path(path).suffix.lower())
+    if name is None or name not in Image.SAVE:
+        raise OutputError(f"{path}: no picture format has the extension {Path(path).suffix!r}")
+    return name
+
+
+def save(image: Image.Image, path: str) -> None:
+    buffer = io.BytesIO()
+    try:
+        image.save(buffer, picture_format(path))
+    except (OSError, ValueError, KeyError) as e:
+        raise OutputError(f"{path}: {e}") from e
+    files.write(path, buffer.getvalue())
+
+
+@click.command("decode", short_help="Decode a file, or any prefix of one.")
+@click.argument("file")
+@click.option("-o", "--output", metavar="FILE", help="The picture, in the format of its extension; - is stdout, as PNG.")
+@click.option("--steps", type=click.IntRange(0), metavar="N", help="Use only the first N steps (more than there are: all).")
+@click.option("--bytes", "max_bytes", type=click.IntRange(0), metavar="N", help="Use only the first N bytes.")
+@click.option("--every", type=click.Path(file_okay=False), metavar="DIR", help="Also write the picture after every step, step-000.png ...")
+@click.option("--reconstruct", type=click.Choice(["mean", "sample"]), default="mean", show_default=True,
+              help="mean: the best PSNR. sample: draw the rest of the chain (Algorithm 4).")  # fmt: skip
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of --reconstruct sample.")
+@options.model
+@options.threads
+@options.max_pixels
+@options.quiet
+def command(file, output, steps, max_bytes, every, reconstruct, seed, model, threads, max_pixels, quiet):
+    """Decode FILE (- is stdin), whole or cut, to a picture.
+
+    \b
+    ddpmcodec decode photo.ddpm -o out.png
+    ddpmcodec decode photo.ddpm -o preview.png --bytes 4000
+    ddpmcodec decode photo.ddpm --every frames/
+    """
+    if output is None and every is None:
+        raise click.UsageError("give -o FILE, --every DIR, or both")
+    if output is not None:
+        files.check_writable(output)
+        picture_format(output)
+    data = files.read(file)[:max_bytes]
+    options.use_threads(threads)
+
+    from ddpmcodec import api, decoder
+    from ddpmcodec import picture as pictures
+
+    parsed = api.open_file(data, steps, max_pixels)
+    denoiser = api.model_of(parsed, model)
+    orientation = parsed.header.orientation
+    if every is not None:
+        try:
+            Path(every).mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise OutputError(f"{every}: {e.strerror}") from e
+    with options.progress_bar("decode", quiet) as progress:
+        if every is None:
+            state = decoder.last_state(parsed, denoiser, progress)
+        else:
+            for state in decoder.states(parsed, denoiser):
+                save(pictures.to_image(state.x0hat, orientation), str(Path(every) / f"step-{state.index:03}.png"))
+                progress(state.index + 1, len(parsed.messages) + 1)
+    if output is not None:
+        with options.progress_bar("sample", quiet or reconstruct == "mean") as progress:
+            x_0 = state.x0hat if reconstruct == "mean" else decoder.sample(state, seed, progress)
+        save(pictures.to_image(x_0, orientation), output)
+    if not parsed.complete and not quiet:
+        click.echo(f"{file}: cut: decoded from the first {state.index} of the steps it had", err=True)

@@ -1,0 +1,46 @@
+"""`ddpmcodec encode`."""
+
+import click
+
+from ddpmcodec.cli import files, options
+
+
+@click.command("encode", short_help="Encode a picture.")
+@click.argument("image")
+@options.output
+@click.option("--bpp", type=click.FloatRange(0, 24, min_open=True), metavar="X", help="Bits per pixel, never exceeded [default: about 1].")
+@click.option("--evaluations", type=click.IntRange(2, 1000), default=30, show_default=True, metavar="N",
+              help="Network evaluations that decoding takes: more is slower and smaller.")  # fmt: skip
+@click.option("--effort", type=click.IntRange(1, 3), default=2, show_default=True, help="Of the channel coder's search.")
+@options.model
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of the shared randomness.")
+@options.threads
+@options.max_pixels
+@options.quiet
+def command(image, output, bpp, evaluations, effort, model, seed, threads, max_pixels, quiet):
+    """Encode IMAGE (any picture Pillow opens; - is stdin) to a .ddpm file.
+
+    \b
+    ddpmcodec encode photo.png -o photo.ddpm
+    ddpmcodec encode photo.jpg -o small.ddpm --bpp 0.25 --evaluations 20
+    cat photo.png | ddpmcodec encode - -o - | ddpmcodec decode - -o out.png
+    """
+    files.check_writable(output)
+    data = files.read(image)
+    options.use_threads(threads)
+
+    from ddpmcodec import picture
+    from ddpmcodec.encoder import encode_pixels
+    from ddpmcodec.models import registry
+
+    def note(text: str) -> None:
+        if not quiet:
+            click.echo(f"{image}: {text}", err=True)
+
+    pixels = picture.read(data, note, max_pixels or picture.MAX_PIXELS)
+    denoiser = registry.find(model or registry.DEFAULT)
+    with options.progress_bar("encode", quiet) as progress:
+        e = encode_pixels(pixels, denoiser, bpp=bpp, evaluations=evaluations, effort=effort, seed=seed, progress=progress)
+    files.write(output, e.data)
+    if not quiet:
+        click.echo(f"{output}: {e.summary()}", err=True)

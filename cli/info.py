@@ -1,0 +1,41 @@
+"""`ddpmcodec info`."""
+
+import json
+
+import click
+
+from ddpmcodec import api
+from ddpmcodec.cli import files
+
+
+def lines(info: dict) -> list[str]:
+    """The facts as text."""
+    state = "whole" if info["complete"] else f"cut: {info['whole_steps']} of {len(info['steps'])} steps are whole"
+    out = [
+        f"{info['width']} x {info['height']} {info['mode']}, {info['bytes']} bytes, {info['bpp']:.4f} bpp, {state}",
+        f"format version {info['format_version']}, model {info['model']} {info['model_hash']}, seed {info['seed']},"
+        f" x_T at sigma {info['levels']['start_sigma']:.0f}",
+        "sections " + ", ".join(f"{s['type']} {s['size']}" for s in info["sections"]),
+    ]
+    timestep = info["levels"]["kind"] == "discrete"
+    out.append(f"{'step':>4} {'t' if timestep else 'level':>6} {'sigma':>9} {'bits':>8} {'nu':>3} {'bytes':>9} {'bpp':>8}")
+    for s in info["steps"]:
+        marks = ("" if s["evaluate"] else " x0hat kept") + ("" if s["present"] else " missing")
+        out.append(f"{s['step']:>4} {s['level']:>6} {s['sigma']:>9.2f} {s['bits']:>8} {s['nu']:>3} {s['end']:>9} {s['bpp']:>8.4f}{marks}")
+    return out
+
+
+@click.command("info", short_help="Describe and verify a file.")
+@click.argument("file")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def command(file, as_json):
+    """Print the header and the steps of FILE (- is stdin), and verify every checksum. Loads no network.
+
+    sigma is the noise left after the step, on [0, 255]; bytes and bpp are of the file up to the end of the step.
+
+    \b
+    ddpmcodec info photo.ddpm
+    ddpmcodec info photo.ddpm --json | jq .steps[-1].sigma
+    """
+    info = api.info(files.read(file))
+    click.echo(json.dumps(info, indent=2) if as_json else "\n".join(lines(info)))

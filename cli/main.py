@@ -1,0 +1,43 @@
+"""The `ddpmcodec` command: finds subcommands lazily and turns typed errors into one line and an exit code."""
+
+import importlib
+
+import click
+
+from ddpmcodec import __version__, errors
+
+COMMANDS = ("encode", "decode", "info", "truncate", "eval")
+
+
+class Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        return importlib.import_module(f"ddpmcodec.cli.{name}").command if name in COMMANDS else None
+
+    def invoke(self, ctx: click.Context):
+        try:
+            return super().invoke(ctx)
+        except errors.DdpmcodecError as e:
+            click.echo(f"ddpmcodec: {e}", err=True)
+            ctx.exit(e.exit_code)
+        except KeyboardInterrupt:
+            click.echo("ddpmcodec: interrupted", err=True)
+            ctx.exit(130)
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "-V", "--version")
+def main() -> None:
+    """A trained DDPM as a progressive image codec.
+
+    \b
+    ddpmcodec encode photo.png -o photo.ddpm --bpp 0.5
+    ddpmcodec decode photo.ddpm -o out.png
+    ddpmcodec info photo.ddpm
+
+    \b
+    Exit codes: 2 usage, 3 input unreadable, 4 not a picture that can be coded, 5 not a .ddpm file, 6 unsupported version,
+    7 cut too short, 8 corrupt, 9 model missing or wrong, 10 over a limit, 11 size not reachable, 12 output not writable, 130 interrupted.
+    """
