@@ -11,7 +11,7 @@ from ddpmcodec.cli import files, options
 @click.option("--bpp", type=click.FloatRange(0, 24, min_open=True), metavar="X", help="Bits per pixel, never exceeded [default: about 1].")
 @click.option("--evaluations", type=click.IntRange(2, 1000), default=30, show_default=True, metavar="N",
               help="Network evaluations that decoding takes: more is slower and smaller.")  # fmt: skip
-@click.option("--effort", type=click.IntRange(1, 3), default=2, show_default=True, help="Of the channel coder's search.")
+@click.option("--effort", type=click.IntRange(1, 3), default=3, show_default=True, help="Of the channel coder's search.")
 @options.model
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of the shared randomness.")
 @options.threads

@@ -13,7 +13,7 @@ model = click.option("--model", metavar="NAME|PATH", help="Denoiser: a bundled o
 threads = click.option("--threads", type=click.IntRange(1, 256), metavar="N", help="CPU threads [default: all cores].")
 quiet = click.option("-q", "--quiet", is_flag=True, help="No progress bar and no summary.")
 max_pixels = click.option(
-    "--max-pixels", type=click.IntRange(1), metavar="N", help="Refuse larger pictures [default: 4000000, about 4 GB]."
+    "--max-pixels", type=click.IntRange(1), metavar="N", help="Refuse larger pictures [default: 4000000, which take 4 GB]."
 )
 
 

@@ -170,7 +170,7 @@ def truncate(data: bytes, *, steps: int | None = None, max_bytes: int | None = N
     parsed = _container.parse(data)
     limits = [max_bytes, None if bpp is None else int(bpp * parsed.header.pixels / 8)]
     limit = min((n for n in limits if n is not None), default=math.inf)
-    count = min(len(parsed.messages), math.inf if steps is None else steps)
+    count = len(parsed.messages) if steps is None else min(steps, len(parsed.messages))
     while (size := _container.serialized_size(parsed.header, parsed.steps[:count])) > limit:
         if count == 0:
             raise RateError(f"the smallest file of this picture has {size} bytes, more than {limit}")

@@ -5,9 +5,11 @@ step, each integer against a distribution of integer weights (a format constant)
 
 1. e: whether the network is evaluated before the step (weights 15 : 1 for yes).
 2. nu, as its index in 8, 10, 12, 14; the weight of the step before's is 61, of the others 1 (before the first: 10).
-3. The level: the step goes delta >= 1 levels down in noise; the zigzag of delta minus the step before's delta (before the first: 150),
-   as a number around class 0.
-4. n, as a number around the class of the step before's n plus 1 (before the first: class 24, plus 1).
+3. The level: the step goes delta >= 1 levels down in noise. What is coded is delta minus the step before's delta (before the first: 150).
+4. n, minus floor(n' delta / delta') with n' and delta' of the step before (n' = 0 before the first).
+
+A difference x is coded as the number 2 x (x >= 0) or -2 x - 1, around the class of the one before in the same column (before the
+first: class 24).
 
 A number x >= 0 is coded as its class, 0 for x = 0, else 4 (b - 1) + m + 1 where b is the bit length of x and m its two bits after the
 leading one (zeros where x is shorter), then the remaining bits of x, most significant first, each of probability 1/2. Class c has
@@ -91,11 +93,11 @@ class _Writer:
     def __init__(self):
         self.coder = constriction.stream.queue.RangeEncoder()
 
-    def symbol(self, model, value: int) -> int:
+    def symbol(self, model, value) -> int:
         self.coder.encode(value, model)
         return value
 
-    def number(self, center: int, value: int) -> int:
+    def number(self, center: int, value) -> int:
         c, rest, bits = number_class(value)
         self.symbol(_class_model(center), c)
         for i in reversed(range(bits)):
@@ -126,10 +128,25 @@ class _Source:
         return x
 
 
-def _code(coder: "_Writer | _Source", header: "Header", steps: Sequence[Step] | None = None) -> list[Step]:
+class _Differences:
+    """A column of the table: integers near their predictions, each number around the class of the one before."""
+
+    def __init__(self, coder: _Writer | _Source):
+        self.coder = coder
+        self.center = FIRST_CLASS
+
+    def code(self, prediction: int, value: int | None) -> int:
+        x = 0 if value is None else value - prediction
+        number = self.coder.number(self.center, 2 * x if x >= 0 else -2 * x - 1)
+        self.center = number_class(number)[0]
+        return prediction + (-(number + 1 >> 1) if number & 1 else number >> 1)
+
+
+def _code(coder: _Writer | _Source, header: "Header", steps: Sequence[Step] | None = None) -> list[Step]:
     """Write the steps, or read them: one piece of code for both, since the coder returns each value it writes or reads."""
     out: list[Step] = []
-    level, delta, nu, n_class = header.start, FIRST_DELTA, FIRST_NU, FIRST_CLASS
+    levels, level, delta, nu, n = header.levels, header.start, FIRST_DELTA, FIRST_NU, 0
+    deltas, ns = _Differences(coder), _Differences(coder)
     count = coder.number(COUNT_CLASS, None if steps is None else len(steps))
     if count > MAX_STEPS:
         raise CorruptFileError(f"the step table has {count} steps, more than {MAX_STEPS}")
@@ -137,12 +154,10 @@ def _code(coder: "_Writer | _Source", header: "Header", steps: Sequence[Step] | 
         step = steps[i] if steps is not None else None
         evaluate = coder.symbol(_EVALUATE, step and int(step.evaluate))
         nu = NUS[coder.symbol(_NU[NUS.index(nu)], step and NUS.index(step.nu))]
-        change = header.levels.distance(level, step.level) - delta if step else 0
-        zigzag = coder.number(0, 2 * change if change >= 0 else -2 * change - 1)
-        delta += -(zigzag + 1 >> 1) if zigzag & 1 else zigzag >> 1
-        level = header.levels.descend(level, delta)
-        n = coder.number(min(n_class + 1, CLASSES - 1), step and step.n)
-        n_class = number_class(n)[0]
+        previous = delta
+        delta = deltas.code(previous, step and levels.distance(level, step.level))
+        level = levels.descend(level, delta)
+        n = ns.code(n * delta // previous, step and step.n)
         out.append(Step(level, n, nu, bool(evaluate)))
         validate(out[-1], delta, header)
     return out
@@ -150,7 +165,7 @@ def _code(coder: "_Writer | _Source", header: "Header", steps: Sequence[Step] | 
 
 def validate(step: Step, delta: int, header: "Header") -> None:
     """Raise CorruptFileError unless the step is one the format allows."""
-    if delta < 1 or not header.levels.contains(step.level):
+    if delta < 1 or step.n < 0 or not header.levels.contains(step.level):
         raise CorruptFileError(f"the step table leads to level {step.level}, which is out of range")
     if 2 * step.n > header.dimensions or step.n != codeword.legal_bits(step.n):
         raise CorruptFileError(f"the step table has {step.n} bits in a step, which no encoder writes")

@@ -81,7 +81,8 @@ class Model:
         self.start = int(config["start"])
         if not self.levels.contains(self.start):
             raise ModelError(f"the model's start level {self.start} is out of range")
-        self.network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        self.network = network.eval().requires_grad_(False)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @torch.no_grad()
     def predict_x_0(self, x_t: torch.Tensor, level: int) -> torch.Tensor:

@@ -67,19 +67,23 @@ class PhotoUNet(nn.Module):
         self.down = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairs)
         self.up = nn.ModuleList(nn.ConvTranspose2d(coarse, fine, 2, stride=2) for fine, coarse in pairs)
 
+    @staticmethod
+    def _column(blocks: nn.Module, h: torch.Tensor, e: torch.Tensor) -> torch.Tensor:
+        for block in blocks.children():
+            h = block(h, e)
+        return h
+
     def forward(self, x: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
         e = self.emb(c)
         h = self.inp(F.pixel_unshuffle(x, self.unshuffle))
         skips = []
-        for i, column in enumerate(self.enc):
-            for block in column:
-                h = block(h, e)
+        for i in range(len(self.enc)):
+            h = self._column(self.enc[i], h, e)
             if i < len(self.down):
                 skips.append(h)
                 h = self.down[i](h)
         for i in reversed(range(len(self.dec))):
-            for block in self.dec[i]:
-                h = block(h, e)
+            h = self._column(self.dec[i], h, e)
             if i:
                 h = self.up[i - 1](h) + skips[i - 1]
         return F.pixel_shuffle(self.out(h), self.unshuffle)
