@@ -39,5 +39,6 @@ def main() -> None:
 
     \b
     Exit codes: 2 usage, 3 input unreadable, 4 not a picture that can be coded, 5 not a .ddpm file, 6 unsupported version,
-    7 cut too short, 8 corrupt, 9 model missing or wrong, 10 over a limit, 11 size not reachable, 12 output not writable, 130 interrupted.
+    7 cut too short, 8 corrupt, 9 model missing or wrong, 10 over a limit, 11 size not reachable, 12 output not writable,
+    13 codec to compare with missing, 130 interrupted.
     """

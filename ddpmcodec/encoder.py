@@ -52,6 +52,7 @@ class Encoding:
         path_bits: bits of the steps' messages, before padding, checksums and tables.
         network_seconds, seconds: in the network, and in all.
         step_kl_bits: KL of each step.
+        prefix_psnr: PSNR of the picture after so many steps, for those at which the network was evaluated.
     """
 
     data: bytes
@@ -62,6 +63,7 @@ class Encoding:
     network_seconds: float
     seconds: float
     step_kl_bits: list[float] = field(repr=False)
+    prefix_psnr: dict[int, float] = field(repr=False)
 
     @property
     def bpp(self) -> float:
@@ -80,7 +82,7 @@ class Sender:
     """The encoder's side of the chain: chooses each step and makes its message.
 
     Args:
-        x_0: the picture, (1, 3, H, W) in [-1, 1].
+        pixels: the picture, (H, W, 3) uint8.
         budget: bytes that the file may have, or None.
         evaluations: network evaluations that decoding the whole file takes, the last picture's included.
         nu: memory of the code.
@@ -90,7 +92,7 @@ class Sender:
 
     def __init__(
         self,
-        x_0: torch.Tensor,
+        pixels: np.ndarray,
         header: Header,
         channel: TrellisChannel,
         budget: int | None,
@@ -99,7 +101,8 @@ class Sender:
         levels: Sequence[int] | None,
         progress: Callable[[int, int], None],
     ):
-        self.x_0 = x_0
+        self.pixels = pixels
+        self.x_0 = picture.to_tensor(pixels)
         self.header = header
         self.channel = channel
         self.budget = budget
@@ -113,15 +116,19 @@ class Sender:
         self.kl_bits: list[float] = []
         self.network_seconds = 0.0
         self.evaluated = 0
+        self.shown = pixels  # the last picture evaluated
+        self.psnr: dict[int, float] = {}
         self.remainder = 0.0  # path bits that rounding has kept back so far
         self.destination: int | None = None  # where a step that had to be split is going
 
     def evaluate(self, state: State) -> torch.Tensor:
-        """x0hat of a state, timed."""
+        """x0hat of a state, timed and compared with the picture."""
         begin = time.perf_counter()
         x0hat = state.x0hat
         self.network_seconds += time.perf_counter() - begin
         self.evaluated += 1
+        self.shown = picture.to_pixels(x0hat)
+        self.psnr[state.index] = picture.psnr(self.pixels, self.shown)
         self.progress(self.evaluated, max(self.evaluations, self.evaluated))
         return x0hat
 
@@ -248,20 +255,20 @@ def encode_pixels(
             raise RateError(f"{bpp:g} bpp are {budget} bytes for this picture, and the smallest file has {least}")
     randomness = SharedRandomness(seed, container.VERSION)
     channel = TrellisChannel(randomness, header.elements, width)
-    sender = Sender(picture.to_tensor(pixels), header, channel, budget, evaluations, NU_OF_EFFORT[effort], levels, progress)
+    sender = Sender(pixels, header, channel, budget, evaluations, NU_OF_EFFORT[effort], levels, progress)
     for state in walk(model, header, randomness, channel, sender):  # noqa: B007 - the last one is wanted
         pass
-    if "x0hat" not in vars(state):
+    if state.index not in sender.psnr:
         sender.evaluate(state)
-    last = picture.to_pixels(state.x0hat)
     data = container.serialize(Container(header, tuple(sender.steps), tuple(sender.messages)))
     return Encoding(
         data,
-        last,
-        picture.psnr(pixels, last),
+        sender.shown,
+        sender.psnr[state.index],
         sum(sender.kl_bits),
         sum(step.n for step in sender.steps),
         sender.network_seconds,
         time.perf_counter() - begin,
         sender.kl_bits,
+        sender.psnr,
     )

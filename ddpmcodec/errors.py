@@ -69,3 +69,9 @@ class OutputError(DdpmcodecError):
     """The output cannot be written."""
 
     exit_code = 12
+
+
+class EvaluationError(DdpmcodecError):
+    """A codec to compare with is missing here, or fails on a picture."""
+
+    exit_code = 13

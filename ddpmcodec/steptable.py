@@ -151,13 +151,13 @@ def _code(coder: _Writer | _Source, header: "Header", steps: Sequence[Step] | No
     if count > MAX_STEPS:
         raise CorruptFileError(f"the step table has {count} steps, more than {MAX_STEPS}")
     for i in range(count):
-        step = steps[i] if steps is not None else None
-        evaluate = coder.symbol(_EVALUATE, step and int(step.evaluate))
-        nu = NUS[coder.symbol(_NU[NUS.index(nu)], step and NUS.index(step.nu))]
+        step = None if steps is None else steps[i]
+        evaluate = coder.symbol(_EVALUATE, None if step is None else int(step.evaluate))
+        nu = NUS[coder.symbol(_NU[NUS.index(nu)], None if step is None else NUS.index(step.nu))]
         previous = delta
-        delta = deltas.code(previous, step and levels.distance(level, step.level))
+        delta = deltas.code(previous, None if step is None else levels.distance(level, step.level))
         level = levels.descend(level, delta)
-        n = ns.code(n * delta // previous, step and step.n)
+        n = ns.code(n * delta // previous, None if step is None else step.n)
         out.append(Step(level, n, nu, bool(evaluate)))
         validate(out[-1], delta, header)
     return out

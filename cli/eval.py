@@ -1,0 +1,106 @@
+"""`ddpmcodec eval`."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+from tqdm import tqdm
+
+from ddpmcodec.cli import files, options
+from ddpmcodec.errors import DdpmcodecError, InputError, OutputError
+from ddpmcodec.eval.anchors import ANCHORS
+
+
+def sigmas(ctx: click.Context, param: click.Parameter, value: str | None) -> list[float] | None:
+    """15,25,50 to numbers."""
+    if value is None:
+        return None
+    try:
+        numbers = [float(v) for v in value.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or not all(0.5 <= n <= 1000 for n in numbers):
+        raise click.BadParameter("give noise levels from 0.5 to 1000, separated by commas")
+    return numbers
+
+
+def prepare(directory: str, names: list[str]) -> list[str]:
+    """Make the output directory; the paths of the JSON files to come, which can be written."""
+    try:
+        Path(directory).mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise OutputError(f"{directory}: {e.strerror}") from e
+    paths = [str(Path(directory) / f"{name}.json") for name in names]
+    for path in paths:
+        files.check_writable(path)
+    return paths
+
+
+@click.command("eval", short_help="Rate-distortion and denoising figures on a set of pictures.")
+@click.argument("paths", nargs=-1, required=True, metavar="PICTURE|DIR...")
+@click.option("--codec", "codecs", multiple=True, type=click.Choice(["ddpm", *ANCHORS]), help="May be repeated [default: all].")
+@click.option("--bpp", "rates", multiple=True, type=click.FloatRange(0.01, 24), metavar="X",
+              help="Rate to compare at; may be repeated [default: 0.25, 0.5, 1].")  # fmt: skip
+@click.option("-o", "--output", metavar="DIR", help="Where to write one JSON file a codec; made where it is missing.")
+@click.option("--denoise", callback=sigmas, metavar="15,25,50", help="Instead: PSNR of the denoiser at these noise levels, of 255.")
+@click.option("--stride", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Use every N-th picture.")
+@click.option("--evaluations", type=click.IntRange(2, 1000), default=30, show_default=True, metavar="N",
+              help="Network evaluations down to the highest rate.")  # fmt: skip
+@click.option("--effort", type=click.IntRange(1, 3), default=3, show_default=True, help="Of the channel coder's search.")
+@options.model
+@options.threads
+@options.quiet
+def command(paths, codecs, rates, output, denoise, stride, evaluations, effort, model, threads, quiet):
+    """Measure codecs by real bytes, or the denoiser, on pictures.
+
+    Prints a Markdown table. PSNR at a rate is read off each picture's own curve, linearly in log bpp, then averaged; "-" where a
+    picture's curve does not reach that rate. All points of ddpm are prefixes of one encode. Pictures that cannot be read are named and
+    left out, and the exit code is then 3.
+
+    \b
+    ddpmcodec eval photos/ -o results/
+    ddpmcodec eval photos/ --codec ddpm --codec avif --bpp 0.25 --bpp 0.5 --stride 4 -o results/
+    ddpmcodec eval photos/ --denoise 15,25,50
+    """
+    if denoise is None and output is None:
+        raise click.UsageError("give -o DIR or --denoise")
+    if denoise is not None and (output or codecs or rates):
+        raise click.UsageError("--denoise goes without -o, --codec and --bpp")
+    options.use_threads(threads)
+
+    from ddpmcodec.eval import denoising, pictures, rate_distortion
+    from ddpmcodec.models import registry
+
+    failed: list[Path] = []
+
+    def skipped(path: Path, error: DdpmcodecError) -> None:
+        failed.append(path)
+        tqdm.write(f"{path}: left out: {error}", file=sys.stderr)
+
+    found = pictures.find(paths, stride)
+    loaded = pictures.load(found, skipped)
+    codecs = list(dict.fromkeys(codecs)) or ["ddpm", *ANCHORS]
+    denoiser = registry.find(model or registry.DEFAULT) if denoise or "ddpm" in codecs else None
+    if denoise is not None:
+        psnrs = [row for _, row in tqdm(denoising.evaluate(loaded, denoiser, denoise), "denoise", len(found), disable=quiet or None, leave=False)]
+        if psnrs:
+            click.echo(denoising.table(psnrs, denoiser, denoise))
+    else:
+        outputs = prepare(output, codecs)
+        with tqdm(desc="eval", total=len(found) * len(codecs), disable=quiet or None, leave=False) as bar:
+            results = rate_distortion.evaluate(
+                loaded,
+                codecs,
+                sorted(set(rates)) or rate_distortion.RATES,
+                denoiser,
+                evaluations,
+                effort,
+                progress=lambda codec, name: bar.update(),
+            )
+        if len(failed) < len(found):
+            for path, result in zip(outputs, results.values(), strict=True):
+                files.write(path, (json.dumps(result, indent=1, allow_nan=False) + "\n").encode())
+            click.echo(rate_distortion.table(results))
+    if failed:
+        raise InputError(f"{len(failed)} of {len(found)} pictures could not be read")

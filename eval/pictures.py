@@ -1,0 +1,43 @@
+"""The pictures that an evaluation runs over."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ddpmcodec import picture
+from ddpmcodec.errors import DdpmcodecError, InputError
+
+
+def find(paths: Iterable[str], stride: int = 1) -> list[Path]:
+    """The files named, and those in the directories named in sorted order, each once; every `stride`-th of them all.
+
+    Raises:
+        InputError: a path does not exist or cannot be listed, or there is no file.
+    """
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if not path.exists():
+            raise InputError(f"{path} does not exist")
+        try:
+            found += sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith(".")) if path.is_dir() else [path]
+        except OSError as e:
+            raise InputError(f"{path}: {e.strerror}") from e
+    if not found:
+        raise InputError("no pictures there")
+    return list(dict.fromkeys(found))[::stride]
+
+
+def load(paths: Sequence[Path], skipped: Callable[[Path, DdpmcodecError], None]) -> Iterator[tuple[str, np.ndarray]]:
+    """Name (the whole path where two files share one) and (H, W, 3) uint8 pixels; `skipped` is told of pictures that cannot be read."""
+    names = Counter(path.name for path in paths)
+    for path in paths:
+        try:
+            pixels = picture.read(path.read_bytes())
+        except DdpmcodecError as e:
+            skipped(path, e)
+        except OSError as e:
+            skipped(path, InputError(e.strerror or str(e)))
+        else:
+            yield path.name if names[path.name] == 1 else str(path), pixels
