@@ -8,7 +8,7 @@ from ddpmcodec.cli import files, options
 @click.command("encode", short_help="Encode a picture.")
 @click.argument("image")
 @options.output
-@click.option("--bpp", type=click.FloatRange(0, 24, min_open=True), metavar="X", help="Bits per pixel, never exceeded [default: about 1].")
+@click.option("--bpp", type=options.Rate(0, 24, min_open=True), metavar="X", help="Bits per pixel, never exceeded [default: about 1].")
 @click.option("--evaluations", type=click.IntRange(2, 1000), default=30, show_default=True, metavar="N",
               help="Network evaluations that decoding takes: more is slower and smaller.")  # fmt: skip
 @click.option("--effort", type=click.IntRange(1, 3), default=3, show_default=True, help="Of the channel coder's search.")

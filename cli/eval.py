@@ -80,20 +80,22 @@ def command(paths, codecs, rates, output, denoise, stride, evaluations, effort, 
 
     found = pictures.find(paths, stride)
     loaded = pictures.load(found, skipped)
-    codecs = list(dict.fromkeys(codecs)) or ["ddpm", *ANCHORS]
-    denoiser = registry.find(model or registry.DEFAULT) if denoise or "ddpm" in codecs else None
     if denoise is not None:
-        psnrs = [row for _, row in tqdm(denoising.evaluate(loaded, denoiser, denoise), "denoise", len(found), disable=quiet or None, leave=False)]
+        denoiser = registry.find(model or registry.DEFAULT)
+        bar = tqdm(denoising.evaluate(loaded, denoiser, denoise), "denoise", len(found), disable=quiet or None, leave=False)
+        psnrs = [row for _, row in bar]
         if psnrs:
             click.echo(denoising.table(psnrs, denoiser, denoise))
     else:
+        codecs = list(dict.fromkeys(codecs)) or ["ddpm", *ANCHORS]
+        ours = registry.find(model or registry.DEFAULT) if "ddpm" in codecs else None
         outputs = prepare(output, codecs)
         with tqdm(desc="eval", total=len(found) * len(codecs), disable=quiet or None, leave=False) as bar:
             results = rate_distortion.evaluate(
                 loaded,
                 codecs,
                 sorted(set(rates)) or rate_distortion.RATES,
-                denoiser,
+                ours,
                 evaluations,
                 effort,
                 progress=lambda codec, name: bar.update(),

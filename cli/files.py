@@ -28,8 +28,11 @@ def check_writable(path: str) -> None:
     if path == "-":
         return
     target = Path(path)
-    if target.is_dir():
-        raise OutputError(f"{path} is a directory")
+    try:
+        if target.is_dir():
+            raise OutputError(f"{path} is a directory")
+    except OSError as e:  # a name that no file can have
+        raise OutputError(f"{path}: {e.strerror}") from e
     if not target.parent.is_dir():
         raise OutputError(f"{path}: the directory {target.parent} does not exist")
     if not os.access(target.parent, os.W_OK):

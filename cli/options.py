@@ -1,5 +1,6 @@
 """Options that several commands share, and their progress bar."""
 
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -8,12 +9,23 @@ from contextlib import contextmanager
 import click
 from tqdm import tqdm
 
+
+class Rate(click.FloatRange):
+    """Bits per pixel: a number in a range that is neither "nan" nor "inf", which FloatRange lets pass."""
+
+    def convert(self, value, param, ctx):
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
 output = click.option("-o", "--output", required=True, metavar="FILE", help="Where to write; - is stdout.")
 model = click.option("--model", metavar="NAME|PATH", help="Denoiser: a bundled one's name or a .safetensors file.")
 threads = click.option("--threads", type=click.IntRange(1, 256), metavar="N", help="CPU threads [default: all cores].")
 quiet = click.option("-q", "--quiet", is_flag=True, help="No progress bar and no summary.")
 max_pixels = click.option(
-    "--max-pixels", type=click.IntRange(1), metavar="N", help="Refuse larger pictures [default: 4000000, which take 4 GB]."
+    "--max-pixels", type=click.IntRange(1), metavar="N", help="Refuse larger pictures [default: 7000000, which take 4 GB]."
 )
 
 

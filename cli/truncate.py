@@ -9,7 +9,7 @@ from ddpmcodec.cli import files, options
 @click.command("truncate", short_help="Make a file smaller without decoding it.")
 @click.argument("file")
 @options.output
-@click.option("--bpp", type=click.FloatRange(0, min_open=True), metavar="X", help="At most X bits per pixel.")
+@click.option("--bpp", type=options.Rate(0, min_open=True), metavar="X", help="At most X bits per pixel.")
 @click.option("--bytes", "max_bytes", type=click.IntRange(0), metavar="N", help="At most N bytes.")
 @click.option("--steps", type=click.IntRange(0), metavar="N", help="The first N steps.")
 def command(file, output, bpp, max_bytes, steps):

@@ -315,10 +315,11 @@ def parse(data: bytes, max_pixels: int | None = None) -> Container:
             raise CorruptFileError(f"the checksum of the payload at byte {begin} fails")
         r.at = end
         try:
-            section("E")
+            _check(section("E") == b"", "the end mark is not empty")
             complete = True
         except TruncatedFileError:
-            pass
+            rest = data[sections[-1].offset + sections[-1].size :]
+            _check(rest[:1] != b"E" or _section("E", b"").startswith(rest), "the end mark is damaged")
         _check(not complete or r.at == len(data), f"{len(data) - r.at} bytes follow the end mark")
     for step, message in zip(steps, messages, strict=False):
         _check(step.n % 8 == 0 or message[-1] & (0xFF >> step.n % 8) == 0, "a step's padding is not zero")

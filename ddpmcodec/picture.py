@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ddpmcodec.errors import LimitError, PictureError
+from ddpmcodec.errors import DdpmcodecError, LimitError, PictureError
 
-# What encoding and decoding needs is about 800 bytes a pixel: this fits in 4 GB.
-MAX_PIXELS = 4_000_000
+# Encoding takes about 300 MB and 500 bytes a pixel: this fits in 4 GB.
+MAX_PIXELS = 7_000_000
 
 
 def from_image(image: Image.Image, note: Callable[[str], None] = lambda text: None, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -30,6 +30,8 @@ def from_image(image: Image.Image, note: Callable[[str], None] = lambda text: No
         raise PictureError(f"the file has {pages} pages or frames: give one picture")
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         raise PictureError("pictures with transparency cannot be coded yet: flatten it first")
+    if _is_deep(image):
+        raise PictureError("pictures of more than 8 bits a channel cannot be coded yet")
     if image.mode not in ("RGB", "L", "P", "1", "CMYK", "YCbCr", "LAB", "HSV"):
         raise PictureError(f"pictures of mode {image.mode} (more than 8 bits a channel) cannot be coded yet")
     if image.mode != "RGB":
@@ -43,6 +45,15 @@ def from_image(image: Image.Image, note: Callable[[str], None] = lambda text: No
         raise PictureError(f"the picture is damaged: {e}") from e
 
 
+def _is_deep(image: Image.Image) -> bool:
+    """Whether Pillow reads more than 8 bits a channel as 8: known before the pixels are read, from what the decoder is told."""
+    for tile in getattr(image, "tile", ()):
+        raw, *rest = tile[3] if isinstance(tile[3], tuple) else (tile[3],)
+        if str(raw).endswith((";16B", ";16L", ";16N")) or (tile[0] == "ppm" and rest[0] > 255):
+            return True
+    return False
+
+
 def read(data: bytes, note: Callable[[str], None] = lambda text: None, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """The pixels of a picture file that Pillow opens: `from_image` of it.
 
@@ -53,12 +64,17 @@ def read(data: bytes, note: Callable[[str], None] = lambda text: None, max_pixel
         raise PictureError("the file is empty")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # max_pixels is the limit
-            image = Image.open(io.BytesIO(data))
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as e:
-        raise PictureError("not a picture that Pillow can open" if isinstance(e, UnidentifiedImageError) else str(e)) from e
-    with image:
-        return from_image(image, note, max_pixels)
+            warnings.simplefilter("ignore")  # Pillow's: max_pixels is the limit, and damage is an error
+            with Image.open(io.BytesIO(data)) as image:
+                return from_image(image, note, max_pixels)
+    except DdpmcodecError:
+        raise
+    except UnidentifiedImageError as e:
+        raise PictureError("not a picture that Pillow can open") from e
+    except Image.DecompressionBombError as e:
+        raise LimitError(str(e)) from e
+    except Exception as e:  # what Pillow raises for damaged files is up to each format's library
+        raise PictureError(f"the picture is damaged: {' '.join(str(e).split())}") from e
 
 
 def from_array(array: np.ndarray, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -76,7 +92,7 @@ def from_array(array: np.ndarray, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
 def to_tensor(pixels: np.ndarray) -> torch.Tensor:
     """(H, W, 3) uint8 to (1, 3, H, W) float32 in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))[None].float() / 127.5 - 1
+    return torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None].float() / 127.5 - 1
 
 
 def to_pixels(x: torch.Tensor) -> np.ndarray:

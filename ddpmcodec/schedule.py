@@ -29,6 +29,7 @@ def next_step(log_snr: float, relative_error: float, evaluations: int, nats_per_
         nats_per_dimension: what they may spend.
         last: ln snr at which the chain ends at the latest.
     """
+    relative_error = max(relative_error, 1e-9)  # a picture that is met exactly: white, of one pixel
     grid = np.arange(log_snr, max(last, log_snr + 1 / _RESOLUTION), 1 / _RESOLUTION)
     typical = typical_relative_error(grid)
     error = typical * (relative_error / typical[0])

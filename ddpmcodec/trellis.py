@@ -4,8 +4,8 @@ Finds, for every block of a step, the path bits whose code word (`ddpmcodec.code
 rotated target. All branch metrics of one path bit are one fast Walsh-Hadamard transform: adding each signed target value at the
 index of its generator polynomial and transforming leaves at entry w the inner product with the word of window w.
 
-Blocks run side by side as the innermost array axis (`LANES`), so every pass is a plain vector loop; a step of fewer than `LANES`
-blocks runs one block at a time. Only the encoder needs this module (and numba): decoding is parities.
+Blocks run side by side as the innermost array axis (`LANES`), so every pass is a plain vector loop; a step with too few blocks to
+keep all threads busy that way runs one block at a time. Only the encoder needs this module (and numba): decoding is parities.
 """
 
 import numba as nb
@@ -120,6 +120,9 @@ def search(target: np.ndarray, starts: np.ndarray, polynomials: np.ndarray, nu: 
     n = starts.size - 1
     bits = np.zeros(n, np.uint8)
     if n:
-        kernel = _search_groups if blocks % LANES == 0 else _search_blocks
+        groups, rest = divmod(blocks, LANES)
+        threads = nb.get_num_threads()
+        idle = -groups % threads  # threads without a group in the last round
+        kernel = _search_blocks if rest or 2 * idle > groups else _search_groups
         kernel(target, starts, polynomials, nu, n // blocks, bits)
     return bits

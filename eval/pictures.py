@@ -1,7 +1,7 @@
 """The pictures that an evaluation runs over."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ from ddpmcodec import picture
 from ddpmcodec.errors import DdpmcodecError, InputError
 
 
-def find(paths: Iterable[str], stride: int = 1) -> list[Path]:
+def find(paths: Sequence[str], stride: int = 1) -> list[Path]:
     """The files named, and those in the directories named in sorted order, each once; every `stride`-th of them all.
 
     Raises:
@@ -25,7 +25,7 @@ def find(paths: Iterable[str], stride: int = 1) -> list[Path]:
         except OSError as e:
             raise InputError(f"{path}: {e.strerror}") from e
     if not found:
-        raise InputError("no pictures there")
+        raise InputError(f"no pictures in {', '.join(paths)}")
     return list(dict.fromkeys(found))[::stride]
 
 

@@ -119,33 +119,27 @@ def evaluate(
             else:
                 curves[codec][name] = anchor_curve(pixels, codec)
             progress(codec, name)
-    out = {}
-    for codec, by_picture in curves.items():
-        out[codec] = _results(codec, by_picture, rates)
-        if codec == DDPM:
-            assert model is not None
-            out[codec] |= {
-                "description": f"ddpmcodec, model {model.name}, effort {effort}, {evaluations} evaluations, prefixes of one encode a picture",
-                "model": {"name": model.name, "hash": model.hash.hex()},
-                "effort": effort,
-                "evaluations": evaluations,
-            }
-    return out
+    results = {codec: _results(codec, by_picture, rates) for codec, by_picture in curves.items()}
+    if model is not None and DDPM in results:
+        settings = {"model": {"name": model.name, "hash": model.hash.hex()}, "effort": effort, "evaluations": evaluations}
+        results[DDPM] |= settings
+    return results
 
 
 def _results(codec: str, curves: dict[str, list[Point]], rates: Sequence[float]) -> dict:
-    """What `evaluate` returns for a codec, but for what only ours has."""
+    """What `evaluate` returns for a codec, but for our encoder's settings."""
     at_rates = {name: [psnr_at(curve, rate) for rate in rates] for name, curve in curves.items()}
-    means = [mean(column) for column in zip(*at_rates.values(), strict=True)]
+    means = [mean(psnrs[i] for psnrs in at_rates.values()) for i in range(len(rates))]
     if codec == DDPM:
-        description = ""
-        points = [(rate, psnr) for rate, psnr in zip(rates, means, strict=False) if psnr is not None]
+        description = "ddpmcodec, every prefix of one encode a picture"
+        points = [(rate, psnr) for rate, psnr in zip(rates, means, strict=True) if psnr is not None]
     else:
         anchor = ANCHORS[codec]
         extra = "".join(f", {key} {value}" for key, value in anchor.options.items())
         description = f"Pillow's {anchor.format}{extra}, quality {', '.join(map(str, anchor.qualities))}"
-        by_quality = [(np.mean([p.bpp for p in column]), np.mean([p.psnr for p in column])) for column in zip(*curves.values(), strict=True)]
-        points = [(float(bpp), float(psnr)) for bpp, psnr in by_quality if math.isfinite(psnr)]
+        columns = list(zip(*curves.values(), strict=True))  # by quality
+        mean_points = [(float(np.mean([p.bpp for p in c])), float(np.mean([p.psnr for p in c]))) for c in columns]
+        points = [(bpp, psnr) for bpp, psnr in mean_points if math.isfinite(psnr)]
     return {
         "name": codec,
         "description": description,
@@ -159,7 +153,7 @@ def _results(codec: str, curves: dict[str, list[Point]], rates: Sequence[float])
 
 
 def _at_bpp(rates: Sequence[float], psnrs: Sequence[float | None]) -> list[dict]:
-    return [{"bpp": rate, "psnr-rgb": psnr} for rate, psnr in zip(rates, psnrs, strict=False)]
+    return [{"bpp": rate, "psnr-rgb": psnr} for rate, psnr in zip(rates, psnrs, strict=True)]
 
 
 def _point(point: Point) -> dict:

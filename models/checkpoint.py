@@ -8,6 +8,7 @@ and the values as little-endian float32.
 import hashlib
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from ddpmcodec.models.photo_unet import PhotoUNet
 from ddpmcodec.models.process import abar_of_snr
 
 HASH_BYTES = 8  # of the SHA-256, as files carry it
+NAME = re.compile(r"[a-z0-9._-]{1,64}")  # what files can carry
 
 
 def canonical_json(value: Any) -> str:
@@ -49,15 +51,15 @@ def _build_network(config: dict) -> PhotoUNet:
         raise ModelError(f"unknown architecture {config['architecture']!r}")
     channels = config["channels"]
     sizes = [*channels, config["blocks"], config["embedding"], config["unshuffle"]] if isinstance(channels, list) else [0]
-    if not all(isinstance(v, int) and 1 <= v <= 4096 for v in sizes) or not 1 <= len(channels) <= 8:
+    if not all(type(v) is int and 1 <= v <= 4096 for v in sizes) or not 1 <= len(channels) <= 8:
         raise ModelError("the model's configuration has sizes that are not in 1 ... 4096")
     return PhotoUNet(tuple(channels), config["blocks"], config["embedding"], config["unshuffle"])
 
 
 def _build_levels(config: dict) -> Levels:
-    levels = dict(config["levels"])
-    kind = levels.pop("kind", None)
     try:
+        levels = dict(config["levels"])
+        kind = levels.pop("kind")
         return {"continuous": ContinuousLevels, "discrete": DiscreteLevels}[kind](**levels)
     except (KeyError, TypeError, ValueError) as e:
         raise ModelError(f"the model's noise levels are not understood: {e}") from e
@@ -78,8 +80,10 @@ class Model:
         self.config = config
         self.hash = model_hash(config, network.state_dict())
         self.levels = _build_levels(config)
-        self.start = int(config["start"])
-        if not self.levels.contains(self.start):
+        self.start = config["start"]
+        if not NAME.fullmatch(name):
+            raise ModelError(f"the model's name {name!r} is not 1 ... 64 characters of a-z, 0-9, '.', '_', '-'")
+        if type(self.start) is not int or not self.levels.contains(self.start):
             raise ModelError(f"the model's start level {self.start} is out of range")
         self.network = network.eval().requires_grad_(False)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -116,11 +120,14 @@ def load(path: Path) -> Model:
     try:
         config = json.loads(metadata["config"])
         name = metadata["name"]
-    except (KeyError, ValueError) as e:
+        if not isinstance(config, dict):
+            raise ValueError("not an object")
+    except (KeyError, ValueError, RecursionError) as e:
         raise ModelError(f"{path} holds no ddpmcodec model: its metadata lack a name or a configuration") from e
-    network = _build_network(config)
+    with torch.device("meta"):  # sizes that the tensors do not have cost no memory
+        network = _build_network(config)
     try:
-        network.load_state_dict(tensors)
+        network.load_state_dict(tensors, assign=True)
     except RuntimeError as e:
         raise ModelError(f"{path}: the tensors do not fit the configuration: {' '.join(str(e).split())[:200]}") from e
     return Model(name, config, network)

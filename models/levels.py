@@ -56,7 +56,7 @@ class DiscreteLevels:
     def __post_init__(self):
         if self.schedule not in self.SCHEDULES:
             raise ValueError(f"unknown schedule {self.schedule!r}")
-        if not 2 <= self.T <= self.MAX_T:
+        if type(self.T) is not int or not 2 <= self.T <= self.MAX_T:
             raise ValueError(f"T = {self.T} is not in 2 ... {self.MAX_T}")
         if not 0 < self.beta_1 <= self.beta_T < 1:
             raise ValueError(f"betas {self.beta_1} ... {self.beta_T} are not in (0, 1)")

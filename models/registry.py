@@ -41,9 +41,8 @@ def find(name: str = DEFAULT) -> Model:
     models = available()
     if name in models:
         return _load(models[name])
-    path = Path(name)
-    if path.is_file():
-        return _load(path.resolve())
+    if os.path.isfile(name):  # unlike Path.is_file, also False for names that no file can have
+        return _load(Path(name).resolve())
     raise ModelError(f"no model {name!r}: known are {', '.join(models) or 'none'}; a path to a .safetensors file works too")
 
 
@@ -55,7 +54,10 @@ def find_hash(name: str, model_hash: bytes) -> Model:
     """
     models = available()
     for candidate in sorted(models, key=lambda n: n != name):
-        model = _load(models[candidate])
+        try:
+            model = _load(models[candidate])
+        except ModelError:  # a broken file beside it hides no model
+            continue
         if model.hash == model_hash:
             return model
     known = f"the {name!r} here is another" if name in models else f"known are {', '.join(models) or 'none'}"

@@ -1,0 +1,95 @@
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import ddpmcodec
+
+FAST = ("--model", "test-model", "--evaluations", 4, "--effort", 1)
+
+
+def test_the_file_is_the_librarys(run, drawing):
+    result = run("encode", "in.png", "-o", "out.ddpm", "--bpp", 1.5, "--seed", 9, *FAST)
+    data = Path("out.ddpm").read_bytes()
+    assert data == ddpmcodec.encode(drawing, model="test-model", bpp=1.5, seed=9, evaluations=4, effort=1)
+    assert result.stdout == "" and len(data) <= 1.5 * 61 * 45 / 8
+    assert re.fullmatch(rf"out\.ddpm: {len(data)} bytes, [\d.]+ bpp, PSNR [\d.]+ dB, .*\n", result.stderr)
+    assert sorted(p.name for p in Path().iterdir()) == ["in.ddpm", "in.png", "out.ddpm"]
+
+
+def test_quiet(run):
+    result = run("encode", "in.png", "-o", "out.ddpm", "-q", *FAST)
+    assert (result.stdout, result.stderr) == ("", "")
+
+
+def test_an_existing_file_is_replaced(run, model_path):
+    Path("out.ddpm").write_bytes(b"old" * 10000)
+    run("encode", "in.png", "-o", "out.ddpm", "--model", model_path, "--evaluations", 3, "--effort", 1)
+    assert ddpmcodec.info(Path("out.ddpm").read_bytes())["complete"]
+
+
+def test_a_link_is_followed(run):
+    Path("target").mkdir()
+    Path("link.ddpm").symlink_to("target/real.ddpm")
+    run("encode", "in.png", "-o", "link.ddpm", *FAST)
+    assert Path("link.ddpm").is_symlink() and ddpmcodec.info(Path("target/real.ddpm").read_bytes())["complete"]
+
+
+def test_pipes(run):
+    picture = Path("in.png").read_bytes()
+    data = run("encode", "-", "-o", "-", *FAST, input=picture).stdout_bytes
+    assert ddpmcodec.info(data)["complete"]
+    run("encode", "in.png", "-o", "out.ddpm", *FAST)
+    assert Path("out.ddpm").read_bytes() == data
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.webp", "a.bmp", "a.tif"])
+def test_kinds_of_pictures(run, drawing, name):
+    Image.fromarray(drawing).save(name)
+    run("encode", name, "-o", "out.ddpm", *FAST)
+    with Image.open(name) as image:
+        assert Path("out.ddpm").read_bytes() == ddpmcodec.encode(image, model="test-model", evaluations=4, effort=1)
+
+
+def test_notes_of_what_is_not_kept(run, drawing):
+    Image.fromarray(drawing).convert("L").save("grey.png")
+    first, second = run("encode", "grey.png", "-o", "out.ddpm", *FAST).stderr.splitlines()
+    assert first.startswith("grey.png: ") and "L to RGB" in first and second.startswith("out.ddpm: ")
+    assert run("encode", "grey.png", "-o", "out.ddpm", "-q", *FAST).stderr == ""
+
+
+def test_a_turned_photo(run, drawing):
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    Image.fromarray(drawing).save("turned.png", exif=exif)
+    run("encode", "turned.png", "-o", "out.ddpm", *FAST)
+    run("decode", "out.ddpm", "-o", "out.png")
+    with Image.open("out.png") as image:
+        assert image.size == (45, 61)
+        assert np.abs(np.asarray(image).astype(int) - np.rot90(drawing)).mean() < 40
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("in.png",),
+        ("-o", "out.ddpm"),
+        ("in.png", "-o", "out.ddpm", "--bpp", "0"),
+        ("in.png", "-o", "out.ddpm", "--bpp", "25"),
+        ("in.png", "-o", "out.ddpm", "--bpp", "much"),
+        ("in.png", "-o", "out.ddpm", "--bpp", "nan"),
+        ("in.png", "-o", "out.ddpm", "--evaluations", "1"),
+        ("in.png", "-o", "out.ddpm", "--effort", "4"),
+        ("in.png", "-o", "out.ddpm", "--seed", "-1"),
+        ("in.png", "-o", "out.ddpm", "--seed", str(2**63)),
+        ("in.png", "-o", "out.ddpm", "--threads", "0"),
+        ("in.png", "-o", "out.ddpm", "--max-pixels", "0"),
+        ("in.png", "in.png", "-o", "out.ddpm"),
+        ("in.png", "-o", "out.ddpm", "--nonsense"),
+    ],
+    ids=" ".join,
+)
+def test_usage_errors(fails, arguments):
+    assert "Usage: " in fails(2, "encode", *arguments)

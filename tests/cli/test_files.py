@@ -1,0 +1,58 @@
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from ddpmcodec.cli import files
+from ddpmcodec.errors import InputError, OutputError
+
+IMPOSSIBLE = ["a" * 5000, "a" * 5000 + "/b", "nowhere/file"]
+
+
+@pytest.mark.parametrize("path", [*IMPOSSIBLE, "missing", "."])
+def test_paths_that_cannot_be_read(tmp_path, monkeypatch, path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError):
+        files.read(path)
+
+
+@pytest.mark.parametrize("path", [*IMPOSSIBLE, "."])
+def test_paths_that_cannot_be_written(tmp_path, monkeypatch, path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OutputError):
+        files.check_writable(path)
+    with pytest.raises(OutputError):
+        files.write(path, b"data")
+    assert os.listdir() == []
+
+
+def test_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    target = tmp_path / "out"
+    files.write(str(target), b"first")
+    files.write(str(target), b"second")
+    assert target.read_bytes() == b"second" and os.listdir(tmp_path) == ["out"]
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match="No space left"):
+        files.write(str(target), b"third")
+    assert target.read_bytes() == b"second" and os.listdir(tmp_path) == ["out"]
+
+
+def test_a_new_file_has_the_permissions_of_any_other(tmp_path):
+    files.write(str(tmp_path / "ours"), b"data")
+    Path(tmp_path / "other").write_bytes(b"data")
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_a_pipe_is_written_to_not_replaced(tmp_path):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    files.check_writable(str(fifo))
+    files.write(str(fifo), b"data")
+    assert os.read(reader, 100) == b"data" and fifo.is_fifo()
+    os.close(reader)

@@ -1,0 +1,44 @@
+import json
+from pathlib import Path
+
+import ddpmcodec
+from ddpmcodec import container
+
+
+def test_text(run, drawing_encoding, model):
+    data = drawing_encoding.data
+    parsed = container.parse(data)
+    lines = run("info", "in.ddpm").stdout.splitlines()
+    assert f"61 x 45 RGB, {len(data)} bytes, {8 * len(data) / (61 * 45):.4f} bpp, whole" == lines[0]
+    assert f"test-model {model.hash.hex()}" in lines[1] and "seed 3" in lines[1]
+    assert "H " in lines[2] and "E " in lines[2]
+    rows = [line.split() for line in lines[4:]]
+    assert [(int(r[0]), int(r[1]), int(r[3]), int(r[4]), int(r[5])) for r in rows] == [
+        (i + 1, s.level, s.n, s.nu, end) for i, (s, end) in enumerate(zip(parsed.steps, parsed.ends, strict=True))
+    ]
+
+
+def test_json(run, drawing_encoding):
+    assert json.loads(run("info", "in.ddpm", "--json").stdout) == ddpmcodec.info(drawing_encoding.data)
+
+
+def test_a_cut_file(run, drawing_encoding):
+    Path("cut.ddpm").write_bytes(drawing_encoding.data[: container.parse(drawing_encoding.data).ends[0]])
+    lines = run("info", "cut.ddpm").stdout.splitlines()
+    total = len(container.parse(drawing_encoding.data).steps)
+    assert f"cut: 1 of {total} steps are whole" in lines[0]
+    assert ["missing" in line for line in lines[4:]] == [False] + [True] * (total - 1)
+
+
+def test_from_stdin(run, drawing_encoding):
+    assert run("info", "-", input=drawing_encoding.data).stdout == run("info", "in.ddpm").stdout
+
+
+def test_a_model_that_is_not_here_is_not_needed(run, monkeypatch):
+    monkeypatch.delenv("DDPMCODEC_MODELS")
+    assert "test-model" in run("info", "in.ddpm").stdout
+
+
+def test_usage_errors(fails):
+    fails(2, "info")
+    fails(2, "info", "in.ddpm", "--xml")

@@ -1,0 +1,136 @@
+"""Fixtures that all tests share: the small frozen test model, pictures, and files encoded once a session."""
+
+from pathlib import Path
+
+import hypothesis
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ddpmcodec import container
+from ddpmcodec.encoder import Encoding, encode_pixels
+from ddpmcodec.models import checkpoint
+from ddpmcodec.models.checkpoint import Model
+from ddpmcodec.models.photo_unet import PhotoUNet
+
+DATA = Path(__file__).parent / "data"
+
+torch.set_num_threads(1)  # the test model is so small that threads only wait for each other
+hypothesis.settings.register_profile("ddpmcodec", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("ddpmcodec")
+
+
+def crop(left: int, top: int, width: int, height: int) -> np.ndarray:
+    with Image.open(DATA / "raccoon-1021x683.jpg") as photo:
+        return np.asarray(photo.convert("RGB").crop((left, top, left + width, top + height)))
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    return DATA
+
+
+@pytest.fixture(scope="session", autouse=True)
+def models_of_files():
+    """Files made with the test model find it by name."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DDPMCODEC_MODELS", str(DATA))
+        yield
+
+
+@pytest.fixture(scope="session")
+def drawing() -> np.ndarray:
+    """A drawn picture, 61 x 45: a gradient, an edge, a disc and some texture."""
+    y, x = np.mgrid[:45, :61].astype(float)
+    channels = np.stack([40 + 2.5 * x, 60 + 3 * y, 120 + 60 * np.sin(x / 5) * np.cos(y / 7)], 2)
+    channels[(x - 40) ** 2 + (y - 20) ** 2 < 150] = (230, 200, 40)
+    channels[30:, :20] //= 2
+    return channels.clip(0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def model_path() -> str:
+    return str(DATA / "test-model.safetensors")
+
+
+@pytest.fixture(scope="session")
+def model(model_path: str) -> Model:
+    return checkpoint.load(Path(model_path))
+
+
+@pytest.fixture(scope="session")
+def photo() -> np.ndarray:
+    """A part of a photo, 100 x 80."""
+    return crop(400, 200, 100, 80)
+
+
+@pytest.fixture(scope="session")
+def encoding(photo: np.ndarray, model: Model) -> Encoding:
+    """The photo at 1 bpp: about ten steps."""
+    return encode_pixels(photo, model, bpp=1, evaluations=10, effort=2, seed=7)
+
+
+@pytest.fixture(scope="session")
+def drawing_encoding(drawing: np.ndarray, model: Model) -> Encoding:
+    """The drawing at 2 bpp: a few steps, fast to decode."""
+    return encode_pixels(drawing, model, bpp=2, evaluations=6, effort=1, seed=3)
+
+
+@pytest.fixture(scope="session")
+def large_encoding(photo: np.ndarray, model: Model) -> Encoding:
+    """The photo at 6 bpp: steps of thousands of bits, and checksums within the payload."""
+    return encode_pixels(photo, model, bpp=6, evaluations=12, effort=3)
+
+
+@pytest.fixture(scope="session")
+def small_encoding(model: Model) -> Encoding:
+    """A 41 x 23 picture in about 1.3 kB, with one checksum within the payload: small enough to try every bit of."""
+    return encode_pixels(crop(460, 240, 41, 23), model, bpp=11, evaluations=5, effort=1)
+
+
+@pytest.fixture(scope="session")
+def header(model: Model) -> container.Header:
+    """Of a 97 x 64 picture with continuous levels."""
+    return container.Header(97, 64, model.name, model.hash, model.levels, model.start, 3)
+
+
+@pytest.fixture(scope="session")
+def discrete_model_path(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A model conditioned on the timesteps of the paper's schedule, with random weights."""
+    config = {
+        "architecture": "photo-unet",
+        "channels": [8, 8],
+        "blocks": 1,
+        "embedding": 16,
+        "unshuffle": 2,
+        "levels": {"kind": "discrete", "schedule": "linear", "T": 1000},
+        "start": 1000,
+    }
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = PhotoUNet((8, 8), 1, 16, 2)
+    path = tmp_path_factory.mktemp("models") / "discrete.safetensors"
+    checkpoint.save(path, "discrete", config, network.state_dict())
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def discrete_model(discrete_model_path: str) -> Model:
+    return checkpoint.load(Path(discrete_model_path))
+
+
+@pytest.fixture
+def thread_counts():
+    """Sets the threads of torch and numba; put back afterwards."""
+    import numba
+
+    before = torch.get_num_threads(), numba.get_num_threads()
+
+    def use(count: int) -> None:
+        torch.set_num_threads(count)
+        numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
+
+    yield use
+    torch.set_num_threads(before[0])
+    numba.set_num_threads(before[1])

@@ -1,0 +1,230 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import ddpmcodec
+from ddpmcodec import container, picture
+from ddpmcodec.errors import (
+    CorruptFileError,
+    ForeignFileError,
+    LimitError,
+    ModelError,
+    PictureError,
+    RateError,
+    TruncatedFileError,
+)
+from ddpmcodec.models import registry
+
+
+def array(image):
+    assert isinstance(image, Image.Image) and image.mode == "RGB"
+    return np.asarray(image)
+
+
+@pytest.fixture
+def decode(model_path):
+    def decode(data, steps=None, **options):
+        return array(ddpmcodec.decode(data, steps, model=model_path, **options))
+
+    return decode
+
+
+def test_from_a_picture_to_bytes_and_back(photo, model_path, decode):
+    part = photo[:31, :45]
+    options = {"model": model_path, "bpp": 4, "evaluations": 6, "effort": 1, "seed": 3}
+    data = ddpmcodec.encode(Image.fromarray(part), **options)
+    assert isinstance(data, bytes) and len(data) <= 4 * part.shape[0] * part.shape[1] / 8
+    assert ddpmcodec.encode(part, **options) == data
+    assert decode(data).shape == part.shape
+    assert picture.psnr(part, decode(data)) > 30
+
+
+def test_decode_is_the_encoders_picture(encoding, decode):
+    assert np.array_equal(decode(encoding.data), encoding.pixels)
+    count = len(container.parse(encoding.data).steps)
+    for steps in (count, count + 1, 10**9):
+        assert np.array_equal(decode(encoding.data, steps), encoding.pixels)
+
+
+def test_prefixes_truncations_and_steps_are_the_same_pictures(encoding, decode):
+    data = encoding.data
+    ends = container.parse(data).ends
+    for count in (0, 1, 4, len(ends) - 1, len(ends)):
+        expected = decode(data, count)
+        end = ends[count - 1] if count else ends[0] - 1
+        upper = ends[count] - 1 if count < len(ends) else len(data) - 1
+        for size in {end, (end + upper) // 2, upper}:
+            assert np.array_equal(decode(data[:size]), expected)
+        shorter = ddpmcodec.truncate(data, steps=count)
+        assert np.array_equal(decode(shorter), expected)
+        assert len(ddpmcodec.info(shorter)["steps"]) == count
+    assert ddpmcodec.truncate(data, steps=10**9) == data
+
+
+def test_progressive_pictures_are_those_of_the_prefixes(encoding, model_path, decode):
+    pictures = list(ddpmcodec.decode_progressive(encoding.data, model=model_path))
+    count = len(container.parse(encoding.data).steps)
+    assert [step for step, _ in pictures] == list(range(count + 1))
+    assert np.array_equal(array(pictures[-1][1]), encoding.pixels)
+    for step in (0, 3, count - 1):
+        assert np.array_equal(array(pictures[step][1]), decode(encoding.data, step))
+    first = list(ddpmcodec.decode_progressive(encoding.data, model=model_path, steps=2))
+    assert [step for step, _ in first] == [0, 1, 2]
+
+
+def test_sampling(encoding, photo, decode):
+    mean = decode(encoding.data, 6)
+    a, b, c = (decode(encoding.data, 6, reconstruct="sample", seed=seed) for seed in (1, 1, 2))
+    assert np.array_equal(a, b) and not np.array_equal(a, c)
+    assert picture.psnr(photo, a) < picture.psnr(photo, mean)
+    with pytest.raises(ValueError):
+        decode(encoding.data, reconstruct="median")
+
+
+def test_progress_is_told(encoding, model_path):
+    told = []
+    ddpmcodec.decode(encoding.data, model=model_path, progress=lambda *p: told.append(p))
+    assert told == [(i + 1, len(told)) for i in range(len(told))]
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_the_files_orientation_is_applied(encoding, decode, orientation):
+    from dataclasses import replace
+
+    parsed = container.parse(encoding.data)
+    turned = container.serialize(replace(parsed, header=replace(parsed.header, orientation=orientation)))
+    assert np.array_equal(decode(turned), np.rot90(encoding.pixels, {3: 2, 6: -1}[orientation]))
+
+
+def test_models_are_found_by_the_files_own_hash(encoding, model_path, monkeypatch, data_dir):
+    monkeypatch.delenv(registry.ENVIRONMENT, raising=False)
+    with pytest.raises(ModelError, match="test-model"):
+        ddpmcodec.decode(encoding.data, 0)
+    with pytest.raises(ModelError, match="f075"):
+        ddpmcodec.decode(encoding.data, 0, model=registry.DEFAULT)
+    with pytest.raises(ModelError):
+        ddpmcodec.decode(encoding.data, 0, model="/nowhere.safetensors")
+    monkeypatch.setenv(registry.ENVIRONMENT, str(data_dir))
+    assert np.array_equal(array(ddpmcodec.decode(encoding.data)), encoding.pixels)
+
+
+def test_errors_are_typed(encoding, decode, model_path):
+    data = encoding.data
+    changed = data[:-10] + bytes([data[-10] ^ 1]) + data[-9:]
+    for bad, error in [
+        (b"", ForeignFileError),
+        (b"GIF89a", ForeignFileError),
+        (data[:30], TruncatedFileError),
+        (changed, CorruptFileError),
+    ]:
+        for use in (decode, ddpmcodec.info, lambda d: ddpmcodec.truncate(d, steps=1), lambda d: list(ddpmcodec.decode_progressive(d))):
+            with pytest.raises(error):
+                use(bad)
+    with pytest.raises(LimitError):
+        decode(data, max_pixels=7999)
+    for wrong in (np.zeros((3, 3)), "photo.png"):
+        with pytest.raises(PictureError):
+            ddpmcodec.encode(wrong, model=model_path)
+    with pytest.raises(LimitError):
+        ddpmcodec.encode(np.zeros((9, 9, 3), np.uint8), model=model_path, max_pixels=80)
+    with pytest.raises(ModelError):
+        ddpmcodec.encode(np.zeros((9, 9, 3), np.uint8), model="none")
+    with pytest.raises(RateError):
+        ddpmcodec.encode(np.zeros((9, 9, 3), np.uint8), model=model_path, bpp=0.5)
+
+
+@pytest.mark.parametrize("fixture", ["encoding", "large_encoding"])
+def test_truncate_fills_the_limit(fixture, request):
+    data = request.getfixturevalue(fixture).data
+    count = len(container.parse(data).steps)
+    sizes = [len(ddpmcodec.truncate(data, steps=n)) for n in range(count + 1)]
+    assert sizes == sorted(sizes) and sizes[-1] == len(data)
+    for n, size in enumerate(sizes):
+        assert len(container.parse(ddpmcodec.truncate(data, max_bytes=size)).steps) == n
+        assert ddpmcodec.truncate(data, bpp=8 * size / 8000 + 1e-9) == ddpmcodec.truncate(data, max_bytes=size)
+        if n:
+            assert len(container.parse(ddpmcodec.truncate(data, max_bytes=size - 1)).steps) == n - 1
+    with pytest.raises(RateError):
+        ddpmcodec.truncate(data, max_bytes=sizes[0] - 1)
+    assert len(container.parse(ddpmcodec.truncate(data, max_bytes=10**9, bpp=8 * sizes[3] / 8000 + 1e-9, steps=2)).steps) == 2
+
+
+def test_truncating_a_cut_file_makes_it_whole(encoding):
+    ends = container.parse(encoding.data).ends
+    cut = encoding.data[: ends[3] + 1]
+    whole = ddpmcodec.truncate(cut)
+    assert ddpmcodec.info(whole)["complete"]
+    assert whole == ddpmcodec.truncate(encoding.data, steps=4)
+
+
+def test_info_is_what_the_file_holds(large_encoding, model):
+    data = large_encoding.data
+    parsed = container.parse(data)
+    info = ddpmcodec.info(data)
+    assert json.loads(json.dumps(info)) == info
+    assert (info["width"], info["height"], info["bytes"], info["seed"]) == (100, 80, len(data), 0)
+    assert info["complete"] and info["bpp"] == pytest.approx(8 * len(data) / 8000, abs=1e-6)
+    assert (info["model"], info["model_hash"]) == ("test-model", model.hash.hex())
+    assert info["levels"]["kind"] == "continuous" and info["levels"]["start"] == -3734
+    assert info["levels"]["start_sigma"] == pytest.approx(127.5 * 2 ** (3734 / 512), abs=0.01)
+    assert [s["type"] for s in info["sections"]] == ["H", "T", "P", "E"]
+    assert sum(s["size"] for s in info["sections"]) + 10 == len(data)
+    assert len(info["steps"]) == info["whole_steps"] == len(parsed.steps)
+    for i, (entry, step) in enumerate(zip(info["steps"], parsed.steps, strict=True)):
+        assert (entry["step"], entry["level"], entry["bits"], entry["nu"]) == (i + 1, step.level, step.n, step.nu)
+        assert entry["sigma"] == pytest.approx(127.5 * 2 ** (-step.level / 512), abs=1e-4)
+        assert "timestep" not in entry and entry["present"] and entry["evaluate"] == step.evaluate
+        assert entry["bpp"] == pytest.approx(8 * entry["end"] / 8000, abs=1e-6)
+        assert len(container.parse(data[: entry["end"]]).messages) == i + 1
+        assert len(container.parse(data[: entry["end"] - 1]).messages) == i
+
+
+def test_info_of_a_cut_file(encoding):
+    ends = container.parse(encoding.data).ends
+    info = ddpmcodec.info(encoding.data[: ends[2] + 3])
+    assert not info["complete"] and info["whole_steps"] == 3
+    assert [s["present"] for s in info["steps"]] == [True] * 3 + [False] * (len(ends) - 3)
+    assert info["sections"][-1]["type"] == "P" and not info["sections"][-1]["whole"]
+
+
+def test_info_of_a_discrete_chain(photo, discrete_model_path):
+    data = ddpmcodec.encode(photo[:20, :20], model=discrete_model_path, bpp=8, evaluations=6, effort=1)
+    info = ddpmcodec.info(data)
+    assert info["levels"]["kind"] == "discrete" and info["levels"]["start"] == 1000
+    abar = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))
+    for step in info["steps"]:
+        snr = abar[step["timestep"] - 1] / (1 - abar[step["timestep"] - 1])
+        assert step["sigma"] == pytest.approx(127.5 / np.sqrt(snr), rel=1e-3)
+    assert np.asarray(ddpmcodec.decode(data, model=discrete_model_path)).shape == (20, 20, 3)
+
+
+def test_describing_and_truncating_import_no_torch(encoding, tmp_path):
+    path = tmp_path / "file.ddpm"
+    path.write_bytes(encoding.data)
+    script = (
+        "import sys, ddpmcodec\n"
+        "from ddpmcodec.cli import main\n"
+        "data = open(sys.argv[1], 'rb').read()\n"
+        "ddpmcodec.info(data), ddpmcodec.truncate(data, steps=2)\n"
+        "main(['info', sys.argv[1]], standalone_mode=False)\n"
+        "main(['truncate', sys.argv[1], '--steps', '1', '-o', sys.argv[1] + '.short'], standalone_mode=False)\n"
+        "loaded = {'torch', 'numba'} & set(sys.modules)\n"
+        "assert not loaded, loaded\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "file.ddpm.short").stat().st_size < len(encoding.data)
+
+
+def test_decoding_imports_no_numba(encoding, tmp_path, model_path):
+    path = tmp_path / "file.ddpm"
+    path.write_bytes(encoding.data)
+    script = (
+        "import sys, ddpmcodec\nddpmcodec.decode(open(sys.argv[1], 'rb').read(), model=sys.argv[2])\nassert 'numba' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(path), model_path], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr

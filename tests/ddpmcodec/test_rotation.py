@@ -1,0 +1,77 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ddpmcodec import rotation
+from ddpmcodec.codeword import padded_size
+
+
+def signs(size, seed=0):
+    return (2 * np.random.default_rng(seed).integers(0, 2, size) - 1).astype(np.int8)
+
+
+def vector(size, seed=1):
+    return torch.from_numpy(np.random.default_rng(seed).standard_normal(size))
+
+
+def naive_hadamard(x):
+    """Orthonormal Walsh-Hadamard transform of one block by its definition, H_ij = (-1)^popcount(i & j)."""
+    place = np.arange(x.size)
+    matrix = 1 - 2 * (np.bitwise_count(place[:, None] & place[None, :]) & 1).astype(np.float64)
+    return matrix @ x / math.sqrt(x.size)
+
+
+def test_one_block_is_signs_and_a_hadamard_transform():
+    x, s = vector(4096), signs(4096)
+    np.testing.assert_allclose(rotation.rotate(x, s).numpy(), naive_hadamard(x.numpy() * s), atol=1e-10)
+
+
+def test_three_blocks_are_interleaved():
+    """Element i in block i mod 3 at place i div 3; rotated dimensions place by place."""
+    count = 3 * 4096 - 1000
+    x, s = vector(count), signs(3 * 4096)
+    padded = np.concatenate([x.numpy(), np.zeros(1000)]) * s
+    expected = np.empty(3 * 4096)
+    for block in range(3):
+        expected[block::3] = naive_hadamard(np.array([padded[3 * place + block] for place in range(4096)]))
+    np.testing.assert_allclose(rotation.rotate(x, s).numpy(), expected, atol=1e-10)
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 5, 12])
+def test_lengths_and_angles_are_kept(blocks):
+    size = 4096 * blocks
+    s = signs(size)
+    a, b = vector(size - 77, 2), vector(size - 77, 3)
+    ra, rb = rotation.rotate(a, s), rotation.rotate(b, s)
+    assert ra.shape == (size,)
+    assert (ra @ rb).item() == pytest.approx((a @ b).item(), rel=1e-9)
+    assert (ra @ ra).item() == pytest.approx((a @ a).item(), rel=1e-9)
+
+
+@pytest.mark.parametrize("count", [3, 4096, 4097, 20_000])
+def test_unrotate_inverts(count):
+    size = padded_size(count, 100)
+    s = signs(size)
+    x = vector(count)
+    torch.testing.assert_close(rotation.unrotate(rotation.rotate(x, s), s, count), x)
+    y = vector(size, 4)
+    torch.testing.assert_close(rotation.rotate(rotation.unrotate(y, s, size), s), y)
+
+
+def test_energy_of_a_corner_is_spread():
+    x = torch.zeros(3 * 4096, dtype=torch.float64)
+    x[:30] = 1
+    rotated = rotation.rotate(x, signs(x.numel()))
+    assert rotated.square().view(-1, 512).sum(1).max().item() < 2 * 30 / 24
+
+
+@given(st.integers(1, 10**8), st.integers(1, 1 << 20))
+def test_padded_size_is_the_least_whole_number_of_blocks_coprime_to_the_width(count, width):
+    blocks, rest = divmod(padded_size(count, width), 4096)
+    assert rest == 0 and blocks * 4096 >= count
+    assert math.gcd(blocks, width) == 1
+    assert all(math.gcd(fewer, width) > 1 for fewer in range(-(-count // 4096), blocks))

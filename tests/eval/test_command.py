@@ -1,0 +1,114 @@
+"""`ddpmcodec eval`, from the command line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from ddpmcodec.cli import main
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, ["eval", *map(str, arguments)])
+
+
+@pytest.fixture
+def directory(tmp_path: Path, photo: np.ndarray) -> Path:
+    """Two pictures, of different sizes."""
+    path = tmp_path / "pictures"
+    path.mkdir()
+    Image.fromarray(photo[:40, :56]).save(path / "a.png")
+    Image.fromarray(photo[:48, :33]).save(path / "b.png")
+    return path
+
+
+def test_rate_distortion(directory: Path, tmp_path: Path, model_path: str):
+    output = tmp_path / "deep" / "results"
+    options = ["--bpp", "4", "--bpp", "2", "--evaluations", "4", "--effort", "1"]
+    result = run(directory, "--codec", "ddpm", "--codec", "avif", *options, "--model", model_path, "-o", output)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[0] == "| PSNR-RGB in dB, 2 pictures | 2 bpp | 4 bpp |"
+    assert [line.split()[1] for line in result.stdout.splitlines()[2:]] == ["ddpm", "avif"]
+    assert sorted(path.name for path in output.iterdir()) == ["avif.json", "ddpm.json"]
+    ours = json.loads((output / "ddpm.json").read_text())
+    assert ours["results"]["bpp"] == [2, 4]
+    assert list(ours["pictures"]) == ["a.png", "b.png"]
+    assert f"{ours['at_bpp'][0]['psnr-rgb']:.2f}" in result.stdout
+
+
+def test_denoise(directory: Path, model_path: str):
+    result = run(directory, "--denoise", "15,50", "--model", model_path)
+    assert result.exit_code == 0, result.output
+    head, _, row = result.stdout.splitlines()
+    assert head == "| PSNR in dB, noise | 15 | 50 |"
+    label, at_15, at_50 = (cell.strip() for cell in row.strip("|").split("|"))
+    assert label.endswith(", 2 pictures")
+    assert float(at_15) > float(at_50) > 14
+
+
+def test_stride(directory: Path, model_path: str):
+    assert "1 pictures" in run(directory, "--denoise", "25", "--stride", "2", "--model", model_path).stdout
+
+
+def test_anchors_alone_need_no_model(directory: Path, tmp_path: Path):
+    assert run(directory, "--codec", "webp", "--model", "missing", "-o", tmp_path / "out").exit_code == 0
+    assert run(directory, "--codec", "ddpm", "--model", "missing", "-o", tmp_path / "out").exit_code == 9
+
+
+def test_a_broken_picture_among_good_ones(directory: Path, tmp_path: Path):
+    (directory / "aa.png").write_bytes((directory / "a.png").read_bytes()[:300])
+    result = run(directory, "--codec", "jpeg", "-o", tmp_path / "out")
+    assert result.exit_code == 3
+    assert "aa.png: left out" in result.stderr and "1 of 3 pictures" in result.stderr
+    assert list(json.loads((tmp_path / "out" / "jpeg.json").read_text())["pictures"]) == ["a.png", "b.png"]
+    assert "2 pictures" in result.stdout
+
+
+@pytest.mark.parametrize("mode", [["--codec", "jpeg", "-o"], ["--denoise", "25", "--model"]])
+def test_no_picture_can_be_read(directory: Path, tmp_path: Path, model_path: str, mode: list[str]):
+    for path in directory.iterdir():
+        path.write_bytes(b"broken")
+    result = run(directory, *mode, tmp_path / "out" if mode[-1] == "-o" else model_path)
+    assert result.exit_code == 3 and result.stdout == ""
+    assert not list(tmp_path.glob("out/*"))
+
+
+def test_an_empty_directory(tmp_path: Path):
+    (tmp_path / "empty").mkdir()
+    result = run(tmp_path / "empty", "--codec", "jpeg", "-o", tmp_path / "out")
+    assert result.exit_code == 3 and "no pictures" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_existing_results_are_replaced_only_by_whole_ones(directory: Path, tmp_path: Path):
+    (tmp_path / "webp.json").write_text("old")
+    for path in directory.iterdir():
+        path.unlink()
+    Image.fromarray(np.zeros((1, 20000, 3), np.uint8)).save(directory / "wide.png")
+    result = run(directory, "--codec", "webp", "-o", tmp_path)
+    assert result.exit_code == 13 and "20000 x 1" in result.stderr
+    assert (tmp_path / "webp.json").read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["--codec", "nosuch", "-o", "x"],
+        ["--denoise", "15,,25"],
+        ["--denoise", "nan"],
+        ["--denoise", "0"],
+        ["--denoise", "25", "--codec", "jpeg"],
+        ["--denoise", "25", "-o", "x"],
+    ],
+)
+def test_usage_errors(directory: Path, options: list[str]):
+    assert run(directory, *options).exit_code == 2
+
+
+def test_output_that_cannot_be_made(directory: Path, tmp_path: Path):
+    (tmp_path / "file").touch()
+    assert run(directory, "--codec", "jpeg", "-o", tmp_path / "file").exit_code == 12
