@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ddpmcodec import codeword
@@ -62,6 +62,10 @@ def test_word_with_fewer_polynomials_than_a_share_cycles_them():
     assert word.tolist() == naive_word([1, 0, 1], 2, 4096, polynomials.tolist(), [1] * 4096)
 
 
+@example(1023)
+@example(1024)
+@example(16 * 512 - 1)
+@example(16 * 512)
 @given(st.integers(0, 10**7))
 def test_blocks_follow_the_rule(n):
     blocks = codeword.blocks_of(n)

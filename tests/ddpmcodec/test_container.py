@@ -93,7 +93,7 @@ def test_the_payload_has_a_checksum_after_each_1024_bytes():
     data = file_of()
     sizes = [len(m) for m in MESSAGES]  # 13 100 0 937 1024 1: behind the fourth, 1050 bytes, and behind the fifth
     assert sizes == [13, 100, 0, 937, 1024, 1]
-    payload = [s for s in parse(data).sections if s.type == "P"][0]
+    payload = next(s for s in parse(data).sections if s.type == "P")
     begin = payload.offset + 1 + len(leb128(sum(sizes) + 8))
     assert payload.size == 1 + len(leb128(sum(sizes) + 8)) + sum(sizes) + 8 + 4
     ends = [begin + e for e in (13, 113, 113, 1050, 1050 + 4 + 1024, 1050 + 4 + 1024 + 4 + 1)]

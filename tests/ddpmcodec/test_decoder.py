@@ -1,3 +1,4 @@
+import itertools
 import math
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def test_pictures_get_better_step_by_step(large_encoding, photo, model):
     psnr = [picture.psnr(photo, picture.to_pixels(state.x0hat)) for state in decoder.states(parsed, model)]
     assert len(psnr) == len(parsed.steps) + 1
     assert psnr[-1] > psnr[0] + 25
-    assert all(after > before - 0.5 for before, after in zip(psnr, psnr[1:], strict=False))
+    assert all(after > before - 0.5 for before, after in itertools.pairwise(psnr))
 
 
 def test_sampling_draws_from_p(encoding, photo, model):

@@ -40,6 +40,8 @@ def test_hash_is_of_the_values_not_of_their_type(tensors, model, write):
     shuffled = dict(reversed(wide.items()))
     config = dict(reversed(model.config.items()))
     assert checkpoint.load(write(shuffled, config=config)).hash == model.hash
+    half = {name: t.bfloat16() for name, t in tensors.items()}
+    assert checkpoint.model_hash(config, half) == checkpoint.model_hash(config, {name: t.double() for name, t in half.items()})
 
 
 def test_hash_as_documented(tensors, model):
