@@ -11,7 +11,7 @@ from functools import cached_property
 import torch
 
 from ddpmcodec.channel import Channel
-from ddpmcodec.container import CHANNELS, Header
+from ddpmcodec.header import CHANNELS, Header
 from ddpmcodec.models.checkpoint import Model
 from ddpmcodec.models.levels import Levels
 from ddpmcodec.models.process import Posterior, abar_of_snr, posterior
@@ -61,7 +61,8 @@ def walk(model: Model, header: Header, randomness: SharedRandomness, channel: Ch
     yield state
     while (sent := peer(state)) is not None:
         step, message = sent
-        x0hat = state.x0hat if step.evaluate or state.kept is None else state.kept
+        x0hat = state.x0hat if step.evaluate else state.kept
+        assert x0hat is not None  # the first step evaluates: the step table says so
         q = step_posterior(header.levels, step.level, state.level)
         z = channel.receive(message, state.index, step.n, step.nu).view(shape)
         x_s = q.mean(x0hat, state.x_t).add_(z, alpha=math.sqrt(q.variance))

@@ -41,8 +41,8 @@ class TrellisChannel:
     def _code(self, step: int, n: int, nu: int):
         starts = codeword.share_starts(n, self.dimensions)
         used = codeword.polynomial_count(n, nu, self.dimensions)
-        polynomials = self.randomness.permutation(used, 2 << nu, STREAM_POLYNOMIALS, step)
-        return starts, polynomials, self.randomness.signs(self.dimensions, STREAM_CODE, step)
+        middle = self.randomness.permutation(used, 1 << (nu - 1), STREAM_POLYNOMIALS, step)
+        return starts, codeword.polynomials(middle, nu), self.randomness.signs(self.dimensions, STREAM_CODE, step)
 
     def _rotation_signs(self, step: int) -> np.ndarray:
         return self.randomness.signs(self.dimensions, STREAM_ROTATION, step)

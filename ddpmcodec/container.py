@@ -37,8 +37,9 @@ import struct
 import zlib
 from dataclasses import dataclass, replace
 
-from ddpmcodec import codeword, steptable
+from ddpmcodec import steptable
 from ddpmcodec.errors import CorruptFileError, ForeignFileError, LimitError, TruncatedFileError, UnsupportedVersionError
+from ddpmcodec.header import Header
 from ddpmcodec.models.levels import ContinuousLevels, DiscreteLevels, Levels
 from ddpmcodec.steptable import Step
 
@@ -48,39 +49,10 @@ CRC_BYTES = 4
 CHECKPOINT_BYTES = 1024
 HASH_BYTES = 8
 MODE_RGB = 0
-CHANNELS = 3
 # Limits on what is parsed: a picture's side, so that its element count fits 32 bits many times over; the name, so that it is printable.
 MAX_SIDE = 1 << 20
 MAX_NAME = 64
 NAME_CHARACTERS = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789._-")
-
-
-@dataclass(frozen=True)
-class Header:
-    """The H section. `levels` and `start` say where the chain begins; `model_hash` which denoiser it needs."""
-
-    width: int
-    height: int
-    model_name: str
-    model_hash: bytes
-    levels: Levels
-    start: int
-    seed: int = 0
-    orientation: int = 1
-
-    @property
-    def pixels(self) -> int:
-        return self.width * self.height
-
-    @property
-    def elements(self) -> int:
-        """N, the number of coded elements."""
-        return CHANNELS * self.pixels
-
-    @property
-    def dimensions(self) -> int:
-        """D, N padded to whole rotation blocks."""
-        return codeword.padded_size(self.elements, self.width)
 
 
 @dataclass(frozen=True)

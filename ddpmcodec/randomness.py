@@ -45,11 +45,11 @@ class SharedRandomness:
         return torch.special.ndtri(uniform).float()
 
     def permutation(self, count: int, size: int, stream: int, step: int = 0) -> np.ndarray:
-        """The first `count` places of a Fisher-Yates shuffle of 1 ... size - 1, (count,) int64.
+        """The first `count` places of a Fisher-Yates shuffle of 0 ... size - 1, (count,) int64.
 
         Place i is exchanged with place i + (word i mod (places left)).
         """
-        items = list(range(1, size))
+        items = list(range(size))
         for i, word in enumerate(self.words(count, stream, step).tolist()):
             j = i + word % (len(items) - i)
             items[i], items[j] = items[j], items[i]

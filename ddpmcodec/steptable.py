@@ -6,7 +6,7 @@ step, each integer against a distribution of integer weights (a format constant)
 1. e: whether the network is evaluated before the step (weights 15 : 1 for yes).
 2. nu, as its index in 8, 10, 12, 14; the weight of the step before's is 61, of the others 1 (before the first: 10).
 3. The level: the step goes delta >= 1 levels down in noise. What is coded is delta minus the step before's delta (before the first: 150).
-4. n, minus floor(n' delta / delta') with n' and delta' of the step before (n' = 0 before the first).
+4. n, minus floor(n' delta / delta'), at most D / 2, with n' and delta' of the step before (n' = 0 before the first).
 
 A difference x is coded as the number 2 x (x >= 0) or -2 x - 1, around the class of the one before in the same column (before the
 first: class 24).
@@ -21,16 +21,13 @@ The table is valid only if it is what `encode` would write.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import constriction
 import numpy as np
 
 from ddpmcodec import codeword
 from ddpmcodec.errors import CorruptFileError
-
-if TYPE_CHECKING:
-    from ddpmcodec.container import Header
+from ddpmcodec.header import Header
 
 MAX_STEPS = 1 << 14  # T of the longest discrete schedule
 NUS = tuple(codeword.ETA)
@@ -142,7 +139,7 @@ class _Differences:
         return prediction + (-(number + 1 >> 1) if number & 1 else number >> 1)
 
 
-def _code(coder: _Writer | _Source, header: "Header", steps: Sequence[Step] | None = None) -> list[Step]:
+def _code(coder: _Writer | _Source, header: Header, steps: Sequence[Step] | None = None) -> list[Step]:
     """Write the steps, or read them: one piece of code for both, since the coder returns each value it writes or reads."""
     out: list[Step] = []
     levels, level, delta, nu, n = header.levels, header.start, FIRST_DELTA, FIRST_NU, 0
@@ -157,13 +154,13 @@ def _code(coder: _Writer | _Source, header: "Header", steps: Sequence[Step] | No
         previous = delta
         delta = deltas.code(previous, None if step is None else levels.distance(level, step.level))
         level = levels.descend(level, delta)
-        n = ns.code(n * delta // previous, None if step is None else step.n)
+        n = ns.code(min(n * delta // previous, header.dimensions // 2), None if step is None else step.n)
         out.append(Step(level, n, nu, bool(evaluate)))
         validate(out[-1], delta, header)
     return out
 
 
-def validate(step: Step, delta: int, header: "Header") -> None:
+def validate(step: Step, delta: int, header: Header) -> None:
     """Raise CorruptFileError unless the step is one the format allows."""
     if delta < 1 or step.n < 0 or not header.levels.contains(step.level):
         raise CorruptFileError(f"the step table leads to level {step.level}, which is out of range")
@@ -171,14 +168,14 @@ def validate(step: Step, delta: int, header: "Header") -> None:
         raise CorruptFileError(f"the step table has {step.n} bits in a step, which no encoder writes")
 
 
-def encode(steps: Sequence[Step], header: "Header") -> bytes:
+def encode(steps: Sequence[Step], header: Header) -> bytes:
     """The body of the T section."""
     writer = _Writer()
     _code(writer, header, steps)
     return writer.body()
 
 
-def decode(body: bytes, header: "Header") -> tuple[Step, ...]:
+def decode(body: bytes, header: Header) -> tuple[Step, ...]:
     """The steps of a T section.
 
     Raises:
@@ -188,6 +185,8 @@ def decode(body: bytes, header: "Header") -> tuple[Step, ...]:
         raise CorruptFileError("the step table has an impossible length")
     try:
         steps = tuple(_code(_Source(body), header))
+        if steps and not steps[0].evaluate:
+            raise CorruptFileError("the first step keeps an x0hat that is not there")
     except AssertionError as e:  # constriction's own word for data that cannot be
         raise CorruptFileError("the step table cannot be decoded") from e
     if encode(steps, header) != body:

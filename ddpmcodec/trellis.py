@@ -2,7 +2,8 @@
 
 Finds, for every block of a step, the path bits whose code word (`ddpmcodec.codeword`) has the largest inner product with the
 rotated target. All branch metrics of one path bit are one fast Walsh-Hadamard transform: adding each signed target value at the
-index of its generator polynomial and transforming leaves at entry w the inner product with the word of window w.
+index of its generator polynomial and transforming leaves at entry w the inner product with the word of window w. Every polynomial has
+its first and last bit set, so these two bits of the window only turn the sign, and the transform is over the nu - 1 between them.
 
 Blocks run side by side as the innermost array axis (`LANES`), so every pass is a plain vector loop; a step with too few blocks to
 keep all threads busy that way runs one block at a time. Only the encoder needs this module (and numba): decoding is parities.
@@ -52,35 +53,36 @@ def _wht_strided(a, base, size, stride, L):
 
 
 @nb.njit(inline="always", fastmath=True)
-def _search(target, starts, polynomials, nu, first, length, L, bits):
+def _search(target, starts, middle, nu, first, length, L, bits):
     """Path bits of `L` blocks of `length` bits each, the first beginning at path bit `first`. Writes bits[first : first + L * length]."""
     S = 1 << nu
     H = S // 2
     metric = np.full((S, L), np.float32(-1e30))
     metric[0, :] = 0  # the start state is 0
     other = np.empty((S, L), np.float32)
-    branch = np.empty((2 * S, L), np.float32)
+    branch = np.empty((H, L), np.float32)
     oldest = np.empty((length, S, L), np.bool_)  # the bit that leaves the window on the better of the two ways into a state
-    inner = 64 if L > 1 else 2 * S  # two passes of short transforms where the lanes no longer fit the first-level cache
+    inner = 32 if L > 1 and H > 512 else H  # two passes of short transforms where the lanes no longer fit the first-level cache
     for j in range(length):
         branch[:] = 0
         for lane in range(L):
             a = starts[first + lane * length + j]
             for k in range(starts[first + lane * length + j + 1] - a):
-                branch[polynomials[k % polynomials.size], lane] += target[a + k]
-        for row in range(2 * S // inner):
+                branch[middle[k % middle.size], lane] += target[a + k]
+        for row in range(H // inner):
             _wht_strided(branch, row * inner, inner, 1, L)
-        if inner < 2 * S:
+        if inner < H:
             for column in range(inner):
-                _wht_strided(branch, column, 2 * S // inner, inner, L)
+                _wht_strided(branch, column, H // inner, inner, L)
         for h in range(H):
-            for newest in range(2):
-                w = 2 * h + newest
-                for lane in range(L):
-                    x = metric[h, lane] + branch[w, lane]
-                    y = metric[h + H, lane] + branch[S + w, lane]
-                    other[w, lane] = max(x, y)
-                    oldest[j, w, lane] = y > x
+            for lane in range(L):
+                e = branch[h, lane]
+                x = metric[h, lane]
+                y = metric[h + H, lane]
+                other[2 * h, lane] = max(x + e, y - e)
+                oldest[j, 2 * h, lane] = y - e > x + e
+                other[2 * h + 1, lane] = max(x - e, y + e)
+                oldest[j, 2 * h + 1, lane] = y + e > x - e
         metric, other = other, metric
     for lane in range(L):
         state = 0
@@ -93,15 +95,15 @@ def _search(target, starts, polynomials, nu, first, length, L, bits):
 
 
 @nb.njit(cache=True, parallel=True, fastmath=True)
-def _search_groups(target, starts, polynomials, nu, length, bits):
+def _search_groups(target, starts, middle, nu, length, bits):
     for group in nb.prange(bits.size // (LANES * length)):
-        _search(target, starts, polynomials, nu, group * LANES * length, length, LANES, bits)
+        _search(target, starts, middle, nu, group * LANES * length, length, LANES, bits)
 
 
 @nb.njit(cache=True, parallel=True, fastmath=True)
-def _search_blocks(target, starts, polynomials, nu, length, bits):
+def _search_blocks(target, starts, middle, nu, length, bits):
     for block in nb.prange(bits.size // length):
-        _search(target, starts, polynomials, nu, block * length, length, 1, bits)
+        _search(target, starts, middle, nu, block * length, length, 1, bits)
 
 
 def search(target: np.ndarray, starts: np.ndarray, polynomials: np.ndarray, nu: int, blocks: int) -> np.ndarray:
@@ -110,7 +112,7 @@ def search(target: np.ndarray, starts: np.ndarray, polynomials: np.ndarray, nu: 
     Args:
         target: (D,) float32, the rotated target times the code's signs.
         starts: (n + 1,) int64, `codeword.share_starts`.
-        polynomials: (K,) int64, generator polynomials in [1, 2^(nu + 1)).
+        polynomials: (K,) int64, generator polynomials: `codeword.polynomials`.
         nu: memory of the code, in bits.
         blocks: number of independent blocks; divides n.
 
@@ -124,5 +126,5 @@ def search(target: np.ndarray, starts: np.ndarray, polynomials: np.ndarray, nu: 
         threads = nb.get_num_threads()
         idle = -groups % threads  # threads without a group in the last round
         kernel = _search_blocks if rest or 2 * idle > groups else _search_groups
-        kernel(target, starts, polynomials, nu, n // blocks, bits)
+        kernel(target, starts, polynomials >> 1 & (1 << nu - 1) - 1, nu, n // blocks, bits)
     return bits

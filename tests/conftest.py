@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from ddpmcodec import container
 from ddpmcodec.encoder import Encoding, encode_pixels
+from ddpmcodec.header import Header
 from ddpmcodec.models import checkpoint
 from ddpmcodec.models.checkpoint import Model
 from ddpmcodec.models.photo_unet import PhotoUNet
@@ -90,9 +90,9 @@ def small_encoding(model: Model) -> Encoding:
 
 
 @pytest.fixture(scope="session")
-def header(model: Model) -> container.Header:
+def header(model: Model) -> Header:
     """Of a 97 x 64 picture with continuous levels."""
-    return container.Header(97, 64, model.name, model.hash, model.levels, model.start, 3)
+    return Header(97, 64, model.name, model.hash, model.levels, model.start, 3)
 
 
 @pytest.fixture(scope="session")

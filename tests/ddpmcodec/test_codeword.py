@@ -48,16 +48,17 @@ def test_word_is_the_documented_one(code):
     rng = np.random.default_rng(seed)
     bits = rng.integers(0, 2, n).astype(np.uint8)
     signs = (2 * rng.integers(0, 2, dimensions) - 1).astype(np.int8)
-    polynomials = rng.permutation(np.arange(1, 2 << nu))[: codeword.polynomial_count(n, nu, dimensions)].astype(np.int64)
+    polynomials = codeword.polynomials(rng.permutation(1 << (nu - 1))[: codeword.polynomial_count(n, nu, dimensions)].astype(np.int64), nu)
     word = codeword.word(bits, nu, codeword.share_starts(n, dimensions), polynomials, signs)
     assert word.dtype == np.int8
     assert word.tolist() == naive_word(bits.tolist(), nu, dimensions, polynomials.tolist(), signs.tolist())
 
 
 def test_word_with_fewer_polynomials_than_a_share_cycles_them():
-    """nu = 2 has 7 generator polynomials, the shares here 1365 dimensions."""
-    assert codeword.polynomial_count(3, 2, 4096) == 7
-    polynomials = np.array([3, 7, 1, 2, 6, 5, 4])
+    """nu = 2 has 2 generator polynomials, 101 and 111, the shares here 1365 dimensions."""
+    assert codeword.polynomial_count(3, 2, 4096) == 2
+    polynomials = codeword.polynomials(np.array([1, 0]), 2)
+    assert polynomials.tolist() == [7, 5]
     word = codeword.word(np.array([1, 0, 1], np.uint8), 2, codeword.share_starts(3, 4096), polynomials, np.ones(4096, np.int8))
     assert word.tolist() == naive_word([1, 0, 1], 2, 4096, polynomials.tolist(), [1] * 4096)
 
@@ -107,13 +108,13 @@ def test_blocks_own_whole_shares(n, blocks):
 def test_polynomials_suffice_for_the_longest_share(n, nu):
     dimensions = 2 * n + 4096
     longest = int(np.diff(codeword.share_starts(n, dimensions)).max())
-    assert codeword.polynomial_count(n, nu, dimensions) == min(longest, 2 ** (nu + 1) - 1)
+    assert codeword.polynomial_count(n, nu, dimensions) == min(longest, 2 ** (nu - 1))
 
 
 @pytest.mark.parametrize("nu", [8, 10, 12, 14])
 def test_scale_is_the_standard_deviation_of_p(nu):
     """With n = D/2 log2(1 + d^2) / eta, the scale is sqrt(1 + d^2)."""
-    eta = {8: 0.86, 10: 0.905, 12: 0.925, 14: 0.95}[nu]
+    eta = {8: 0.9, 10: 0.92, 12: 0.936, 14: 0.948}[nu]
     dimensions, square = 8192, 0.37
     n = dimensions / 2 * np.log2(1 + square) / eta
     assert codeword.scale(n, nu, dimensions) == pytest.approx(np.sqrt(1 + square), rel=1e-12)

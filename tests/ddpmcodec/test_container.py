@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ddpmcodec import container, steptable
-from ddpmcodec.container import Container, Header, parse, serialize
+from ddpmcodec.container import Container, parse, serialize
 from ddpmcodec.errors import CorruptFileError, ForeignFileError, FormatError, LimitError, TruncatedFileError, UnsupportedVersionError
+from ddpmcodec.header import Header
 from ddpmcodec.models.levels import ContinuousLevels, DiscreteLevels
 from ddpmcodec.steptable import Step
 

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ddpmcodec import codeword, container, decoder, encoder, picture
+from ddpmcodec import codeword, container, decoder, picture, plan
 from ddpmcodec.encoder import encode_pixels
 from ddpmcodec.errors import RateError
+from ddpmcodec.header import Header
 
 
 def decoded(data, model):
@@ -86,7 +87,7 @@ def test_the_default_rate(photo, model):
 
 
 def test_too_small_a_rate(photo, model):
-    header = container.Header(100, 80, model.name, model.hash, model.levels, model.start, 0)
+    header = Header(100, 80, model.name, model.hash, model.levels, model.start, 0)
     least = container.serialized_size(header, ())
     with pytest.raises(RateError):
         encode_pixels(photo, model, bpp=8 * (least - 0.5) / 8000, effort=1)
@@ -124,7 +125,7 @@ def test_any_picture_within_any_rate(model, height, width, kind, bpp, seed, eval
     try:
         e = encode_pixels(pixels, model, bpp=bpp, evaluations=evaluations, effort=1, seed=seed)
     except RateError:
-        header = container.Header(width, height, model.name, model.hash, model.levels, model.start, seed)
+        header = Header(width, height, model.name, model.hash, model.levels, model.start, seed)
         assert container.serialized_size(header, ()) > budget
         return
     assert len(e.data) <= budget
@@ -223,11 +224,11 @@ def test_a_model_of_discrete_timesteps(photo, discrete_model):
 @pytest.mark.parametrize("nu", [8, 10, 12])
 def test_path_bits_and_ideal_bits_are_inverse(nu):
     for kl in (1.0, 50.0, 10_000.0):
-        assert encoder.ideal_bits(encoder.path_bits(kl, nu), nu) == pytest.approx(kl)
+        assert plan.ideal_bits(plan.path_bits(kl, nu), nu) == pytest.approx(kl)
 
 
 def test_snr_reached_inverts_the_kl(photo):
     snr, error, dimensions = 2.0, 130.0, 28_672
     for kl in (10.0, 1000.0, 20_000.0):
-        reached = encoder.snr_reached(snr, error, kl, dimensions)
+        reached = plan.snr_reached(snr, error, kl, dimensions)
         assert dimensions / 2 * math.log2(1 + error * (reached - snr) / dimensions) == pytest.approx(kl)

@@ -1,10 +1,12 @@
 """Corners of encoding and decoding: what the beginning of a file holds, split steps cut in two, the last timestep."""
 
 import numpy as np
+import pytest
 
 import ddpmcodec
 from ddpmcodec import container
 from ddpmcodec.encoder import encode_pixels
+from ddpmcodec.errors import CorruptFileError
 from ddpmcodec.steptable import Step
 
 
@@ -40,11 +42,12 @@ def test_a_discrete_model_to_its_last_timestep(drawing, discrete_model, discrete
 
 
 def test_a_first_step_that_claims_to_keep_a_prediction(drawing_encoding):
-    """Nothing was predicted before the first step: such a file decodes as if it asked for an evaluation."""
+    """Nothing was predicted before the first step."""
     parsed = container.parse(drawing_encoding.data)
     first = parsed.steps[0]
     changed = container.Container(parsed.header, (Step(first.level, first.n, first.nu, False), *parsed.steps[1:]), parsed.messages)
-    assert np.array_equal(decoded(container.serialize(changed)), drawing_encoding.pixels)
+    with pytest.raises(CorruptFileError, match="first step"):
+        container.parse(container.serialize(changed))
 
 
 def test_the_picture_given_is_left_alone(drawing, model_path):

@@ -7,11 +7,12 @@ from hypothesis import strategies as st
 
 from ddpmcodec import codeword, container, steptable
 from ddpmcodec.errors import CorruptFileError
+from ddpmcodec.header import Header
 from ddpmcodec.models.levels import ContinuousLevels, DiscreteLevels
 from ddpmcodec.steptable import Step
 
-CONTINUOUS = container.Header(97, 64, "m", bytes(8), ContinuousLevels(), -3734)
-DISCRETE = container.Header(640, 480, "m", bytes(8), DiscreteLevels("linear", 1000), 1000)
+CONTINUOUS = Header(97, 64, "m", bytes(8), ContinuousLevels(), -3734)
+DISCRETE = Header(640, 480, "m", bytes(8), DiscreteLevels("linear", 1000), 1000)
 HEADERS = [CONTINUOUS, DISCRETE, dataclasses.replace(CONTINUOUS, width=1, height=1), dataclasses.replace(CONTINUOUS, start=-8192)]
 
 
@@ -28,7 +29,7 @@ def tables(draw):
         if left < 1:
             break
         level = header.levels.descend(level, draw(st.one_of(st.integers(1, min(left, 300)), st.integers(1, left))))
-        steps.append(Step(level, codeword.legal_bits(draw(size)), draw(st.sampled_from([8, 10, 12, 14])), draw(st.booleans())))
+        steps.append(Step(level, codeword.legal_bits(draw(size)), draw(st.sampled_from([8, 10, 12, 14])), not steps or draw(st.booleans())))
     return header, tuple(steps)
 
 

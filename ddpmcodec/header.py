@@ -1,0 +1,36 @@
+"""What a file says about its picture and its chain, before the steps."""
+
+from dataclasses import dataclass
+
+from ddpmcodec import codeword
+from ddpmcodec.models.levels import Levels
+
+CHANNELS = 3
+
+
+@dataclass(frozen=True)
+class Header:
+    """The H section. `levels` and `start` say where the chain begins; `model_hash` which denoiser it needs."""
+
+    width: int
+    height: int
+    model_name: str
+    model_hash: bytes
+    levels: Levels
+    start: int
+    seed: int = 0
+    orientation: int = 1
+
+    @property
+    def pixels(self) -> int:
+        return self.width * self.height
+
+    @property
+    def elements(self) -> int:
+        """N, the number of coded elements."""
+        return CHANNELS * self.pixels
+
+    @property
+    def dimensions(self) -> int:
+        """D, N padded to whole rotation blocks."""
+        return codeword.padded_size(self.elements, self.width)

@@ -1,0 +1,127 @@
+"""The encoder's plan: which step comes next, and how many bits it has.
+
+Works on numbers alone: the level reached and |x_0 - x0hat|^2 there. The decoder reads the steps from the file, so nothing here is part
+of the format.
+"""
+
+import math
+from collections.abc import Sequence
+
+from ddpmcodec import codeword, container, schedule
+from ddpmcodec.channel import kl_bits
+from ddpmcodec.header import Header
+from ddpmcodec.steptable import Step
+
+FINEST_SIGMA = 0.5  # of 255: below it a picture gains nothing that 8 bits would show
+SHORTEST_STEP_BITS = 128  # where there is a choice: shorter ones are merged (measured on 64 x 64 pictures)
+LAST_STEP_BITS = 48  # shorter, a step that fills up the budget is not worth its table entry
+STARTING_BITS = 5  # measured for blocks of 16 to 1000 bits: eta n / (n + 5) of the ideal
+STEP_COST_BITS = 8 * 2 + STARTING_BITS + 4  # of one more step, for planning: its table entry, starting bits and padding
+STEP_TABLE_BYTES = 2.0  # what one more step adds to the table, for planning
+
+
+def path_bits(kl: float, nu: int) -> float:
+    """Path bits that carry `kl` ideal bits: those of long blocks, and what a block needs before its windows fill."""
+    return kl / codeword.ETA[nu] + STARTING_BITS
+
+
+def ideal_bits(n: float, nu: int) -> float:
+    """The ideal bits that n path bits carry: the inverse of `path_bits`."""
+    return max(0.0, codeword.ETA[nu] * (n - STARTING_BITS))
+
+
+def snr_reached(snr: float, error: float, kl: float, dimensions: int) -> float:
+    """The snr at which a step from `snr` with |x_0 - x0hat|^2 = `error` has spent `kl` bits: the inverse of `kl_bits`."""
+    return snr + dimensions * math.expm1(2 * math.log(2) * kl / dimensions) / max(error, 1e-12)
+
+
+class Plan:
+    """The steps of one encode, made one at a time.
+
+    Args:
+        nu: memory of the code.
+        budget: bytes that the file may have, or None.
+        evaluations: network evaluations that decoding the whole file takes, the last picture's included.
+        levels: visit exactly these instead.
+
+    Attributes:
+        steps: those planned so far.
+        keeps_x0hat: whether the next step goes on towards the last one's destination, with the x0hat that it had.
+    """
+
+    def __init__(self, header: Header, nu: int, budget: int | None, evaluations: int, levels: Sequence[int] | None):
+        self.header = header
+        self.nu = nu
+        self.budget = budget
+        self.evaluations = evaluations
+        self.levels = iter(levels) if levels is not None else None
+        self.finest = header.levels.nearest((127.5 / FINEST_SIGMA) ** 2)
+        self.steps: list[Step] = []
+        self.remainder = 0.0  # path bits that rounding has kept back so far
+        self.destination: int | None = None  # where a step that had to be split is going
+
+    @property
+    def keeps_x0hat(self) -> bool:
+        return self.destination is not None
+
+    def next_step(self, level: int, error: float) -> Step | None:
+        """The step from `level`, where |x_0 - x0hat|^2 = `error`; None at the end."""
+        evaluate = not self.keeps_x0hat
+        destination = self.destination if self.destination is not None else self._destination(level, error)
+        if destination is None or (step := self._step(level, error, destination, evaluate)) is None:
+            return None
+        self.destination = destination if step.level != destination else None
+        self.steps.append(step)
+        return step
+
+    def _bits_left(self) -> float:
+        """Path bits that one more step could have, about."""
+        if self.budget is None:
+            return math.inf
+        return 8 * (self.budget - container.serialized_size(self.header, tuple(self.steps)) - STEP_TABLE_BYTES)
+
+    def _destination(self, level: int, error: float) -> int | None:
+        """The level to go to, were there no limit to a step's bits; None at the end."""
+        if self.levels is not None:
+            return next(self.levels, None)
+        steps_left = self.evaluations - 1 - sum(step.evaluate for step in self.steps)
+        if steps_left <= 0 or self._bits_left() < LAST_STEP_BITS or level == self.finest:
+            return None
+        if steps_left == 1:
+            return self.finest
+        levels, elements = self.header.levels, self.header.elements
+        snr = levels.snr(level)
+        nats = ideal_bits(self._bits_left() - steps_left * STEP_COST_BITS, self.nu) * math.log(2)
+        log_step = schedule.next_step(math.log(snr), error * snr / elements, steps_left, nats / elements, math.log(levels.snr(self.finest)))
+        worthwhile = snr_reached(snr, error, SHORTEST_STEP_BITS, self.header.dimensions)
+        return self._towards(level, levels.nearest(max(snr * math.exp(log_step), worthwhile)), self.finest)
+
+    def _towards(self, origin: int, level: int, limit: int) -> int:
+        """`level`, but at least one below `origin` in noise and not beyond `limit`."""
+        levels = self.header.levels
+        return levels.descend(origin, max(1, min(levels.distance(origin, level), levels.distance(origin, limit))))
+
+    def _step(self, level: int, error: float, destination: int, evaluate: bool) -> Step | None:
+        """The step to the destination, or as far as a step's bits, or the budget's, go; None where that is nowhere."""
+        levels, dimensions = self.header.levels, self.header.dimensions
+        snr = levels.snr(level)
+        kl = kl_bits(error * (levels.snr(destination) - snr), dimensions)
+        wanted = max(1, round(path_bits(kl, self.nu) + self.remainder))
+        bits_left = max(0, self._bits_left())
+        n = codeword.legal_bits(int(min(wanted, dimensions // 2, bits_left)))
+        while n:
+            reached = destination
+            if shortened := n < codeword.legal_bits(wanted):
+                if n < LAST_STEP_BITS:
+                    return None
+                snr_s = snr_reached(snr, error, ideal_bits(n, self.nu), dimensions)
+                reached = self._towards(level, levels.nearest(snr_s), destination)
+                if bits_left < dimensions // 2 and levels.snr(reached) > 1.1 * snr_s:
+                    return None  # neighbouring levels lie further apart than the budget goes
+            step = Step(reached, n, self.nu, evaluate)
+            excess = 0 if self.budget is None else container.serialized_size(self.header, (*self.steps, step)) - self.budget
+            if excess <= 0:
+                self.remainder = 0.0 if shortened else wanted - n
+                return step
+            n = codeword.legal_bits(max(0, n - 8 * excess))
+        return None
