@@ -9,14 +9,20 @@ from PIL import Image
 from ddpmcodec.cli import files, options
 from ddpmcodec.errors import OutputError
 
+ICONS = {"ICO", "ICNS"}  # Pillow scales what it saves in these
+
 
 def picture_format(path: str) -> str:
     """Pillow's name of the format that a file name asks for."""
     if path == "-":
         return "PNG"
     name = Image.registered_extensions().get(Path(path).suffix.lower())
-    if name is None or name not in Image.SAVE:
-        raise OutputError(f"{path}: no picture format has the extension {Path(path).suffix!r}")
+    try:
+        if name is None or name in ICONS:
+            raise ValueError
+        Image.new("RGB", (1, 1)).save(io.BytesIO(), name)
+    except Exception as e:  # each format's own way to say that it cannot be written, or not in colour
+        raise OutputError(f"{path}: no picture format that can be written has the extension {Path(path).suffix!r}") from e
     return name
 
 
@@ -24,8 +30,8 @@ def save(image: Image.Image, path: str) -> None:
     buffer = io.BytesIO()
     try:
         image.save(buffer, picture_format(path))
-    except (OSError, ValueError, KeyError) as e:
-        raise OutputError(f"{path}: {e}") from e
+    except Exception as e:  # what Pillow raises, for a picture too large for the format say, is up to each format's library
+        raise OutputError(f"{path}: {' '.join(str(e).split())}") from e
     files.write(path, buffer.getvalue())
 
 
@@ -37,7 +43,7 @@ def save(image: Image.Image, path: str) -> None:
 @click.option("--every", type=click.Path(file_okay=False), metavar="DIR", help="Also write the picture after every step, step-000.png ...")
 @click.option("--reconstruct", type=click.Choice(["mean", "sample"]), default="mean", show_default=True,
               help="mean: the best PSNR. sample: draw the rest of the chain (Algorithm 4).")  # fmt: skip
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of --reconstruct sample.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, metavar="N", help="Of --reconstruct sample.")
 @options.model
 @options.threads
 @options.max_pixels
@@ -61,7 +67,8 @@ def command(file, output, steps, max_bytes, every, reconstruct, seed, model, thr
     from ddpmcodec import api, decoder
     from ddpmcodec import picture as pictures
 
-    parsed = api.open_file(data, steps, max_pixels)
+    with files.naming(file):
+        parsed = api.open_file(data, steps, max_pixels)
     denoiser = api.model_of(parsed, model)
     orientation = parsed.header.orientation
     if every is not None:
@@ -80,5 +87,5 @@ def command(file, output, steps, max_bytes, every, reconstruct, seed, model, thr
         with options.progress_bar("sample", quiet or reconstruct == "mean") as progress:
             x_0 = state.x0hat if reconstruct == "mean" else decoder.sample(state, seed, progress)
         save(pictures.to_image(x_0, orientation), output)
-    if not parsed.complete and not quiet:
-        click.echo(f"{file}: cut: decoded from the first {state.index} of the steps it had", err=True)
+    if not quiet:
+        click.echo(f"{output or every}: decoded from {state.index} of {len(parsed.steps)} steps", err=True)

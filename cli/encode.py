@@ -9,11 +9,11 @@ from ddpmcodec.cli import files, options
 @click.argument("image")
 @options.output
 @click.option("--bpp", type=options.Rate(0, 24, min_open=True), metavar="X", help="Bits per pixel, never exceeded [default: about 1].")
-@click.option("--evaluations", type=click.IntRange(2, 1000), default=30, show_default=True, metavar="N",
-              help="Network evaluations that decoding takes: more is slower and smaller.")  # fmt: skip
-@click.option("--effort", type=click.IntRange(1, 3), default=3, show_default=True, help="Of the channel coder's search.")
+@options.evaluations
+@options.effort
 @options.model
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of the shared randomness.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, metavar="N",
+              help="Of the randomness that encoder and decoder share; it is in the file.")  # fmt: skip
 @options.threads
 @options.max_pixels
 @options.quiet
@@ -37,7 +37,8 @@ def command(image, output, bpp, evaluations, effort, model, seed, threads, max_p
         if not quiet:
             click.echo(f"{image}: {text}", err=True)
 
-    pixels = picture.read(data, note, max_pixels or picture.MAX_PIXELS)
+    with files.naming(image):
+        pixels = picture.read(data, note, max_pixels or picture.MAX_PIXELS)
     denoiser = registry.find(model or registry.DEFAULT)
     with options.progress_bar("encode", quiet) as progress:
         e = encode_pixels(pixels, denoiser, bpp=bpp, evaluations=evaluations, effort=effort, seed=seed, progress=progress)

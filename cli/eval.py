@@ -42,12 +42,11 @@ def prepare(directory: str, names: list[str]) -> list[str]:
 @click.option("--codec", "codecs", multiple=True, type=click.Choice(["ddpm", *ANCHORS]), help="May be repeated [default: all].")
 @click.option("--bpp", "rates", multiple=True, type=options.Rate(0.01, 24), metavar="X",
               help="Rate to compare at; may be repeated [default: 0.25, 0.5, 1].")  # fmt: skip
-@click.option("-o", "--output", metavar="DIR", help="Where to write one JSON file a codec; made where it is missing.")
+@click.option("-o", "--output", metavar="DIR", help="Also write one JSON file a codec there.")
 @click.option("--denoise", callback=sigmas, metavar="15,25,50", help="Instead: PSNR of the denoiser at these noise levels, of 255.")
 @click.option("--stride", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Use every N-th picture.")
-@click.option("--evaluations", type=click.IntRange(2, 1000), default=30, show_default=True, metavar="N",
-              help="Network evaluations down to the highest rate.")  # fmt: skip
-@click.option("--effort", type=click.IntRange(1, 3), default=3, show_default=True, help="Of the channel coder's search.")
+@options.evaluations
+@options.effort
 @options.model
 @options.threads
 @options.quiet
@@ -63,8 +62,6 @@ def command(paths, codecs, rates, output, denoise, stride, evaluations, effort, 
     ddpmcodec eval photos/ --codec ddpm --codec avif --bpp 0.25 --bpp 0.5 --stride 4 -o results/
     ddpmcodec eval photos/ --denoise 15,25,50
     """
-    if denoise is None and output is None:
-        raise click.UsageError("give -o DIR or --denoise")
     if denoise is not None and (output or codecs or rates):
         raise click.UsageError("--denoise goes without -o, --codec and --bpp")
     options.use_threads(threads)
@@ -89,7 +86,7 @@ def command(paths, codecs, rates, output, denoise, stride, evaluations, effort, 
     else:
         codecs = list(dict.fromkeys(codecs)) or ["ddpm", *ANCHORS]
         ours = registry.find(model or registry.DEFAULT) if "ddpm" in codecs else None
-        outputs = prepare(output, codecs)
+        outputs = prepare(output, codecs) if output else []
         with tqdm(desc="eval", total=len(found) * len(codecs), disable=quiet or None, leave=False) as bar:
             results = rate_distortion.evaluate(
                 loaded,
@@ -101,7 +98,7 @@ def command(paths, codecs, rates, output, denoise, stride, evaluations, effort, 
                 progress=lambda codec, name: bar.update(),
             )
         if len(failed) < len(found):
-            for path, result in zip(outputs, results.values(), strict=True):
+            for path, result in zip(outputs, results.values(), strict=False):
                 files.write(path, (json.dumps(result, indent=1, allow_nan=False) + "\n").encode())
             click.echo(rate_distortion.table(results))
     if failed:

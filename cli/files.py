@@ -1,10 +1,14 @@
 """Reading and writing files and pipes. Output appears whole or not at all."""
 
 import os
+import secrets
+import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from ddpmcodec.errors import InputError, OutputError
+from ddpmcodec.errors import DdpmcodecError, InputError, OutputError
 
 
 def read(path: str) -> bytes:
@@ -14,9 +18,22 @@ def read(path: str) -> bytes:
         InputError: it cannot be read.
     """
     try:
-        return sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+        if path != "-":
+            return Path(path).read_bytes()
+        if sys.stdin is None:
+            raise InputError("stdin is closed")
+        return sys.stdin.buffer.read()
     except OSError as e:
         raise InputError(f"{path}: {e.strerror or e}") from e
+
+
+@contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Typed errors about what was read from a file begin with its name."""
+    try:
+        yield
+    except DdpmcodecError as e:
+        raise type(e)(f"{'stdin' if path == '-' else path}: {e}") from e
 
 
 def check_writable(path: str) -> None:
@@ -27,39 +44,44 @@ def check_writable(path: str) -> None:
     """
     if path == "-":
         return
-    target = Path(path)
     try:
-        if target.is_dir():
+        if os.path.isdir(path) or path.endswith("/"):
             raise OutputError(f"{path} is a directory")
+        Path(path).exists()
     except OSError as e:  # a name that no file can have
         raise OutputError(f"{path}: {e.strerror}") from e
-    if not target.parent.is_dir():
-        raise OutputError(f"{path}: the directory {target.parent} does not exist")
-    if not os.access(target.parent, os.W_OK):
-        raise OutputError(f"{path}: the directory {target.parent} is not writable")
+    parent = Path(os.path.realpath(path)).parent
+    if not parent.is_dir():
+        raise OutputError(f"{path}: the directory {parent} does not exist")
+    if not os.access(parent, os.W_OK):
+        raise OutputError(f"{path}: the directory {parent} is not writable")
 
 
 def write(path: str, data: bytes) -> None:
-    """Write a file, or stdout for "-". An existing file is replaced only by a whole new one.
+    """Write a file, or stdout for "-". An existing file is replaced only by a whole new one, and keeps its permissions.
 
     Raises:
         OutputError: it cannot be written; nothing is left behind.
     """
     try:
         if path == "-":
+            if sys.stdout is None:
+                raise OutputError("stdout is closed")
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
             return
-        target = Path(os.path.realpath(path))
-        if target.exists() and not target.is_file():  # a pipe or device is written to, not replaced
-            target.write_bytes(data)
+        if os.path.exists(path) and not os.path.isfile(path):  # a pipe or device is written to, not replaced
+            Path(path).write_bytes(data)
             return
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        target = Path(os.path.realpath(path))
+        temporary = target.with_name(f".ddpmcodec-{secrets.token_hex(8)}.tmp")
         try:
             with open(temporary, "xb") as f:
                 f.write(data)
                 f.flush()
                 os.fsync(f.fileno())
+            if target.exists():
+                shutil.copymode(target, temporary)
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)

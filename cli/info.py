@@ -35,7 +35,9 @@ def command(file, as_json):
 
     \b
     ddpmcodec info photo.ddpm
-    ddpmcodec info photo.ddpm --json | jq .steps[-1].sigma
+    ddpmcodec info photo.ddpm --json | jq '.steps[-1].sigma'
     """
-    info = api.info(files.read(file))
+    data = files.read(file)
+    with files.naming(file):
+        info = api.info(data)
     click.echo(json.dumps(info, indent=2) if as_json else "\n".join(lines(info)))

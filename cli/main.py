@@ -1,6 +1,7 @@
 """The `ddpmcodec` command: finds subcommands lazily and turns typed errors into one line and an exit code."""
 
 import importlib
+from errno import EPIPE
 
 import click
 
@@ -22,6 +23,11 @@ class Commands(click.Group):
         except errors.DdpmcodecError as e:
             click.echo(f"ddpmcodec: {e}", err=True)
             ctx.exit(e.exit_code)
+        except OSError as e:
+            if e.errno == EPIPE:  # the reader has gone: click ends quietly
+                raise
+            click.echo(f"ddpmcodec: {e.strerror or e}", err=True)
+            ctx.exit(errors.OutputError.exit_code)
         except KeyboardInterrupt:
             click.echo("ddpmcodec: interrupted", err=True)
             ctx.exit(130)

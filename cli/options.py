@@ -23,6 +23,10 @@ class Rate(click.FloatRange):
 output = click.option("-o", "--output", required=True, metavar="FILE", help="Where to write; - is stdout.")
 model = click.option("--model", metavar="NAME|PATH", help="Denoiser: a bundled one's name or a .safetensors file.")
 threads = click.option("--threads", type=click.IntRange(1, 256), metavar="N", help="CPU threads [default: all cores].")
+evaluations = click.option("--evaluations", type=click.IntRange(2, 1000), default=30, show_default=True, metavar="N",
+                           help="Network evaluations that decoding takes: more are slower and smaller.")  # fmt: skip
+effort = click.option("--effort", type=click.IntRange(1, 3), default=3, show_default=True, metavar="1..3",
+                      help="Search of the channel coder: 1 and 2 are faster, and 4 % and 2 % larger.")  # fmt: skip
 quiet = click.option("-q", "--quiet", is_flag=True, help="No progress bar and no summary.")
 max_pixels = click.option(
     "--max-pixels", type=click.IntRange(1), metavar="N", help="Refuse larger pictures [default: 7000000, which take 4 GB]."
@@ -41,7 +45,7 @@ def use_threads(count: int | None) -> None:
 @contextmanager
 def progress_bar(label: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
     """A callback (done, total) that draws a bar on stderr, where that is a terminal."""
-    with tqdm(desc=label, unit="eval", file=sys.stderr, disable=quiet or not sys.stderr.isatty(), leave=False) as bar:
+    with tqdm(desc=label, unit="eval", file=sys.stderr, disable=quiet or sys.stderr is None or not sys.stderr.isatty(), leave=False) as bar:
 
         def update(done: int, total: int) -> None:
             bar.total = total

@@ -9,7 +9,7 @@ from ddpmcodec.cli import files, options
 @click.command("truncate", short_help="Make a file smaller without decoding it.")
 @click.argument("file")
 @options.output
-@click.option("--bpp", type=options.Rate(0, min_open=True), metavar="X", help="At most X bits per pixel.")
+@click.option("--bpp", type=options.Rate(0, 24, min_open=True), metavar="X", help="At most X bits per pixel.")
 @click.option("--bytes", "max_bytes", type=click.IntRange(0), metavar="N", help="At most N bytes.")
 @click.option("--steps", type=click.IntRange(0), metavar="N", help="The first N steps.")
 def command(file, output, bpp, max_bytes, steps):
@@ -22,4 +22,7 @@ def command(file, output, bpp, max_bytes, steps):
     if (bpp, max_bytes, steps).count(None) != 2:
         raise click.UsageError("give one of --bpp, --bytes and --steps")
     files.check_writable(output)
-    files.write(output, api.truncate(files.read(file), bpp=bpp, max_bytes=max_bytes, steps=steps))
+    data = files.read(file)
+    with files.naming(file):
+        small = api.truncate(data, bpp=bpp, max_bytes=max_bytes, steps=steps)
+    files.write(output, small)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ddpmcodec import container as _container
 from ddpmcodec.container import Container
-from ddpmcodec.errors import RateError
+from ddpmcodec.errors import CorruptFileError, LimitError, RateError
 from ddpmcodec.models.levels import DiscreteLevels, sigma
 
 if TYPE_CHECKING:  # torch and Pillow are imported by the functions that need them: describing a file needs neither
@@ -17,6 +19,8 @@ if TYPE_CHECKING:  # torch and Pillow are imported by the functions that need th
 
     from ddpmcodec.models.checkpoint import Model
 
+MAX_EVALUATIONS = 1000  # of the largest picture allowed; of smaller ones accordingly more
+
 Progress = Callable[[int, int], None]
 
 
@@ -24,35 +28,61 @@ def _silent(done: int, total: int) -> None:
     pass
 
 
-def encode(image: Image.Image | np.ndarray, *, model: str | None = None, max_pixels: int | None = None, **options: Any) -> bytes:
+def encode(
+    image: Image.Image | np.ndarray,
+    *,
+    bpp: float | None = None,
+    evaluations: int = 30,
+    effort: int = 3,
+    seed: int = 0,
+    model: str | None = None,
+    max_pixels: int | None = None,
+    progress: Progress = _silent,
+) -> bytes:
     """Encode a picture.
 
     Args:
         image: a PIL image, or a uint8 array (H, W, 3).
         model: name or path of the denoiser; default the bundled one.
         max_pixels: refuse larger pictures (default `ddpmcodec.picture.MAX_PIXELS`).
-        options: `bpp`, `evaluations`, `effort`, `seed`, `progress` of `ddpmcodec.encoder.encode_pixels`.
+        bpp: bits per pixel in (0, 24], never exceeded. Default: 1, or 512 bytes where that is more.
+        evaluations: network evaluations that decoding takes, at least 2: more are slower and smaller.
+        effort: 1 ... 3, the channel coder's search: less is faster and larger.
+        seed: of the shared randomness, in [0, 2^63).
+        progress: called with the evaluations done and in all.
 
     Returns:
         The bytes of a .ddpm file, at most `bpp` times the picture's pixels / 8 of them.
 
     Raises:
-        PictureError, LimitError, ModelError, RateError: see `ddpmcodec.errors`.
+        PictureError, LimitError, ModelError, RateError: see `ddpmcodec.errors`. ValueError: an option is out of its range.
     """
     from ddpmcodec import picture
     from ddpmcodec.encoder import encode_pixels
     from ddpmcodec.models import registry
 
     pixels = picture.load(image, picture.MAX_PIXELS if max_pixels is None else max_pixels)
-    return encode_pixels(pixels, registry.find(model or registry.DEFAULT), **options).data
+    denoiser = registry.find(model or registry.DEFAULT)
+    return encode_pixels(pixels, denoiser, bpp=bpp, evaluations=evaluations, effort=effort, seed=seed, progress=progress).data
 
 
 def open_file(data: bytes, steps: int | None = None, max_pixels: int | None = None) -> Container:
-    """Parse a whole or cut file for decoding, down to its first `steps` steps."""
-    from ddpmcodec import picture
+    """Parse a whole or cut file for decoding, down to its first `steps` steps.
 
-    parsed = _container.parse(data, picture.MAX_PIXELS if max_pixels is None else max_pixels)
-    return parsed.first(len(parsed.messages) if steps is None else steps)
+    Raises:
+        FormatError and its kinds; LimitError: more pixels than `max_pixels`, or more than 1000 evaluations of so many.
+    """
+    from ddpmcodec import decoder, picture
+
+    if steps is not None and steps < 0:
+        raise ValueError(f"steps = {steps} is negative")
+    max_pixels = picture.MAX_PIXELS if max_pixels is None else max_pixels
+    parsed = _container.parse(bytes(data), max_pixels)
+    parsed = replace(parsed, messages=parsed.messages[:steps])
+    evaluations = decoder.evaluations(parsed)
+    if evaluations * parsed.header.pixels > MAX_EVALUATIONS * max_pixels:
+        raise LimitError(f"{evaluations} network evaluations of {parsed.header.pixels} pixels are over the limit: take fewer steps")
+    return parsed
 
 
 def model_of(parsed: Container, model: str | None = None) -> Model:
@@ -65,11 +95,11 @@ def model_of(parsed: Container, model: str | None = None) -> Model:
     from ddpmcodec.models import registry
 
     header = parsed.header
-    if model is None:
-        return registry.find_hash(header.model_name, header.model_hash)
-    found = registry.find(model)
+    found = registry.find_hash(header.model_name, header.model_hash) if model is None else registry.find(model)
     if found.hash != header.model_hash:
         raise ModelError(f"the file needs model {header.model_name!r} {header.model_hash.hex()}, {model} is {found.hash.hex()}")
+    if found.levels != header.levels:
+        raise CorruptFileError("the file's noise levels are not those of its model")
     return found
 
 
@@ -122,7 +152,7 @@ def info(data: bytes) -> dict[str, Any]:
     Raises:
         FormatError and its kinds, see `ddpmcodec.errors`.
     """
-    parsed = _container.parse(data)
+    parsed = _container.parse(bytes(data))
     header = parsed.header
     discrete = isinstance(header.levels, DiscreteLevels)
     steps = []
@@ -167,11 +197,19 @@ def truncate(data: bytes, *, steps: int | None = None, max_bytes: int | None = N
         RateError: not even a file without steps is small enough.
         FormatError and its kinds, see `ddpmcodec.errors`.
     """
-    parsed = _container.parse(data)
-    limits = [max_bytes, None if bpp is None else int(bpp * parsed.header.pixels / 8)]
+    if (steps is not None and steps < 0) or not (bpp is None or 0 < bpp < math.inf):
+        raise ValueError(f"out of range: steps={steps} or bpp={bpp}")
+    parsed = _container.parse(bytes(data))
+    limits = [max_bytes, None if bpp is None else min(bpp * parsed.header.pixels / 8, len(data) * 2)]
     limit = min((n for n in limits if n is not None), default=math.inf)
     count = len(parsed.messages) if steps is None else min(steps, len(parsed.messages))
-    while (size := _container.serialized_size(parsed.header, parsed.steps[:count])) > limit:
+
+    def size_of(count: int) -> int:
+        return _container.serialized_size(parsed.header, parsed.steps[:count])
+
+    # Sizes grow with the count but for the word that the table's coder may save.
+    count = bisect_right(range(count), limit, key=lambda k: size_of(k + 1))
+    while (size := size_of(count)) > limit:
         if count == 0:
             raise RateError(f"the smallest file of this picture has {size} bytes, more than {limit}")
         count -= 1

@@ -39,7 +39,7 @@ from dataclasses import dataclass, replace
 
 from ddpmcodec import steptable
 from ddpmcodec.errors import CorruptFileError, ForeignFileError, LimitError, TruncatedFileError, UnsupportedVersionError
-from ddpmcodec.header import Header
+from ddpmcodec.header import MAX_SIDE, Header
 from ddpmcodec.models.levels import ContinuousLevels, DiscreteLevels, Levels
 from ddpmcodec.steptable import Step
 
@@ -49,8 +49,6 @@ CRC_BYTES = 4
 CHECKPOINT_BYTES = 1024
 HASH_BYTES = 8
 MODE_RGB = 0
-# Limits on what is parsed: a picture's side, so that its element count fits 32 bits many times over; the name, so that it is printable.
-MAX_SIDE = 1 << 20
 MAX_NAME = 64
 NAME_CHARACTERS = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789._-")
 
@@ -131,6 +129,9 @@ def _section(kind: str, body: bytes) -> bytes:
     return data + crc(data)
 
 
+END = _section("E", b"")
+
+
 def _header_body(h: Header) -> bytes:
     name = h.model_name.encode()
     body = varint(h.width) + varint(h.height) + varint(1) + varint(MODE_RGB) + varint(h.orientation)
@@ -192,7 +193,7 @@ def serialize(container: Container) -> bytes:
     """The bytes of a file with all of its steps."""
     head = SIGNATURE + bytes([VERSION]) + _section("H", _header_body(container.header))
     table = _section("T", steptable.encode(container.steps, container.header))
-    return head + table + _section("P", _payload(container.messages)) + _section("E", b"")
+    return head + table + _section("P", _payload(container.messages)) + END
 
 
 def _layout(steps: tuple[Step, ...]) -> tuple[list[tuple[int, int]], list[int], int]:
@@ -246,8 +247,8 @@ def parse(data: bytes, max_pixels: int | None = None) -> Container:
         raise UnsupportedVersionError(f"format version {version} is not supported (this is {VERSION})")
     sections: list[Section] = []
 
-    def section(expected: str) -> bytes:
-        """The body of the next section of type `expected`; ancillary ones before it are skipped."""
+    def section(expected: str, after_ancillary: bool = False) -> bytes:
+        """The body of the next section, which is of type `expected`, maybe `after_ancillary` ones that are skipped."""
         while True:
             begin = r.at
             kind = r.take(1)
@@ -259,13 +260,13 @@ def parse(data: bytes, max_pixels: int | None = None) -> Container:
             if kind == expected.encode():
                 return body
             _check(kind.isalpha(), f"the section at byte {begin} has no valid type")
-            if kind.isupper():
-                raise UnsupportedVersionError(f"critical section {kind.decode()!r} at byte {begin} is not known in this place")
+            if kind.isupper() or not after_ancillary:
+                raise UnsupportedVersionError(f"section {kind.decode()!r} at byte {begin} is not known in this place")
 
     header = _parse_header(section("H"))
     if max_pixels is not None and header.pixels > max_pixels:
         raise LimitError(f"the picture has {header.width} x {header.height} pixels, the limit is {max_pixels}")
-    steps = steptable.decode(section("T"), header)
+    steps = steptable.decode(section("T", after_ancillary=True), header)
     spans, crcs, payload_size = _layout(steps)
 
     # From here on the file may be cut.
@@ -285,14 +286,12 @@ def parse(data: bytes, max_pixels: int | None = None) -> Container:
     if whole:
         if data[end - CRC_BYTES : end] != crc(data[begin : end - CRC_BYTES]):
             raise CorruptFileError(f"the checksum of the payload at byte {begin} fails")
-        r.at = end
-        try:
-            _check(section("E") == b"", "the end mark is not empty")
-            complete = True
-        except TruncatedFileError:
-            rest = data[sections[-1].offset + sections[-1].size :]
-            _check(rest[:1] != b"E" or _section("E", b"").startswith(rest), "the end mark is damaged")
-        _check(not complete or r.at == len(data), f"{len(data) - r.at} bytes follow the end mark")
+        rest = data[end:]
+        complete = rest == END
+        extra = "bytes follow the end mark" if rest.startswith(END) else "what follows the payload is not the end mark"
+        _check(END.startswith(rest), extra)
+        if complete:
+            sections.append(Section("E", end, len(END), True))
     for step, message in zip(steps, messages, strict=False):
         _check(step.n % 8 == 0 or message[-1] & (0xFF >> step.n % 8) == 0, "a step's padding is not zero")
     return Container(header, steps, messages, ends, complete, tuple(sections))

@@ -1,6 +1,5 @@
 """Encoding: a picture to a file of at most so many bytes, in one pass over the chain."""
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from ddpmcodec.randomness import SharedRandomness
 from ddpmcodec.steptable import Step
 
 DEFAULT_BPP = 1.0
+MAX_BPP = 24.0
 DEFAULT_MIN_BYTES = 512  # without an explicit rate, small pictures get at least this
 DEFAULT_EVALUATIONS = 30
 DEFAULT_EFFORT = 3
@@ -122,7 +122,7 @@ def encode_pixels(
     """Encode (H, W, 3) uint8 pixels.
 
     Args:
-        bpp: bits per pixel, never exceeded. Default: `DEFAULT_BPP`, or `DEFAULT_MIN_BYTES` where that is more.
+        bpp: bits per pixel in (0, 24], never exceeded. Default: `DEFAULT_BPP`, or `DEFAULT_MIN_BYTES` where that is more.
         evaluations: network evaluations that decoding takes, at least 2.
         effort: 1 ... 3, memory of the code (8, 10, 12).
         seed: of the shared randomness, in [0, 2^63).
@@ -133,7 +133,7 @@ def encode_pixels(
         RateError: not even an empty file fits `bpp`.
         ValueError: an option is out of its range.
     """
-    if not (bpp is None or 0 < bpp < math.inf) or evaluations < 2 or effort not in NU_OF_EFFORT or not 0 <= seed < 1 << 63:
+    if not (bpp is None or 0 < bpp <= MAX_BPP) or evaluations < 2 or effort not in NU_OF_EFFORT or not 0 <= seed < 1 << 63:
         raise ValueError(f"out of range: bpp={bpp}, evaluations={evaluations}, effort={effort} or seed={seed}")
     begin = time.perf_counter()
     height, width = pixels.shape[:2]
@@ -142,7 +142,9 @@ def encode_pixels(
     if levels is None:
         budget = int(bpp * header.pixels / 8) if bpp is not None else max(DEFAULT_MIN_BYTES, int(DEFAULT_BPP * header.pixels / 8))
         if (least := container.serialized_size(header, ())) > budget:
-            raise RateError(f"{bpp:g} bpp are {budget} bytes for this picture, and the smallest file has {least}")
+            raise RateError(
+                f"{bpp:g} bpp is {budget} bytes, and this picture's smallest file has {least}: {8 * least / header.pixels:.3g} bpp"
+            )
     randomness = SharedRandomness(seed, container.VERSION)
     channel = TrellisChannel(randomness, header.elements, width)
     plan = Plan(header, NU_OF_EFFORT[effort], budget, evaluations, levels)

@@ -6,6 +6,7 @@ from ddpmcodec import codeword
 from ddpmcodec.models.levels import Levels
 
 CHANNELS = 3
+MAX_SIDE = 1 << 20  # in pixels, so that the element count fits 64 bits many times over
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,17 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ddpmcodec.errors import DdpmcodecError, LimitError, PictureError
+from ddpmcodec.header import MAX_SIDE
 
 # Encoding takes about 300 MB and 500 bytes a pixel: this fits in 4 GB.
 MAX_PIXELS = 7_000_000
+
+
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if not width or not height:
+        raise PictureError(f"the picture has {width} x {height} pixels")
+    if width * height > max_pixels or max(width, height) > MAX_SIDE:
+        raise LimitError(f"the picture has {width} x {height} pixels, the limit is {max_pixels} (--max-pixels), {MAX_SIDE} a side")
 
 
 def from_image(image: Image.Image, note: Callable[[str], None] = lambda text: None, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -24,17 +32,20 @@ def from_image(image: Image.Image, note: Callable[[str], None] = lambda text: No
         PictureError: alpha, several pages or more than 8 bits, which cannot be coded yet.
         LimitError: more than `max_pixels` pixels.
     """
-    if image.width * image.height > max_pixels:
-        raise LimitError(f"the picture has {image.width} x {image.height} pixels, the limit is {max_pixels} (--max-pixels)")
+    _check_size(image.width, image.height, max_pixels)
     if (pages := getattr(image, "n_frames", 1)) > 1:
-        raise PictureError(f"the file has {pages} pages or frames: give one picture")
+        if image.format != "MPO":
+            raise PictureError(f"the file has {pages} pages or frames: give one picture")
+        note(f"only the first of {pages} pictures is coded")  # a JPEG photo with a preview or depth map behind it
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        raise PictureError("pictures with transparency cannot be coded yet: flatten it first")
+        if image.mode not in ("LA", "RGBA") or image.getchannel("A").getextrema() != (255, 255):
+            raise PictureError("pictures with transparency cannot be coded yet: flatten it first")
+        note("its alpha channel, opaque throughout, is left out")
     if _is_deep(image):
         raise PictureError("pictures of more than 8 bits a channel cannot be coded yet")
-    if image.mode not in ("RGB", "L", "P", "1", "CMYK", "YCbCr", "LAB", "HSV"):
+    if image.mode not in ("RGB", "RGBA", "L", "LA", "P", "1", "CMYK", "YCbCr", "LAB", "HSV"):
         raise PictureError(f"pictures of mode {image.mode} (more than 8 bits a channel) cannot be coded yet")
-    if image.mode != "RGB":
+    if image.mode not in ("RGB", "RGBA"):
         note(f"converted from mode {image.mode} to RGB")
     kept_out = [text for key, text in (("icc_profile", "colour profile"), ("exif", "EXIF"), ("xmp", "XMP")) if image.info.get(key)]
     if kept_out:
@@ -85,8 +96,7 @@ def from_array(array: np.ndarray, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
         raise PictureError(f"expected a uint8 array (H, W, 3), got {array.dtype} {array.shape}")
-    if array.shape[0] * array.shape[1] > max_pixels:
-        raise LimitError(f"the picture has {array.shape[1]} x {array.shape[0]} pixels, the limit is {max_pixels}")
+    _check_size(array.shape[1], array.shape[0], max_pixels)
     return array
 
 

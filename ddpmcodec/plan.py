@@ -82,14 +82,18 @@ class Plan:
 
     def _destination(self, level: int, error: float) -> int | None:
         """The level to go to, were there no limit to a step's bits; None at the end."""
+        levels = self.header.levels
         if self.levels is not None:
-            return next(self.levels, None)
+            following = next(self.levels, None)
+            if following is not None and not (levels.contains(following) and levels.distance(level, following) > 0):
+                raise ValueError(f"level {following} does not follow level {level}")
+            return following
         steps_left = self.evaluations - 1 - sum(step.evaluate for step in self.steps)
-        if steps_left <= 0 or self._bits_left() < LAST_STEP_BITS or level == self.finest:
+        if steps_left <= 0 or self._bits_left() < LAST_STEP_BITS or self.header.levels.distance(level, self.finest) <= 0:
             return None
         if steps_left == 1:
             return self.finest
-        levels, elements = self.header.levels, self.header.elements
+        elements = self.header.elements
         snr = levels.snr(level)
         nats = ideal_bits(self._bits_left() - steps_left * STEP_COST_BITS, self.nu) * math.log(2)
         log_step = schedule.next_step(math.log(snr), error * snr / elements, steps_left, nats / elements, math.log(levels.snr(self.finest)))

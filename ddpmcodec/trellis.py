@@ -9,6 +9,8 @@ Blocks run side by side as the innermost array axis (`LANES`), so every pass is 
 keep all threads busy that way runs one block at a time. Only the encoder needs this module (and numba): decoding is parities.
 """
 
+from collections.abc import Callable
+
 import numba as nb
 import numpy as np
 
@@ -94,13 +96,21 @@ def _search(target, starts, middle, nu, first, length, L, bits):
             state = (state | (np.int64(oldest[j, state, lane]) << nu)) >> 1
 
 
-@nb.njit(cache=True, parallel=True, fastmath=True)
+def _compiled(function: Callable) -> Callable:
+    """Compiled on first use, for all processes to come; for this one only where there is no place to keep compiled code."""
+    try:
+        return nb.njit(cache=True, parallel=True, fastmath=True)(function)
+    except RuntimeError:
+        return nb.njit(parallel=True, fastmath=True)(function)
+
+
+@_compiled
 def _search_groups(target, starts, middle, nu, length, bits):
     for group in nb.prange(bits.size // (LANES * length)):
         _search(target, starts, middle, nu, group * LANES * length, length, LANES, bits)
 
 
-@nb.njit(cache=True, parallel=True, fastmath=True)
+@_compiled
 def _search_blocks(target, starts, middle, nu, length, bits):
     for block in nb.prange(bits.size // length):
         _search(target, starts, middle, nu, block * length, length, 1, bits)

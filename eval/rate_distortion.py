@@ -38,7 +38,7 @@ class Point:
 def ddpm_curve(pixels: np.ndarray, model: Model, bpp: float, evaluations: int, effort: int) -> list[Point]:
     """The points of the prefixes of one encode, a little above `bpp`; none where not even an empty file is that small."""
     area = pixels.shape[0] * pixels.shape[1]
-    limit = HEADROOM * bpp + 8 * HEADROOM_BYTES / area
+    limit = min(HEADROOM * bpp + 8 * HEADROOM_BYTES / area, encoder.MAX_BPP)
     try:
         encoding = encoder.encode_pixels(pixels, model, bpp=limit, evaluations=evaluations, effort=effort)
     except RateError:

@@ -23,6 +23,8 @@ from ddpmcodec.models.photo_unet import PhotoUNet
 from ddpmcodec.models.process import abar_of_snr
 
 HASH_BYTES = 8  # of the SHA-256, as files carry it
+DTYPES = {"F16", "BF16", "F32", "F64"}
+MAX_BLOCKS, MAX_STRIDE = 64, 256  # a picture is padded to the stride, so a larger one would cost memory that no picture has
 NAME = re.compile(r"[a-z0-9._-]{1,64}")  # what files can carry
 
 
@@ -53,6 +55,8 @@ def _build_network(config: dict) -> PhotoUNet:
     sizes = [*channels, config["blocks"], config["embedding"], config["unshuffle"]] if isinstance(channels, list) else [0]
     if not all(type(v) is int and 1 <= v <= 4096 for v in sizes) or not 1 <= len(channels) <= 8:
         raise ModelError("the model's configuration has sizes that are not in 1 ... 4096")
+    if config["blocks"] > MAX_BLOCKS or config["unshuffle"] << (len(channels) - 1) > MAX_STRIDE:
+        raise ModelError(f"the model has more than {MAX_BLOCKS} blocks a level or a stride over {MAX_STRIDE}")
     return PhotoUNet(tuple(channels), config["blocks"], config["embedding"], config["unshuffle"])
 
 
@@ -102,7 +106,10 @@ class Model:
         padded = torch.from_numpy(np.pad(x_t.cpu().numpy(), pad, mode="reflect")).to(parameter)
         c = torch.full((x_t.shape[0],), -math.log(snr) / 4).to(parameter)
         v = self.network(padded.contiguous(memory_format=torch.channels_last), c)
-        return math.sqrt(abar) * x_t - math.sqrt(1 - abar) * v[:, :, :height, :width].to(x_t)
+        x_0 = math.sqrt(abar) * x_t - math.sqrt(1 - abar) * v[:, :, :height, :width].to(x_t)
+        if not math.isfinite(float(x_0.sum())):
+            raise ModelError(f"model {self.name!r} predicts values that are not numbers")
+        return x_0
 
 
 def load(path: Path) -> Model:
@@ -114,7 +121,10 @@ def load(path: Path) -> Model:
     try:
         with safe_open(path, framework="pt") as f:
             metadata = f.metadata() or {}
-            tensors = {name: f.get_tensor(name).float() for name in f.keys()}  # noqa: SIM118 - not a dict
+            names = list(f.keys())
+            if foreign := sorted({f.get_slice(name).get_dtype() for name in names} - DTYPES):
+                raise ModelError(f"{path} has tensors of type {foreign[0]}: known are {', '.join(sorted(DTYPES))}")
+            tensors = {name: f.get_tensor(name).float() for name in names}
     except (OSError, SafetensorError) as e:
         raise ModelError(f"{path} cannot be read as a safetensors model: {e}") from e
     try:

@@ -60,6 +60,8 @@ class DiscreteLevels:
             raise ValueError(f"T = {self.T} is not in 2 ... {self.MAX_T}")
         if not 0 < self.beta_1 <= self.beta_T < 1:
             raise ValueError(f"betas {self.beta_1} ... {self.beta_T} are not in (0, 1)")
+        if not (self.alpha_bars[-1] > 0 and np.all(np.diff(self.alpha_bars) < 0)):
+            raise ValueError(f"betas {self.beta_1} ... {self.beta_T} over {self.T} steps leave nothing between neighbouring levels")
 
     @cached_property
     def alpha_bars(self) -> np.ndarray:

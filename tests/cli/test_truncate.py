@@ -21,7 +21,7 @@ def test_in_place(run, drawing_encoding):
 
 
 def test_more_than_there_is(run, drawing_encoding):
-    for option, value in (("--steps", 999), ("--bytes", 10**9), ("--bpp", 1e6)):
+    for option, value in (("--steps", 999), ("--bytes", 10**9), ("--bpp", 24)):
         run("truncate", "in.ddpm", "-o", "out.ddpm", option, value)
         assert Path("out.ddpm").read_bytes() == drawing_encoding.data
 

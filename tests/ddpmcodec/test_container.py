@@ -125,7 +125,7 @@ headers = st.builds(
     st.integers(1, 3000),
     st.just("photo-1"),
     st.binary(min_size=8, max_size=8),
-    st.builds(DiscreteLevels, st.sampled_from(["linear", "cosine"]), st.integers(2, 1 << 14), st.floats(1e-6, 0.1), st.floats(0.1, 0.9)),
+    st.builds(DiscreteLevels, st.sampled_from(["linear", "cosine"]), st.integers(2, 5000), st.floats(1e-6, 0.01), st.floats(0.01, 0.1)),
     st.integers(1, 2),
     st.integers(0, 2**63 - 1),
 )
@@ -219,8 +219,18 @@ def test_ancillary_sections_are_skipped_and_critical_ones_refused():
     for kind in (b"1", b"\xe4", b"\0"):
         with pytest.raises(CorruptFileError):
             parse(file_of(extra=section(kind, b"whatever")))
+    for end in (
+        section(b"X", b"") + section(b"E", b""),
+        section(b"x", b"") + section(b"E", b""),
+        b"Z\x7fhello",
+        b"\0",
+        section(b"E", b"a"),
+    ):
+        with pytest.raises(CorruptFileError):
+            parse(file_of(end=end))
     with pytest.raises(UnsupportedVersionError):
-        parse(file_of(end=section(b"X", b"") + section(b"E", b"")))
+        data = file_of()
+        parse(data[:10] + section(b"x", b"before the header") + data[10:])
 
 
 def test_foreign_files():

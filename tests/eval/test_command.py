@@ -96,7 +96,6 @@ def test_existing_results_are_replaced_only_by_whole_ones(directory: Path, tmp_p
 @pytest.mark.parametrize(
     "options",
     [
-        [],
         ["--codec", "nosuch", "-o", "x"],
         ["--denoise", "15,,25"],
         ["--denoise", "nan"],

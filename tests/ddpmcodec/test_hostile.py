@@ -1,0 +1,110 @@
+"""Files, models and pictures that are valid in form and meant to do harm, or merely odd."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import ddpmcodec
+from ddpmcodec import api, container, picture
+from ddpmcodec.container import Container
+from ddpmcodec.encoder import encode_pixels
+from ddpmcodec.errors import CorruptFileError, LimitError, ModelError, PictureError
+from ddpmcodec.header import MAX_SIDE, Header
+from ddpmcodec.models import checkpoint
+from ddpmcodec.models.levels import ContinuousLevels, DiscreteLevels
+from ddpmcodec.steptable import MAX_STEPS, Step
+
+
+def file_of_empty_steps(count, width=64, height=64):
+    header = Header(width, height, "m", bytes(8), ContinuousLevels(), -8192)
+    return container.serialize(Container(header, tuple(Step(-8192 + i + 1, 0, 10) for i in range(count)), (b"",) * count))
+
+
+def test_as_many_steps_as_there_can_be():
+    data = file_of_empty_steps(MAX_STEPS)
+    assert ddpmcodec.info(data)["whole_steps"] == MAX_STEPS
+    small = ddpmcodec.truncate(data, max_bytes=len(data) // 2)
+    kept = len(container.parse(small).steps)
+    assert len(small) <= len(data) // 2 < len(ddpmcodec.truncate(data, steps=kept + 32))
+
+
+def test_more_network_than_anyone_wants():
+    with pytest.raises(LimitError, match="evaluations"):
+        ddpmcodec.decode(file_of_empty_steps(2000, 2000, 2000))
+
+
+def test_noise_levels_that_are_not_the_models(encoding, model_path):
+    header = container.parse(encoding.data).header
+    other = Header(header.width, header.height, header.model_name, header.model_hash, DiscreteLevels("linear", 1000), 1000)
+    with pytest.raises(CorruptFileError, match="noise levels"):
+        ddpmcodec.decode(container.serialize(Container(other, (), ())), model=model_path)
+
+
+@pytest.mark.parametrize(("T", "beta_1", "beta_T"), [(16384, 0.5, 0.5), (10, 1e-17, 1e-17)])
+def test_schedules_without_room_between_levels(T, beta_1, beta_T):
+    with pytest.raises(ValueError, match="betas"):
+        DiscreteLevels("linear", T, beta_1, beta_T)
+
+
+def test_a_model_that_overflows(model, tmp_path, photo):
+    tensors = {name: 1e30 * value if name.startswith("dec") else value for name, value in model.network.state_dict().items()}
+    checkpoint.save(tmp_path / "huge.safetensors", "huge", model.config, tensors)
+    with pytest.raises(ModelError, match="not numbers"):
+        encode_pixels(photo[:16, :16], checkpoint.load(tmp_path / "huge.safetensors"))
+
+
+def test_a_model_of_complex_numbers(model, tmp_path):
+    tensors = {name: value.to(torch.complex64) for name, value in model.network.state_dict().items()}
+    checkpoint.save(tmp_path / "complex.safetensors", "complex", model.config, tensors)
+    with pytest.raises(ModelError, match="type"):
+        checkpoint.load(tmp_path / "complex.safetensors")
+
+
+def test_a_side_that_no_header_can_have(model):
+    wide = np.zeros((1, MAX_SIDE + 1, 3), np.uint8)
+    for source in (wide, Image.fromarray(wide)):
+        with pytest.raises(LimitError):
+            picture.load(source)
+
+
+def test_no_pixels():
+    with pytest.raises(PictureError):
+        picture.load(Image.new("RGB", (0, 5)))
+
+
+def test_negative_steps(encoding, model_path):
+    for act in (api.open_file, lambda data, steps: ddpmcodec.truncate(data, steps=steps)):
+        with pytest.raises(ValueError, match="steps"):
+            act(encoding.data, -1)
+
+
+@pytest.mark.parametrize("levels", [[0, 0], [100, 50], [99999]])
+def test_levels_that_do_not_descend(photo, model, levels):
+    with pytest.raises(ValueError, match="level"):
+        encode_pixels(photo[:16, :16], model, levels=levels, effort=1)
+
+
+@pytest.mark.parametrize("options", [{"bpp": 0}, {"bpp": float("nan")}, {"bpp": 1e6}, {"evaluations": 1}, {"effort": 4}, {"seed": -1}])
+def test_options_out_of_range(photo, model_path, options):
+    with pytest.raises(ValueError, match="out of range"):
+        ddpmcodec.encode(photo[:16, :16], model=model_path, **options)
+
+
+def test_an_opaque_alpha_channel_is_left_out_and_said_so(photo):
+    opaque = Image.fromarray(photo).convert("RGBA")
+    notes = []
+    assert np.array_equal(picture.from_image(opaque, notes.append), photo)
+    assert len(notes) == 1 and "alpha" in notes[0]
+
+
+def test_a_photo_with_a_second_picture_behind_it(photo):
+    """As phones write them: the first is coded, and the rest named."""
+    buffer = io.BytesIO()
+    images = [Image.fromarray(photo), Image.new("RGB", (8, 8))]
+    images[0].save(buffer, "MPO", save_all=True, append_images=images[1:], quality=95)
+    notes = []
+    assert picture.read(buffer.getvalue(), notes.append).shape == photo.shape
+    assert any("first of 2" in text for text in notes)
