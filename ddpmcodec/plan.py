@@ -16,8 +16,8 @@ FINEST_SIGMA = 0.5  # of 255: below it a picture gains nothing that 8 bits would
 SHORTEST_STEP_BITS = 128  # where there is a choice: shorter ones are merged (measured on 64 x 64 pictures)
 LAST_STEP_BITS = 48  # shorter, a step that fills up the budget is not worth its table entry
 STARTING_BITS = 5  # measured for blocks of 16 to 1000 bits: eta n / (n + 5) of the ideal
-STEP_COST_BITS = 8 * 2 + STARTING_BITS + 4  # of one more step, for planning: its table entry, starting bits and padding
-STEP_TABLE_BYTES = 2.0  # what one more step adds to the table, for planning
+TABLE_BYTES = 2  # a step's entry in the table, for planning
+STEP_COST_BITS = 8 * TABLE_BYTES + STARTING_BITS + 4  # what one more step costs in all, padding included
 
 
 def path_bits(kl: float, nu: int) -> float:
@@ -78,7 +78,7 @@ class Plan:
         """Path bits that one more step could have, about."""
         if self.budget is None:
             return math.inf
-        return 8 * (self.budget - container.serialized_size(self.header, tuple(self.steps)) - STEP_TABLE_BYTES)
+        return 8 * (self.budget - container.serialized_size(self.header, tuple(self.steps)) - TABLE_BYTES)
 
     def _destination(self, level: int, error: float) -> int | None:
         """The level to go to, were there no limit to a step's bits; None at the end."""
