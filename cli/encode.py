@@ -3,12 +3,13 @@
 import click
 
 from ddpmcodec.cli import files, options
+from ddpmcodec.plan import MAX_BPP
 
 
 @click.command("encode", short_help="Encode a picture.")
 @click.argument("image")
 @options.output
-@click.option("--bpp", type=options.Rate(0, 24, min_open=True), metavar="X", help="Bits per pixel, never exceeded [default: about 1].")
+@click.option("--bpp", type=options.Rate(0, MAX_BPP, min_open=True), metavar="X", help="Bits per pixel, never exceeded [default: about 1].")
 @options.evaluations
 @options.effort
 @options.model

@@ -10,6 +10,7 @@ from tqdm import tqdm
 from ddpmcodec.cli import files, options
 from ddpmcodec.errors import DdpmcodecError, InputError, OutputError
 from ddpmcodec.eval.anchors import ANCHORS
+from ddpmcodec.plan import MAX_BPP
 
 
 def sigmas(ctx: click.Context, param: click.Parameter, value: str | None) -> list[float] | None:
@@ -40,7 +41,7 @@ def prepare(directory: str, names: list[str]) -> list[str]:
 @click.command("eval", short_help="Rate-distortion and denoising figures on a set of pictures.")
 @click.argument("paths", nargs=-1, required=True, metavar="PICTURE|DIR...")
 @click.option("--codec", "codecs", multiple=True, type=click.Choice(["ddpm", *ANCHORS]), help="May be repeated [default: all].")
-@click.option("--bpp", "rates", multiple=True, type=options.Rate(0.01, 24), metavar="X",
+@click.option("--bpp", "rates", multiple=True, type=options.Rate(0.01, MAX_BPP), metavar="X",
               help="Rate to compare at; may be repeated [default: 0.25, 0.5, 1].")  # fmt: skip
 @click.option("-o", "--output", metavar="DIR", help="Also write one JSON file a codec there.")
 @click.option("--denoise", callback=sigmas, metavar="15,25,50", help="Instead: PSNR of the denoiser at these noise levels, of 255.")

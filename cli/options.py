@@ -9,6 +9,8 @@ from contextlib import contextmanager
 import click
 from tqdm import tqdm
 
+from ddpmcodec import plan
+
 
 class Rate(click.FloatRange):
     """Bits per pixel: a number in a range that is neither "nan" nor "inf", which FloatRange lets pass."""
@@ -23,9 +25,9 @@ class Rate(click.FloatRange):
 output = click.option("-o", "--output", required=True, metavar="FILE", help="Where to write; - is stdout.")
 model = click.option("--model", metavar="NAME|PATH", help="Denoiser: a bundled one's name or a .safetensors file.")
 threads = click.option("--threads", type=click.IntRange(1, 256), metavar="N", help="CPU threads [default: all cores].")
-evaluations = click.option("--evaluations", type=click.IntRange(2, 1000), default=30, show_default=True, metavar="N",
+evaluations = click.option("--evaluations", type=click.IntRange(2, 1000), default=plan.DEFAULT_EVALUATIONS, show_default=True, metavar="N",
                            help="Network evaluations that decoding takes: more are slower and smaller.")  # fmt: skip
-effort = click.option("--effort", type=click.IntRange(1, 3), default=3, show_default=True, metavar="1..3",
+effort = click.option("--effort", type=click.IntRange(1, 3), default=plan.DEFAULT_EFFORT, show_default=True, metavar="1..3",
                       help="Search of the channel coder: 1 and 2 are faster, and 4 % and 2 % larger.")  # fmt: skip
 quiet = click.option("-q", "--quiet", is_flag=True, help="No progress bar and no summary.")
 max_pixels = click.option(

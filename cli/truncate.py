@@ -4,12 +4,13 @@ import click
 
 from ddpmcodec import api
 from ddpmcodec.cli import files, options
+from ddpmcodec.plan import MAX_BPP
 
 
 @click.command("truncate", short_help="Make a file smaller without decoding it.")
 @click.argument("file")
 @options.output
-@click.option("--bpp", type=options.Rate(0, 24, min_open=True), metavar="X", help="At most X bits per pixel.")
+@click.option("--bpp", type=options.Rate(0, MAX_BPP, min_open=True), metavar="X", help="At most X bits per pixel.")
 @click.option("--bytes", "max_bytes", type=click.IntRange(0), metavar="N", help="At most N bytes.")
 @click.option("--steps", type=click.IntRange(0), metavar="N", help="The first N steps.")
 def command(file, output, bpp, max_bytes, steps):

@@ -12,6 +12,7 @@ from ddpmcodec import container as _container
 from ddpmcodec.container import Container
 from ddpmcodec.errors import CorruptFileError, LimitError, RateError
 from ddpmcodec.models.levels import DiscreteLevels, sigma
+from ddpmcodec.plan import DEFAULT_EFFORT, DEFAULT_EVALUATIONS
 
 if TYPE_CHECKING:  # torch and Pillow are imported by the functions that need them: describing a file needs neither
     import numpy as np
@@ -32,8 +33,8 @@ def encode(
     image: Image.Image | np.ndarray,
     *,
     bpp: float | None = None,
-    evaluations: int = 30,
-    effort: int = 3,
+    evaluations: int = DEFAULT_EVALUATIONS,
+    effort: int = DEFAULT_EFFORT,
     seed: int = 0,
     model: str | None = None,
     max_pixels: int | None = None,

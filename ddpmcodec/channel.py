@@ -4,7 +4,6 @@ Minimal random coding over 2^n candidates that are the words of a convolutional 
 the variance q demands and is orthogonal to delta; the shared rotation makes it Gaussian. `docs/format.md` derives it.
 """
 
-import math
 from typing import Protocol
 
 import numpy as np
@@ -60,8 +59,3 @@ class TrellisChannel:
         z = torch.from_numpy(codeword.word(bits, nu, starts, polynomials, signs).astype(np.float32))
         z *= codeword.scale(n, nu, self.dimensions)
         return rotation.unrotate(z, self._rotation_signs(step), self.count)
-
-
-def kl_bits(energy: float, count: int) -> float:
-    """KL(q || p) in bits of a step with |delta|^2 = `energy` over `count` dimensions: N/2 log2(1 + d^2), p's variance q's (1 + d^2)."""
-    return count / 2 * math.log2(1 + energy / count)

@@ -9,21 +9,14 @@ import torch
 
 from ddpmcodec import container, picture
 from ddpmcodec.chain import State, step_posterior, target, walk
-from ddpmcodec.channel import Channel, TrellisChannel, kl_bits
+from ddpmcodec.channel import Channel, TrellisChannel
 from ddpmcodec.container import Container
 from ddpmcodec.errors import RateError
 from ddpmcodec.header import Header
 from ddpmcodec.models.checkpoint import Model
-from ddpmcodec.plan import Plan
+from ddpmcodec.plan import DEFAULT_BPP, DEFAULT_EFFORT, DEFAULT_EVALUATIONS, DEFAULT_MIN_BYTES, MAX_BPP, NU_OF_EFFORT, Plan, kl_bits
 from ddpmcodec.randomness import SharedRandomness
 from ddpmcodec.steptable import Step
-
-DEFAULT_BPP = 1.0
-MAX_BPP = 24.0
-DEFAULT_MIN_BYTES = 512  # without an explicit rate, small pictures get at least this
-DEFAULT_EVALUATIONS = 30
-DEFAULT_EFFORT = 3
-NU_OF_EFFORT = {1: 8, 2: 10, 3: 12}
 
 
 @dataclass

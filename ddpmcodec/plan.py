@@ -8,16 +8,26 @@ import math
 from collections.abc import Sequence
 
 from ddpmcodec import codeword, container, schedule
-from ddpmcodec.channel import kl_bits
 from ddpmcodec.header import Header
 from ddpmcodec.steptable import Step
 
+DEFAULT_BPP = 1.0
+MAX_BPP = 24.0
+DEFAULT_MIN_BYTES = 512  # without an explicit rate, small pictures get at least this
+DEFAULT_EVALUATIONS = 30
+DEFAULT_EFFORT = 3
+NU_OF_EFFORT = {1: 8, 2: 10, 3: 12}
 FINEST_SIGMA = 0.5  # of 255: below it a picture gains nothing that 8 bits would show
 SHORTEST_STEP_BITS = 128  # where there is a choice: shorter ones are merged (measured on 64 x 64 pictures)
 LAST_STEP_BITS = 48  # shorter, a step that fills up the budget is not worth its table entry
 STARTING_BITS = 5  # measured for blocks of 16 to 1000 bits: eta n / (n + 5) of the ideal
 TABLE_BYTES = 2  # a step's entry in the table, for planning
 STEP_COST_BITS = 8 * TABLE_BYTES + STARTING_BITS + 4  # what one more step costs in all, padding included
+
+
+def kl_bits(energy: float, count: int) -> float:
+    """KL(q || p) in bits of a step with |delta|^2 = `energy` over `count` dimensions: N/2 log2(1 + d^2), p's variance q's (1 + d^2)."""
+    return count / 2 * math.log2(1 + energy / count)
 
 
 def path_bits(kl: float, nu: int) -> float:

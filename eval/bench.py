@@ -16,12 +16,12 @@ import torch
 
 from ddpmcodec import codeword, decoder, picture
 from ddpmcodec.chain import step_posterior, target
-from ddpmcodec.channel import TrellisChannel, kl_bits
+from ddpmcodec.channel import TrellisChannel
 from ddpmcodec.container import VERSION, parse
-from ddpmcodec.encoder import NU_OF_EFFORT, encode_pixels
+from ddpmcodec.encoder import encode_pixels
 from ddpmcodec.models import process, registry
 from ddpmcodec.models.checkpoint import Model
-from ddpmcodec.plan import path_bits
+from ddpmcodec.plan import NU_OF_EFFORT, kl_bits, path_bits
 from ddpmcodec.randomness import STREAM_SAMPLING, SharedRandomness
 
 SIGMAS = (200, 100, 50, 25, 12, 6)  # of 255

@@ -13,14 +13,13 @@ from importlib.metadata import version
 
 import numpy as np
 
-from ddpmcodec import container, encoder, picture
+from ddpmcodec import container, encoder, picture, plan
 from ddpmcodec.errors import RateError
 from ddpmcodec.eval.anchors import ANCHORS
 from ddpmcodec.models.checkpoint import Model
 
 RATES = (0.25, 0.5, 1.0)  # bpp
 DDPM = "ddpm"
-DEFAULT_EFFORT = 3
 # Our encodes go this much beyond the highest rate, so that it lies on the curve: a share, and bytes for the rounding of small files.
 HEADROOM = 1.02
 HEADROOM_BYTES = 32
@@ -38,7 +37,7 @@ class Point:
 def ddpm_curve(pixels: np.ndarray, model: Model, bpp: float, evaluations: int, effort: int) -> list[Point]:
     """The points of the prefixes of one encode, a little above `bpp`; none where not even an empty file is that small."""
     area = pixels.shape[0] * pixels.shape[1]
-    limit = min(HEADROOM * bpp + 8 * HEADROOM_BYTES / area, encoder.MAX_BPP)
+    limit = min(HEADROOM * bpp + 8 * HEADROOM_BYTES / area, plan.MAX_BPP)
     try:
         encoding = encoder.encode_pixels(pixels, model, bpp=limit, evaluations=evaluations, effort=effort)
     except RateError:
@@ -82,8 +81,8 @@ def evaluate(
     codecs: Sequence[str],
     rates: Sequence[float],
     model: Model | None = None,
-    evaluations: int = encoder.DEFAULT_EVALUATIONS,
-    effort: int = DEFAULT_EFFORT,
+    evaluations: int = plan.DEFAULT_EVALUATIONS,
+    effort: int = plan.DEFAULT_EFFORT,
     progress: Callable[[str, str], None] = lambda codec, name: None,
 ) -> dict[str, dict]:
     """Curves of every codec on every picture.

@@ -6,7 +6,8 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from ddpmcodec import codeword
-from ddpmcodec.channel import TrellisChannel, kl_bits
+from ddpmcodec.channel import TrellisChannel
+from ddpmcodec.plan import kl_bits
 from ddpmcodec.randomness import SharedRandomness
 
 WIDTH, HEIGHT = 160, 128
