@@ -12,7 +12,7 @@ from ddpmcodec.models import checkpoint
 from ddpmcodec.models.checkpoint import Model
 
 BUNDLED = Path(__file__).parent / "weights"
-DEFAULT = "photo-1"  # the newest of the bundled
+DEFAULT = "photo-2"  # the newest of the bundled
 ENVIRONMENT = "DDPMCODEC_MODELS"
 
 _load = lru_cache(maxsize=2)(checkpoint.load)
