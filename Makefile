@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test test-slow lint types wheel clean
+.PHONY: demo test lint types wheel clean
 
 .venv/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -16,9 +16,6 @@ demo: .venv/.installed
 
 test: lint types
 	$(BIN)/pytest -q
-
-test-slow: .venv/.installed
-	$(BIN)/pytest -q -m slow
 
 lint: .venv/.installed
 	$(BIN)/ruff check .
