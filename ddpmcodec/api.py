@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ddpmcodec import container as _container
 from ddpmcodec.container import Container
-from ddpmcodec.errors import CorruptFileError, LimitError, RateError
+from ddpmcodec.errors import CorruptFileError, LimitError, ModelError, RateError
 from ddpmcodec.models.levels import DiscreteLevels, sigma
 from ddpmcodec.plan import DEFAULT_EFFORT, DEFAULT_EVALUATIONS
 
@@ -92,7 +92,6 @@ def model_of(parsed: Container, model: str | None = None) -> Model:
     Raises:
         ModelError: it is not there, or `model` is another one.
     """
-    from ddpmcodec.errors import ModelError
     from ddpmcodec.models import registry
 
     header = parsed.header

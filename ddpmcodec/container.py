@@ -40,6 +40,7 @@ from dataclasses import dataclass, replace
 from ddpmcodec import steptable
 from ddpmcodec.errors import CorruptFileError, ForeignFileError, LimitError, TruncatedFileError, UnsupportedVersionError
 from ddpmcodec.header import MAX_SIDE, Header
+from ddpmcodec.models.identity import HASH_BYTES, NAME
 from ddpmcodec.models.levels import ContinuousLevels, DiscreteLevels, Levels
 from ddpmcodec.steptable import Step
 
@@ -47,10 +48,7 @@ SIGNATURE = b"\x89DDPM\r\n\x1a\n"
 VERSION = 0
 CRC_BYTES = 4
 CHECKPOINT_BYTES = 1024
-HASH_BYTES = 8
 MODE_RGB = 0
-MAX_NAME = 64
-NAME_CHARACTERS = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789._-")
 
 
 @dataclass(frozen=True)
@@ -141,7 +139,7 @@ def _header_body(h: Header) -> bytes:
         body += varint(1) + varint(schedule) + varint(h.levels.T) + struct.pack(">dd", h.levels.beta_1, h.levels.beta_T)
     else:
         body += varint(0)
-    return body + varint(2 * h.start if h.start >= 0 else -2 * h.start - 1) + varint(h.seed)
+    return body + varint(steptable.zigzag(h.start)) + varint(h.seed)
 
 
 def _check(condition: bool, message: str) -> None:
@@ -154,7 +152,7 @@ def _parse_header(body: bytes) -> Header:
     try:
         width, height = r.varint(), r.varint()
         pictures, mode, orientation = r.varint(), r.varint(), r.varint()
-        name = r.take(min(r.varint(), MAX_NAME + 1))
+        name = r.take(r.varint()).decode("latin-1")
         model_hash = r.take(HASH_BYTES)
         kind = r.varint()
         levels: Levels = ContinuousLevels()
@@ -162,20 +160,19 @@ def _parse_header(body: bytes) -> Header:
             schedule, T = r.varint(), r.varint()
             _check(schedule < len(DiscreteLevels.SCHEDULES), f"unknown schedule {schedule}")
             levels = DiscreteLevels(DiscreteLevels.SCHEDULES[schedule], T, *struct.unpack(">dd", r.take(16)))
-        zigzag, seed = r.varint(), r.varint()
+        start, seed = steptable.unzigzag(r.varint()), r.varint()
     except TruncatedFileError as e:
         raise CorruptFileError("the header is shorter than its fields") from e
     except ValueError as e:
         raise CorruptFileError(f"the header's noise levels: {e}") from e
-    start = -(zigzag + 1 >> 1) if zigzag & 1 else zigzag >> 1
     _check(r.at == len(body), "the header is longer than its fields")
     _check(1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE, f"the header's size {width} x {height} is not in 1 ... {MAX_SIDE}")
-    _check(1 <= len(name) <= MAX_NAME and set(name) <= NAME_CHARACTERS, "the model's name in the header is not a name")
+    _check(NAME.fullmatch(name) is not None, "the model's name in the header is not a name")
     _check(1 <= orientation <= 8, f"the header's orientation {orientation} is not in 1 ... 8")
     _check(kind in (0, 1) and levels.contains(start), "the header's start level is out of range")
     if pictures != 1 or mode != MODE_RGB:
         raise UnsupportedVersionError(f"{pictures} pictures of mode {mode} in one file are not supported by this version")
-    return Header(width, height, name.decode(), model_hash, levels, start, seed, orientation)
+    return Header(width, height, name, model_hash, levels, start, seed, orientation)
 
 
 def _payload(messages: tuple[bytes, ...]) -> bytes:

@@ -60,6 +60,16 @@ class Step:
         return -(-self.n // 8)
 
 
+def zigzag(x: int) -> int:
+    """Integers as numbers >= 0: 2 x for x >= 0, else -2 x - 1."""
+    return 2 * x if x >= 0 else -2 * x - 1
+
+
+def unzigzag(number: int) -> int:
+    """The inverse of `zigzag`."""
+    return -(number + 1 >> 1) if number & 1 else number >> 1
+
+
 def number_class(x: int) -> tuple[int, int, int]:
     """(class, value of the remaining bits, how many they are) of a number."""
     if x == 0:
@@ -134,9 +144,9 @@ class _Differences:
 
     def code(self, prediction: int, value: int | None) -> int:
         x = 0 if value is None else value - prediction
-        number = self.coder.number(self.center, 2 * x if x >= 0 else -2 * x - 1)
+        number = self.coder.number(self.center, zigzag(x))
         self.center = number_class(number)[0]
-        return prediction + (-(number + 1 >> 1) if number & 1 else number >> 1)
+        return prediction + unzigzag(number)
 
 
 def _code(coder: _Writer | _Source, header: Header, steps: Sequence[Step] | None = None) -> list[Step]:

@@ -13,7 +13,6 @@ from tqdm import tqdm
 
 import ddpmcodec
 from ddpmcodec import picture
-from ddpmcodec.cli import files
 
 PREFIX_BPPS = (0.03, 0.1, 0.25, 0.5, 1.0)
 COLUMNS = 3
@@ -58,7 +57,7 @@ def main(photo: str, output: str) -> None:
     begin = time.perf_counter()
     with tqdm(desc="encode", disable=None, leave=False) as bar:
         data = ddpmcodec.encode(original, bpp=max(PREFIX_BPPS), progress=lambda done, total: bar.update())
-    files.write(str(directory / "photo.ddpm"), data)
+    (directory / "photo.ddpm").write_bytes(data)
     pixels = np.asarray(original)
     sheet = contact_sheet([(original, f"original, {pixels.nbytes} bytes"), *prefixes(data, pixels)])
     path = directory / "contact-sheet.png"

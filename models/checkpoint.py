@@ -8,7 +8,6 @@ and the values as little-endian float32.
 import hashlib
 import json
 import math
-import re
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from ddpmcodec.errors import ModelError
+from ddpmcodec.models.identity import HASH_BYTES, NAME
 from ddpmcodec.models.levels import ContinuousLevels, DiscreteLevels, Levels
 from ddpmcodec.models.photo_unet import PhotoUNet
 from ddpmcodec.models.process import abar_of_snr
 
-HASH_BYTES = 8  # of the SHA-256, as files carry it
 DTYPES = {"F16", "BF16", "F32", "F64"}
 MAX_BLOCKS, MAX_STRIDE = 64, 256  # a picture is padded to the stride, so a larger one would cost memory that no picture has
-NAME = re.compile(r"[a-z0-9._-]{1,64}")  # what files can carry
 
 
 def canonical_json(value: Any) -> str:
