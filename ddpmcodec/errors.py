@@ -75,3 +75,15 @@ class EvaluationError(DdpmcodecError):
     """A codec to compare with is missing here, or fails on a picture."""
 
     exit_code = 13
+
+
+class ConfigurationError(DdpmcodecError):
+    """A training configuration cannot be used: not there, not TOML, or a field is missing, unknown or out of its range."""
+
+    exit_code = 14
+
+
+class TrainingError(DdpmcodecError):
+    """Training has failed: its loss is no longer a number."""
+
+    exit_code = 15

@@ -9,14 +9,11 @@ import math
 
 import numpy as np
 
+from ddpmcodec.models.process import sigma_of_snr, typical_relative_error
+
 MAX_STEP = math.log(4.0)
 EXPONENT = 0.5
 _RESOLUTION = 32  # grid points a unit of ln snr
-
-
-def typical_relative_error(log_snr: np.ndarray) -> np.ndarray:
-    """mse / sigma^2 of a good denoiser of photos, up to a factor that depends on the picture."""
-    return 1 / (1 + 127.5 * np.exp(-log_snr / 2) / 1.4)
 
 
 def next_step(log_snr: float, relative_error: float, evaluations: int, nats_per_dimension: float, last: float) -> float:
@@ -31,7 +28,7 @@ def next_step(log_snr: float, relative_error: float, evaluations: int, nats_per_
     """
     relative_error = max(relative_error, 1e-9)  # a picture that is met exactly: white, of one pixel
     grid = np.arange(log_snr, max(last, log_snr + 1 / _RESOLUTION), 1 / _RESOLUTION)
-    typical = typical_relative_error(grid)
+    typical = typical_relative_error(sigma_of_snr(np.exp(grid)))
     error = typical * (relative_error / typical[0])
     spent = np.cumsum(error) / (2 * _RESOLUTION)
     end = min(int(np.searchsorted(spent, nats_per_dimension)) + 1, grid.size)

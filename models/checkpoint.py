@@ -8,15 +8,16 @@ and the values as little-endian float32.
 import hashlib
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
-from ddpmcodec.errors import ModelError
+from ddpmcodec.errors import ModelError, OutputError
 from ddpmcodec.models.identity import HASH_BYTES, NAME
 from ddpmcodec.models.levels import ContinuousLevels, DiscreteLevels, Levels
 from ddpmcodec.models.photo_unet import PhotoUNet
@@ -41,7 +42,7 @@ def model_hash(config: dict, tensors: dict[str, torch.Tensor]) -> bytes:
     return digest.digest()[:HASH_BYTES]
 
 
-def _build_network(config: dict) -> PhotoUNet:
+def build_network(config: dict) -> PhotoUNet:
     known = {"architecture", "channels", "blocks", "embedding", "unshuffle", "levels", "start"}
     if unknown := sorted(set(config) - known):
         raise ModelError(f"the model's configuration has an unknown field {unknown[0]!r}")
@@ -133,7 +134,7 @@ def load(path: Path) -> Model:
     except (KeyError, ValueError, RecursionError) as e:
         raise ModelError(f"{path} holds no ddpmcodec model: its metadata lack a name or a configuration") from e
     with torch.device("meta"):  # sizes that the tensors do not have cost no memory
-        network = _build_network(config)
+        network = build_network(config)
     try:
         network.load_state_dict(tensors, assign=True)
     except RuntimeError as e:
@@ -141,8 +142,25 @@ def load(path: Path) -> Model:
     return Model(name, config, network)
 
 
+def write(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
+    """Write a safetensors file. One that exists is replaced only by a whole new one.
+
+    Raises:
+        OutputError: it cannot be written; nothing is left behind.
+    """
+    data = safetensors.torch.save({name: value.contiguous() for name, value in tensors.items()}, metadata)
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        with open(temporary, "wb") as f:
+            f.write(data)
+            f.flush()
+            os.fsync(f.fileno())
+        temporary.replace(path)
+    except OSError as e:
+        temporary.unlink(missing_ok=True)
+        raise OutputError(f"{path}: {e.strerror or e}") from e
+
+
 def save(path: Path, name: str, config: dict, tensors: dict[str, torch.Tensor]) -> None:
-    """Write a model; the file is moved into place only when whole."""
-    temporary = path.with_name(path.name + ".new")
-    save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, {"name": name, "config": canonical_json(config)})
-    temporary.replace(path)
+    """Write a model, as `write` does."""
+    write(path, tensors, {"name": name, "config": canonical_json(config)})

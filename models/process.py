@@ -37,9 +37,9 @@ def abar_of_snr(snr: float) -> float:
     return snr / (1 + snr)
 
 
-def sigma_of_snr(snr: float) -> float:
+def sigma_of_snr(snr):
     """Noise standard deviation over the signal's scale, on the pictures' [0, 255]: x_t / sqrt(abar_t) is x_0 plus this much noise."""
-    return 127.5 / math.sqrt(snr)
+    return 127.5 / snr**0.5
 
 
 def q_sample(x_0, abar: float, eps):
@@ -74,3 +74,8 @@ def gaussian_kl(mean_q, variance_q, mean_p, variance_p):
     ratio = variance_q / variance_p
     log = math.log if isinstance(ratio, float) else np.log
     return 0.5 * (ratio - 1 - log(ratio) + (mean_q - mean_p) ** 2 / variance_p)
+
+
+def typical_relative_error(sigma):
+    """mse / sigma^2 of a good denoiser of photos at `sigma` (of 255), up to a factor that depends on the picture."""
+    return 1 / (1 + sigma / 1.4)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ddpmcodec import schedule
+from ddpmcodec.models import process
 
 
 def walk(start, last, evaluations, nats, relative_error):
@@ -43,14 +44,9 @@ def test_more_evaluations_make_shorter_steps(log_snr, relative_error, evaluation
 @pytest.mark.parametrize("nats", [0.05, 0.3, 1.0])
 def test_the_steps_spend_the_budget(evaluations, nats):
     def relative_error(log_snr):
-        return float(schedule.typical_relative_error(np.array(log_snr)))
+        return process.typical_relative_error(process.sigma_of_snr(math.exp(log_snr)))
 
     steps, left = walk(-10.0, 11.0, evaluations, nats, relative_error)
     assert abs(left) < 0.35 * nats and len(steps) >= 0.6 * evaluations
     # few steps where there are few bits: the first, at high noise, are the longest
     assert steps[0] == max(steps) > 1.5 * np.median(steps) or evaluations == 10
-
-
-def test_typical_error_grows_towards_little_noise_and_stays_below_the_noise():
-    error = schedule.typical_relative_error(np.linspace(-10, 12, 50))
-    assert np.all(np.diff(error) > 0) and error[0] > 0 and error[-1] < 1

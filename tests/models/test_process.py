@@ -144,3 +144,8 @@ def test_step_kl_is_the_riemann_sum_of_snr(s, t):
     kl = kl_divergence(Normal(torch.from_numpy(q.mean(x_0, x_t)), deviation), Normal(torch.from_numpy(q.mean(x0hat, x_t)), deviation))
     expected = np.sum((x_0 - x0hat) ** 2) * (process.snr(abars[s]) - process.snr(abars[t])) / 2
     assert kl.sum().item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_typical_error_is_all_of_the_noise_where_there_is_little_and_falls_from_there():
+    error = process.typical_relative_error(np.geomspace(0.01, 1e4, 50))
+    assert np.all(np.diff(error) < 0) and 0.99 < error[0] < 1 and 0 < error[-1] < 0.001

@@ -1,0 +1,113 @@
+"""`ddpmcodec train`."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import numpy as np
+from tqdm import tqdm
+
+from ddpmcodec.cli import files, options
+from ddpmcodec.errors import InputError
+
+VALIDATION_SIGMAS = (15.0, 25.0, 50.0)  # of 255
+
+
+@click.command("train", short_help="Train a denoiser.")
+@click.option(
+    "--config", default="photo", show_default=True, metavar="NAME|FILE", help="Configuration: a bundled one's name or a TOML file."
+)
+@click.option("--data", required=True, metavar="DIR", help="Pictures to train on, in it and below.")
+@click.option("--val", metavar="DIR", help="Pictures to measure the denoising PSNR on, at the end.")
+@click.option("-o", "--output", required=True, metavar="DIR", help="The run: state, model, log. A run that is there goes on.")
+@click.option("--init", metavar="NAME|PATH", help="Begin a new run with this model's weights.")
+@click.option("--name", default=None, metavar="NAME", help="Of the model [default: the configuration's].")
+@click.option("--iterations", type=click.IntRange(1), metavar="N", help="Until so many are done, those of earlier calls included.")
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), metavar="M", help="At most so long.")
+@click.option("--anneal", is_flag=True, help="Let the learning rate of a copy fall to zero over the iterations or minutes.")
+@click.option("--batch", type=click.IntRange(1, 1 << 20), metavar="N", help="Crops an iteration, instead of the configuration's.")
+@click.option("--crop", type=click.IntRange(1, 1 << 14), metavar="N", help="Their side in pixels, instead of the configuration's.")
+@click.option("--lr", type=click.FloatRange(0, 1, min_open=True), metavar="X", help="Learning rate, instead of the configuration's.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, metavar="N")
+@click.option("--licence", metavar="TEXT", help="Licences of the data, for the model card.")
+@click.option("--dry-run", is_flag=True, help="Load everything, take 5 iterations, write nothing.")
+@options.threads
+@options.quiet
+def command(config, data, val, output, init, name, iterations, minutes, anneal, batch, crop, lr, seed, licence, dry_run, threads, quiet):
+    """Train a denoiser on pictures.
+
+    A run at constant learning rate goes on with the same command, exactly where it was: Ctrl-C, SIGTERM and every ten minutes save it.
+    --anneal then makes a finished model of a copy. Where torchrun starts several processes, they share each batch.
+
+    \b
+    ddpmcodec train --data photos/ --val CBSD68/ -o run/ --init photo-2 --minutes 120
+    ddpmcodec train --data photos/ --val CBSD68/ -o run/ --anneal --minutes 30
+    torchrun --nproc-per-node 2 -m ddpmcodec train --data photos/ -o run/
+    """
+    if anneal and iterations is None and minutes is None:
+        raise click.UsageError("--anneal needs --iterations or --minutes")
+    options.use_threads(threads)
+
+    import msgspec
+
+    from ddpmcodec.models import configuration as configurations
+    from ddpmcodec.models import distributed, registry, training
+    from ddpmcodec.models.model_card import model_card
+    from ddpmcodec.models.training_run import TrainingRun, train
+
+    configuration = configurations.load(config)
+    changes = {"batch": batch, "learning_rate": lr}
+    optimizer = msgspec.structs.replace(configuration.optimizer, **{k: v for k, v in changes.items() if v is not None})
+    data_options = configuration.data if crop is None else msgspec.structs.replace(configuration.data, crop=crop)
+    configuration = msgspec.structs.replace(configuration, optimizer=optimizer, data=data_options)
+
+    with distributed.processes(optimizer.batch) as processes:
+
+        def say(text: str) -> None:
+            if processes.leads and not quiet:
+                tqdm.write(text, file=sys.stderr)
+                sys.stderr.flush()
+
+        state = training.build_state(configuration, processes.device)
+        run = TrainingRun(Path(output), state, name or Path(config).stem, anneal)
+        finished = train(
+            run,
+            configuration,
+            Path(data),
+            processes,
+            init=registry.find(init) if init else None,
+            anneal=anneal,
+            iterations=iterations,
+            minutes=minutes,
+            seed=seed,
+            dry_run=dry_run,
+            say=say,
+            quiet=quiet,
+        )
+        leads = processes.leads
+    if not leads or dry_run:
+        return
+    say(f"{run.state_path}: {state.progress.iteration} iterations, {state.progress.pixels / 1e9:.3f} billion pixels")
+    if not finished:
+        click.echo("ddpmcodec: interrupted; the same command goes on", err=True)
+        raise SystemExit(130)
+    model = run.model()
+    psnr = validate(model, val, say, quiet) if val is not None else {}
+    card = model_card(model, configuration, state.progress, data=data, licence=licence, psnr=psnr, validation=str(val))
+    files.write(str(run.card_path), card.encode())
+    click.echo(f"{run.model_path}")
+
+
+def validate(model, directory: str, say: Callable[[str], None], quiet: bool) -> dict[float, float]:
+    """Mean denoising PSNR in dB at each of `VALIDATION_SIGMAS`, printed as a table."""
+    from ddpmcodec.eval import denoising, pictures
+
+    found = pictures.find([directory])
+    loaded = pictures.load(found, lambda path, error: say(f"{path}: left out: {error}"))
+    bar = tqdm(denoising.evaluate(loaded, model, VALIDATION_SIGMAS), "val", len(found), disable=quiet or None, leave=False)
+    psnrs = [row for _, row in bar]
+    if not psnrs:
+        raise InputError(f"no readable pictures in {directory}")
+    click.echo(denoising.table(psnrs, model, VALIDATION_SIGMAS))
+    return dict(zip(VALIDATION_SIGMAS, np.mean(psnrs, axis=0).tolist(), strict=True))

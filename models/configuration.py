@@ -1,0 +1,95 @@
+"""Training configurations: TOML files, checked against these classes."""
+
+import math
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from ddpmcodec.errors import ConfigurationError
+
+BUNDLED = Path(__file__).parent / "configs"
+
+Count = Annotated[int, Meta(ge=1, le=1 << 20)]
+Positive = Annotated[float, Meta(gt=0)]
+Share = Annotated[float, Meta(ge=0, lt=1)]
+
+
+class Reduce(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How pictures whose name matches `files` are reduced: to `factor`, and to each longer side of `longest`.
+
+    `shortest` is the least that a shorter side is reduced to, in pixels.
+    """
+
+    files: str
+    factor: Annotated[float, Meta(gt=0, le=1)] = 1.0
+    longest: tuple[Count, ...] = ()
+    shortest: Annotated[int, Meta(ge=0)] = 0
+
+    def scales(self, width: int, height: int) -> list[float]:
+        """Factors, at most 1, for a picture of that size."""
+        wanted = [min(self.factor, longest / max(width, height)) for longest in self.longest] or [self.factor]
+        return sorted({min(1.0, max(scale, self.shortest / min(width, height))) for scale in wanted}, reverse=True)
+
+
+class Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`crop`: side of the training crops in pixels."""
+
+    crop: Count
+    reduce: tuple[Reduce, ...] = (Reduce("*"),)
+
+
+class Noise(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The distribution of ln sigma: uniform between neighbours of `sigma` (of 255), which get these shares of the draws."""
+
+    sigma: tuple[Positive, ...]
+    share: tuple[Share, ...]
+
+    def __post_init__(self):
+        if any(a >= b for a, b in zip(self.sigma, self.sigma[1:], strict=False)):
+            raise ValueError("sigma does not increase")
+        if len(self.share) != len(self.sigma) - 1 or not math.isclose(sum(self.share), 1, rel_tol=1e-6):
+            raise ValueError("share has not one value for each interval of sigma, or their sum is not 1")
+
+
+class Optimizer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Muon for the hidden convolutions, at `muon_factor` times the `learning_rate` of AdamW, which has the rest.
+
+    `batch`: crops an iteration, over all processes. `warmup`: iterations over which the rate rises. `clip`: norm of AdamW's gradients.
+    """
+
+    batch: Count
+    learning_rate: Positive
+    muon_factor: Positive
+    weight_decay: Annotated[float, Meta(ge=0)]
+    warmup: Annotated[int, Meta(ge=0)]
+    clip: Positive
+    ema: Share
+
+
+class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything that a training run depends on but its data and seed. `model` is the one that checkpoints carry."""
+
+    model: dict[str, Any]
+    data: Data
+    noise: Noise
+    optimizer: Optimizer
+
+
+def load(name: str) -> Configuration:
+    """The bundled configuration of that name, or the one in the file of that path.
+
+    Raises:
+        ConfigurationError: there is none, or a field is missing, unknown or out of its range.
+    """
+    bundled = {path.stem: path for path in BUNDLED.glob("*.toml")}
+    path = bundled.get(name, Path(name))
+    try:
+        return msgspec.toml.decode(path.read_bytes(), type=Configuration)
+    except (OSError, ValueError) as e:  # msgspec's errors are ValueErrors
+        if isinstance(e, OSError):
+            raise ConfigurationError(
+                f"no configuration {name!r}: known are {', '.join(sorted(bundled))}; a path to a TOML file works too"
+            ) from e
+        raise ConfigurationError(f"{path}: {e}") from e

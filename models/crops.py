@@ -1,0 +1,116 @@
+"""Training data: photos in memory, and random crops of them cut on the device."""
+
+import fnmatch
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ddpmcodec.errors import InputError
+from ddpmcodec.models.configuration import Data
+
+
+def find(directory: Path) -> list[Path]:
+    """All files below a directory, in sorted order, hidden ones aside.
+
+    Raises:
+        InputError: it is no directory, or has none.
+    """
+    if not directory.is_dir():
+        raise InputError(f"{directory} is not a directory")
+    found = sorted(p for p in directory.rglob("*") if p.is_file() and not p.name.startswith("."))
+    if not found:
+        raise InputError(f"no pictures in {directory}")
+    return found
+
+
+def read(path: Path, data: Data) -> list[np.ndarray]:
+    """One picture file as (H, W, 3) uint8 arrays, reduced as the configuration says; OSError or ValueError where it cannot be read."""
+    rule = next((rule for rule in data.reduce if fnmatch.fnmatch(path.name, rule.files)), None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's on odd metadata
+        with Image.open(path) as image:
+            rgb = image.convert("RGB")
+    sizes = [(round(rgb.width * s), round(rgb.height * s)) for s in (rule.scales(*rgb.size) if rule else [1.0])]
+    return [np.asarray(rgb if size == rgb.size else rgb.resize(size, Image.Resampling.LANCZOS)) for size in sizes]
+
+
+def load(directory: Path, data: Data, note: Callable[[str], None] = lambda text: None) -> list[np.ndarray]:
+    """All pictures below a directory that a crop fits in.
+
+    Args:
+        note: called with a sentence for each file that is left out.
+
+    Raises:
+        InputError: none is left.
+    """
+    paths = find(directory)
+
+    def attempt(path: Path) -> list[np.ndarray] | Exception:
+        try:
+            return read(path, data)
+        except Exception as e:  # what Pillow raises for damaged files is up to each format's library
+            return e
+
+    pictures: list[np.ndarray] = []
+    readable = 0
+    with ThreadPoolExecutor() as pool:
+        for path, result in zip(paths, pool.map(attempt, paths), strict=True):
+            if isinstance(result, Exception):
+                note(f"{path}: left out: {' '.join(str(result).split()) or type(result).__name__}")
+                continue
+            readable += 1
+            large = [array for array in result if min(array.shape[:2]) >= data.crop]
+            if not large:
+                note(f"{path}: left out: smaller than the crop of {data.crop} pixels")
+            pictures += large
+    if not readable:
+        raise InputError(f"no readable pictures in {directory}")
+    if not pictures:
+        raise InputError(f"all pictures in {directory} are smaller than the crop of {data.crop} pixels")
+    return pictures
+
+
+class Crops:
+    """Random crops, flipped and transposed, from pictures kept on the device as one flat array.
+
+    A picture is drawn with a probability in proportion to the square root of its area.
+
+    Args:
+        pictures: (H, W, 3) uint8 arrays, no side shorter than `size`. Emptied, since both copies need not fit in memory.
+    """
+
+    def __init__(self, pictures: list[np.ndarray], size: int, device: torch.device):
+        shape = torch.tensor([p.shape[:2] for p in pictures])
+        area = shape.prod(1)
+        self.pixels = torch.empty((int(area.sum()), 3), dtype=torch.uint8, device=device)
+        self.begin = (area.cumsum(0) - area).to(device)
+        for begin, n in zip(self.begin.tolist(), area.tolist(), strict=True):
+            self.pixels[begin : begin + n] = torch.from_numpy(pictures.pop(0).reshape(-1, 3).copy())
+        self.height, self.width = shape.to(device).unbind(1)
+        self.weights = area.double().sqrt().to(device)
+        self.size = size
+
+    def draw(self, count: int, generator: torch.Generator) -> torch.Tensor:
+        """(count, 3, size, size) float32 in [-1, 1]."""
+        device = self.pixels.device
+        i = torch.multinomial(self.weights, count, replacement=True, generator=generator)
+
+        def uniform() -> torch.Tensor:
+            return torch.rand(count, device=device, generator=generator)
+
+        top = (uniform() * (self.height[i] - self.size + 1)).long()
+        left = (uniform() * (self.width[i] - self.size + 1)).long()
+        forward = torch.arange(self.size, device=device).expand(count, -1)
+        y = torch.where((uniform() < 0.5)[:, None], forward.flip(1), forward)
+        x = torch.where((uniform() < 0.5)[:, None], forward.flip(1), forward)
+        transposed = (uniform() < 0.5)[:, None, None]
+        row = torch.where(transposed, y[:, None, :], y[:, :, None])
+        column = torch.where(transposed, x[:, :, None], x[:, None, :])
+        at = lambda v: v[:, None, None]  # noqa: E731
+        places = at(self.begin[i]) + (at(top) + row) * at(self.width[i]) + at(left) + column
+        return self.pixels[places].permute(0, 3, 1, 2).float() / 127.5 - 1

@@ -1,0 +1,61 @@
+"""The processes that train together, as torchrun starts them: one a GPU, or several on CPUs (gloo)."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+
+from ddpmcodec.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among all: its rank, their number, and its device."""
+
+    rank: int
+    count: int
+    device: torch.device
+
+    @property
+    def leads(self) -> bool:
+        return self.rank == 0
+
+    def agree(self, *values: float) -> list[float]:
+        """The first process's values, in every process."""
+        if self.count == 1:
+            return list(values)
+        shared = torch.tensor(values, dtype=torch.float64, device=self.device)
+        dist.broadcast(shared, 0)
+        return shared.tolist()
+
+    def total(self, values: torch.Tensor) -> torch.Tensor:
+        """The sum over all processes."""
+        if self.count > 1:
+            dist.all_reduce(values)
+        return values
+
+
+@contextlib.contextmanager
+def processes(batch: int) -> Iterator[Processes]:
+    """Join the others, if torchrun has started any.
+
+    Raises:
+        ConfigurationError: they cannot share a batch of that many crops equally.
+    """
+    rank, count = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    if batch % count:
+        raise ConfigurationError(f"a batch of {batch} cannot be shared equally by {count} processes")
+    cuda = torch.cuda.is_available()
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if cuda else torch.device("cpu")
+    if cuda:
+        torch.cuda.set_device(device)
+    if count > 1:
+        dist.init_process_group("nccl" if cuda else "gloo")
+    try:
+        yield Processes(rank, count, device)
+    finally:
+        if count > 1:
+            dist.destroy_process_group()

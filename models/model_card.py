@@ -1,0 +1,51 @@
+"""The model card that is written beside trained weights: what they are, what they were trained on, how, and what they can do."""
+
+from collections.abc import Mapping
+
+from ddpmcodec.models.checkpoint import Model
+from ddpmcodec.models.configuration import Configuration
+from ddpmcodec.models.training_state import Progress
+
+
+def model_card(
+    model: Model,
+    configuration: Configuration,
+    progress: Progress,
+    *,
+    data: str,
+    licence: str | None,
+    psnr: Mapping[float, float] | None = None,
+    validation: str = "",
+) -> str:
+    """Markdown.
+
+    Args:
+        data: what it was trained on, in words.
+        licence: of that data.
+        psnr: denoising PSNR in dB at each sigma of 255, measured on `validation`.
+    """
+    parameters = sum(p.numel() for p in model.network.parameters())
+    options, noise = configuration.optimizer, configuration.noise
+    annealed = "" if progress.annealed is None else f", annealed to {100 * min(1.0, progress.annealed):.0f} %"
+    rates = f"learning rate {options.learning_rate:g} (Muon: {options.muon_factor:g} times)"
+    rows = {
+        "hash": f"`{model.hash.hex()}`",
+        "network": f"{model.config['architecture']}, {parameters / 1e6:.1f} million parameters, stored as float16",
+        "noise": f"sigma from {noise.sigma[0]:g} to {noise.sigma[-1]:g} of 255",
+        "data": data,
+        "licences of the data": licence or "not stated: find out before the weights are published",
+        "training": f"{progress.iteration} iterations, {progress.pixels / 1e9:.2f} billion pixels{annealed}; batch {options.batch},"
+        f" crops of {configuration.data.crop}, {rates}, EMA {options.ema:g}",
+    }
+    lines = [f"# {model.name}", "", "| | |", "|---|---|", *(f"| {k} | {v} |" for k, v in rows.items()), ""]
+    if psnr:
+        lines += [
+            f"Denoising, PSNR in dB on {validation}:",
+            "",
+            "| noise (of 255) | " + " | ".join(f"{sigma:g}" for sigma in psnr) + " |",
+            "|---|" + "---:|" * len(psnr),
+            f"| {model.name} | " + " | ".join(f"{v:.2f}" for v in psnr.values()) + " |",
+            "",
+        ]
+    limits = f"never trained below sigma {noise.sigma[0]:g} or above {noise.sigma[-1]:g}; pictures unlike its training data cost more bits."
+    return "\n".join([*lines, f"Limits: {limits}", ""])

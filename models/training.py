@@ -1,0 +1,262 @@
+"""Training: the photo denoiser by stochastic gradient descent, in one process or several, resumed exactly.
+
+Everything random in an iteration comes from (seed, iteration) alone, for the whole batch, of which each process takes its part. So a run
+that was interrupted is the run that was not, and several processes see the batch that one would.
+"""
+
+import contextlib
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel
+
+from ddpmcodec.errors import TrainingError
+from ddpmcodec.models import checkpoint, objective
+from ddpmcodec.models.configuration import Configuration
+from ddpmcodec.models.crops import Crops
+from ddpmcodec.models.distributed import Processes
+from ddpmcodec.models.muon import Muon
+from ddpmcodec.models.training_state import TrainingState
+
+BANDS = 8  # of noise, with equal shares of the draws, for which the loss is reported
+LEAST_FACTOR = 0.01  # of the learning rate, at the end of annealing
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 is fast there: on a CPU it is where the processor multiplies it."""
+    return torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
+
+
+def hidden_convolutions(network: nn.Module) -> list[torch.Tensor]:
+    """What Muon trains: the weights of convolutions between hidden layers. (Those up have another order of dimensions.)"""
+    ends = {"inp", "out"}
+    return [m.weight for name, m in network.named_modules() if isinstance(m, nn.Conv2d) and name not in ends]
+
+
+def average(decay: float) -> Callable:
+    """EMA for AveragedModel, whose weight rises to `decay` so that the first weights are soon forgotten."""
+
+    @torch.no_grad()
+    def update(averaged, current, count) -> None:
+        torch._foreach_lerp_(averaged, current, 1 - min(decay, (float(count) + 1) / (float(count) + 10)))
+
+    return update
+
+
+def build_state(configuration: Configuration, device: torch.device) -> TrainingState:
+    """A run's state before its first iteration, with new weights."""
+    network = checkpoint.build_network(configuration.model).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    options = configuration.optimizer
+    hidden = hidden_convolutions(network)
+    chosen = {id(p) for p in hidden}
+    rest = [p for p in network.parameters() if p.requires_grad and id(p) not in chosen]
+    precision = torch.bfloat16 if has_bfloat16(device) else torch.float32
+    optimizers: dict[str, torch.optim.Optimizer] = {
+        "muon": Muon(hidden, options.learning_rate * options.muon_factor, precision=precision),
+        "adamw": torch.optim.AdamW(rest, options.learning_rate, betas=(0.9, 0.99), weight_decay=options.weight_decay),
+    }
+    return TrainingState(configuration.model, network, AveragedModel(network, multi_avg_fn=average(options.ema)), optimizers)
+
+
+class Trainer:
+    """Takes a state through iterations.
+
+    Args:
+        configuration: `optimizer.batch` must be a multiple of the number of processes.
+        seed: of everything random; in [0, 2^32).
+    """
+
+    def __init__(self, configuration: Configuration, state: TrainingState, crops: Crops, seed: int, processes: Processes):
+        self.configuration = configuration
+        self.state = state
+        self.crops = crops
+        self.seed = seed
+        self.processes = processes
+        self.device = processes.device
+        self.bfloat16 = has_bfloat16(self.device)
+        self.generator = torch.Generator(self.device)
+        network: Callable = state.network
+        if processes.count > 1:
+            network = DistributedDataParallel(state.network)
+        self.predict_v = torch.compile(network) if self.device.type == "cuda" else network
+        self.rates = {name: o.param_groups[0]["lr"] for name, o in state.optimizers.items()}
+
+    def learning_rate_factor(self) -> float:
+        """Rises to 1 over the warm-up; falls to `LEAST_FACTOR` over the annealing."""
+        progress, warmup = self.state.progress, self.configuration.optimizer.warmup
+        rise = min(1.0, (progress.iteration + 1) / warmup) if warmup else 1.0
+        return rise if progress.annealed is None else rise * max(LEAST_FACTOR, 1 - progress.annealed)
+
+    def batch(self, iteration: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """This process's part of an iteration's batch: x_0, quantile of the noise level, sigma, eps."""
+        count = self.configuration.optimizer.batch
+        self.generator.manual_seed(int(np.random.SeedSequence((self.seed, iteration)).generate_state(1)[0]))
+        x_0 = self.crops.draw(count, self.generator)
+        u = objective.stratified(count, self.generator)
+        eps = torch.randn(x_0.shape, device=self.device, generator=self.generator)
+        mine = slice(self.processes.rank, None, self.processes.count)
+        x_0, u, eps = (v[mine] for v in (x_0, u, eps))
+        x_0 = x_0.contiguous(memory_format=torch.channels_last)
+        return x_0, u, objective.draw_sigmas(u, self.configuration.noise), eps.contiguous(memory_format=torch.channels_last)
+
+    def iterate(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """One iteration; the relative errors of this process's crops, (B,), and the quantiles of their noise levels, (B,)."""
+        progress, options = self.state.progress, self.configuration.optimizer
+        factor = self.learning_rate_factor()
+        for name, optimizer in self.state.optimizers.items():
+            for group in optimizer.param_groups:
+                group["lr"] = factor * self.rates[name]
+            optimizer.zero_grad()
+        x_0, u, sigma, eps = self.batch(progress.iteration)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            errors = objective.relative_error(self.predict_v, x_0, sigma, eps)
+        errors.mean().backward()
+        clipped = [p for group in self.state.optimizers["adamw"].param_groups for p in group["params"]]
+        nn.utils.clip_grad_norm_(clipped, options.clip)
+        for optimizer in self.state.optimizers.values():
+            optimizer.step()
+        self.state.ema.update_parameters(self.state.network)
+        progress.iteration += 1
+        progress.pixels += options.batch * self.configuration.data.crop**2
+        return errors.detach(), u
+
+
+@dataclass(frozen=True)
+class Report:
+    """Means over the iterations since the report before.
+
+    Attributes:
+        loss: mean relative error.
+        bands: the same for each of `BANDS` bands of noise, from little to much.
+        pixels_per_second: seen by all processes together.
+    """
+
+    iteration: int
+    learning_rate_factor: float
+    loss: float
+    bands: tuple[float, ...]
+    pixels_per_second: float
+
+    def line(self) -> str:
+        bands = " ".join(f"{band:.3f}" for band in self.bands)
+        speed = self.pixels_per_second / 1e6
+        return f"{self.iteration} {speed:.2f} Mpx/s lr x{self.learning_rate_factor:.2f} loss {self.loss:.4f} bands {bands}"
+
+
+class Meter:
+    """Adds up errors by band of noise, and time, between reports."""
+
+    def __init__(self, trainer: Trainer):
+        self.trainer = trainer
+        self._reset()
+
+    def _reset(self) -> None:
+        self.sums = torch.zeros(2, BANDS, dtype=torch.float64, device=self.trainer.device)
+        self.begin = time.monotonic()
+        self.pixels = self.trainer.state.progress.pixels
+
+    def add(self, errors: torch.Tensor, u: torch.Tensor) -> None:
+        band = (u * BANDS).long().clamp_(max=BANDS - 1)
+        self.sums.index_add_(1, band, torch.stack([errors.double(), torch.ones_like(errors, dtype=torch.float64)]))
+
+    def check(self) -> None:
+        """Raise TrainingError where a loss was no number."""
+        if not math.isfinite(float(self.sums.sum())):
+            iteration = self.trainer.state.progress.iteration
+            raise TrainingError(f"the loss is not a number at iteration {iteration}: a lower learning rate may help")
+
+    def report(self) -> Report:
+        """What was added since the last report, over all processes: all of them call this."""
+        error, count = self.trainer.processes.total(self.sums)
+        progress = self.trainer.state.progress
+        speed = (progress.pixels - self.pixels) / (time.monotonic() - self.begin)
+        loss, bands = float(error.sum() / count.sum()), tuple((error / count).tolist())
+        self._reset()
+        return Report(progress.iteration, self.trainer.learning_rate_factor(), loss, bands, speed)
+
+
+class Stop:
+    """Whether a run has been asked to stop: at Ctrl-C or SIGTERM the iteration under way is finished."""
+
+    def __init__(self):
+        self.asked = False
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator["Stop"]:
+        def ask(number, frame):
+            self.asked = True
+
+        before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _silent(value) -> None:
+    pass
+
+
+def run(
+    trainer: Trainer,
+    *,
+    anneal: bool = False,
+    iterations: int | None = None,
+    minutes: float | None = None,
+    report_every: int = 200,
+    save_every: float = 600,
+    save: Callable[[], None] = lambda: None,
+    report: Callable[[Report], None] = _silent,
+    tick: Callable[[int], None] = _silent,
+    stop: Stop | None = None,
+) -> None:
+    """Iterate until the run is over or a stop is asked for.
+
+    Args:
+        anneal: let the learning rate fall to zero over so many `iterations` or `minutes`, the ones before an interruption included.
+        iterations: at constant rate, those since the first weights.
+        minutes: at constant rate, those of this call.
+        save: called every `save_every` seconds, in the first process.
+        report: called every `report_every` iterations, in the first process.
+        tick: called with the iterations done, after each.
+
+    Raises:
+        TrainingError: the loss is no longer a number.
+    """
+    progress, processes = trainer.state.progress, trainer.processes
+    meter = Meter(trainer)
+    begin = saved = time.monotonic()
+    if anneal and progress.annealed is None:
+        progress.annealed = 0.0
+    while True:
+        now = time.monotonic()
+        if progress.annealed is None:
+            over = (minutes is not None and now - begin >= 60 * minutes) or (iterations is not None and progress.iteration >= iterations)
+        else:
+            over = progress.annealed >= 1 - 1e-9
+        annealed, ends = processes.agree(progress.annealed or 0.0, over or (stop is not None and stop.asked))
+        if ends:
+            return
+        if progress.annealed is not None:
+            progress.annealed = annealed
+        meter.add(*trainer.iterate())
+        if progress.annealed is not None:
+            progress.annealed += max(1 / iterations if iterations else 0.0, (time.monotonic() - now) / (60 * minutes) if minutes else 0.0)
+        tick(progress.iteration)
+        if progress.iteration % report_every == 0:
+            meter.check()
+            result = meter.report()
+            if processes.leads:
+                report(result)
+        if processes.leads and time.monotonic() - saved >= save_every:
+            meter.check()  # no good state is replaced by a bad one
+            save()
+            saved = time.monotonic()

@@ -1,0 +1,179 @@
+"""A training run as a directory: its state, its model, its log and its model card.
+
+state.safetensors      all that goes on (models/training_state.py); the run is resumed from it
+model.safetensors      the EMA weights as a model, in float16; MODEL.md is its card
+annealing.safetensors  the same two of an annealed copy: annealing leaves the run at constant rate
+annealed.safetensors   as it is
+log.csv                one line a report
+"""
+
+import csv
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from ddpmcodec.errors import OutputError
+from ddpmcodec.models import checkpoint, crops, training
+from ddpmcodec.models.checkpoint import Model
+from ddpmcodec.models.configuration import Configuration
+from ddpmcodec.models.distributed import Processes
+from ddpmcodec.models.training import BANDS, Report
+from ddpmcodec.models.training_state import TrainingState
+
+REPORT_EVERY = 200  # iterations
+DRY_RUN_ITERATIONS = 5
+
+
+class TrainingRun:
+    """The files of one run in `directory`; with `anneal`, those of its annealed copy. `name` is the model's."""
+
+    def __init__(self, directory: Path, state: TrainingState, name: str, anneal: bool):
+        self.state = state
+        self.name = name
+        self.constant_state = directory / "state.safetensors"
+        self.state_path = directory / "annealing.safetensors" if anneal else self.constant_state
+        self.model_path = directory / ("annealed.safetensors" if anneal else "model.safetensors")
+        self.card_path = self.model_path.with_suffix(".md")
+        self.log_path = directory / "log.csv"
+
+    def prepare(self) -> None:
+        """Make the directory and see that a state fits, before the work rather than after it.
+
+        Raises:
+            OutputError: it cannot be made, or is full.
+        """
+        directory = self.state_path.parent
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(directory).free
+        except OSError as e:
+            raise OutputError(f"{directory}: {e.strerror}") from e
+        # network, EMA and two moments at most, and the same once more while a state is replaced
+        needed = 8 * sum(p.numel() * p.element_size() for p in self.state.network.parameters())
+        if free < needed:
+            raise OutputError(f"{directory}: {free >> 20} MiB are free, a state and its replacement take {needed >> 20} MiB")
+
+    def restore(self) -> Path | None:
+        """Go on from what is there: a copy not yet annealed to its end, else the state at constant rate; None where there is neither.
+
+        Raises:
+            ModelError: it does not fit.
+        """
+        if self.state_path != self.constant_state and self.state_path.exists():
+            self.state.restore(self.state_path)
+            if (self.state.progress.annealed or 0.0) < 1 - 1e-9:
+                return self.state_path
+        if self.constant_state.exists():
+            self.state.restore(self.constant_state)
+            return self.constant_state
+        return None
+
+    def _weights(self) -> dict[str, torch.Tensor]:
+        return {k: v.half().cpu() for k, v in self.state.ema.module.state_dict().items()}
+
+    def model(self) -> Model:
+        """The EMA weights as they are saved, in float16."""
+        network = checkpoint.build_network(self.state.config)
+        network.load_state_dict(self._weights())
+        return Model(self.name, self.state.config, network)
+
+    def save(self) -> None:
+        """The state, then the model.
+
+        Raises:
+            OutputError: what was there before is still there.
+        """
+        self.state.save(self.state_path)
+        checkpoint.save(self.model_path, self.name, self.state.config, self._weights())
+
+    def log(self, report: Report) -> None:
+        """Append a line to the log."""
+        try:
+            new = not self.log_path.exists()
+            with open(self.log_path, "a", newline="") as f:
+                writer = csv.writer(f)
+                if new:
+                    writer.writerow(
+                        ["iteration", "learning_rate_factor", "loss", *(f"band_{i + 1}" for i in range(BANDS)), "pixels_per_second"]
+                    )
+                row = [report.iteration, report.learning_rate_factor, report.loss, *report.bands, report.pixels_per_second]
+                writer.writerow([f"{v:.6g}" if isinstance(v, float) else v for v in row])
+        except OSError as e:
+            raise OutputError(f"{self.log_path}: {e.strerror}") from e
+
+
+def train(
+    run: TrainingRun,
+    configuration: Configuration,
+    data: Path,
+    processes: Processes,
+    *,
+    init: Model | None = None,
+    anneal: bool = False,
+    iterations: int | None = None,
+    minutes: float | None = None,
+    seed: int = 0,
+    dry_run: bool = False,
+    say: Callable[[str], None] = lambda text: None,
+    quiet: bool = True,
+) -> bool:
+    """Begin a run or go on with it, and save it; a dry run takes `DRY_RUN_ITERATIONS` and writes nothing.
+
+    Args:
+        init: whose weights a new run begins with.
+        iterations, minutes, anneal: as `training.run`.
+        say: called with a line on what happens.
+
+    Returns:
+        Whether it came to its end, rather than being asked to stop.
+
+    Raises:
+        InputError, ModelError, OutputError, TrainingError: what is in memory is then saved if it can be.
+    """
+    state = run.state
+    if not dry_run:
+        run.prepare()
+    origin = run.restore()
+    if origin is None and init is not None:
+        state.initialize(init)
+    source = crops.Crops(crops.load(data, configuration.data, say), configuration.data.crop, processes.device)
+    weights = origin or (init.name if init else "new")
+    precision = "bf16" if training.has_bfloat16(processes.device) else "fp32"
+    say(
+        f"{source.height.numel()} pictures, {len(source.pixels) / 1e6:.1f} million pixels; weights: {weights}, {state.progress.iteration}"
+        f" iterations; {processes.device}, {precision}, {processes.count} process{'es' if processes.count > 1 else ''}"
+    )
+    trainer = training.Trainer(configuration, state, source, seed, processes)
+
+    def save() -> None:
+        try:
+            run.save()
+        except OutputError as e:  # what is in memory is worth more than to end here: the next time may find room
+            say(f"not saved: {e}")
+
+    def report(result: Report) -> None:
+        say(result.line())
+        if not dry_run:
+            run.log(result)
+
+    if dry_run:
+        anneal, iterations, minutes, save = False, state.progress.iteration + DRY_RUN_ITERATIONS, None, lambda: None
+    bar = tqdm(desc="train", unit="it", disable=quiet or not processes.leads or None, leave=False)
+    with training.Stop().listening() as stop, bar:
+        training.run(
+            trainer,
+            anneal=anneal,
+            iterations=iterations,
+            minutes=minutes,
+            report_every=DRY_RUN_ITERATIONS if dry_run else REPORT_EVERY,
+            save=save,
+            report=report,
+            tick=lambda iteration: bar.update() and None,
+            stop=stop,
+        )
+    if processes.leads and not dry_run:
+        run.save()
+    return not stop.asked

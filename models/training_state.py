@@ -1,0 +1,117 @@
+"""The state of a training run as one safetensors file: weights, EMA, both optimizers, and how far the run is. Never pickle."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
+
+from ddpmcodec.errors import ModelError
+from ddpmcodec.models import checkpoint
+
+
+@dataclass
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        iteration: iterations done since the first weights.
+        annealed: the share of the annealing that is done, in [0, 1]; None in a run at constant rate.
+        pixels: pixels seen at constant rate and annealing together.
+    """
+
+    iteration: int = 0
+    annealed: float | None = None
+    pixels: int = 0
+
+
+class TrainingState:
+    """A network in training with all that goes on from iteration to iteration.
+
+    Args:
+        config: of the model, as checkpoints carry it.
+        optimizers: by name; their parameters are the network's.
+    """
+
+    def __init__(self, config: dict, network: torch.nn.Module, ema: AveragedModel, optimizers: dict[str, Optimizer]):
+        self.config = config
+        self.network = network
+        self.ema = ema
+        self.optimizers = optimizers
+        self.progress = Progress()
+        self._names: dict[torch.Tensor, str] = {p: name for name, p in network.named_parameters()}
+
+    def initialize(self, model: checkpoint.Model) -> None:
+        """Begin with a model's weights.
+
+        Raises:
+            ModelError: it has another configuration.
+        """
+        if model.config != self.config:
+            raise ModelError(f"{model.name!r} has another configuration: {_differences(model.config, self.config)}")
+        for network in (self.network, self.ema.module):
+            network.load_state_dict(model.network.state_dict())
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Everything by name; the values of the state itself, not copies."""
+        out = {f"network/{k}": v for k, v in self.network.state_dict().items()}
+        out |= {f"ema/{k}": v for k, v in self.ema.module.state_dict().items()}
+        out["ema_count"] = self.ema.n_averaged
+        for kind, optimizer in self.optimizers.items():
+            for p, values in optimizer.state.items():
+                out |= {f"{kind}/{key}/{self._names[p]}": v for key, v in values.items()}
+        return out
+
+    def save(self, path: Path) -> None:
+        """Write all of it; the file is replaced only by a whole one.
+
+        Raises:
+            OutputError: it cannot be written; the one before is as it was.
+        """
+        metadata = {"config": checkpoint.canonical_json(self.config), "progress": json.dumps(vars(self.progress))}
+        checkpoint.write(path, self.tensors(), metadata)
+
+    def restore(self, path: Path) -> None:
+        """Go on from a saved state.
+
+        Raises:
+            ModelError: the file cannot be read, or is of another configuration.
+        """
+        try:
+            with safe_open(path, framework="pt") as f:
+                metadata = f.metadata() or {}
+                found = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118 - not a mapping
+            config, progress = json.loads(metadata["config"]), Progress(**json.loads(metadata["progress"]))
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as e:
+            raise ModelError(f"{path} cannot be read as a training state: {e}") from e
+        if config != self.config:
+            raise ModelError(f"{path} is the state of a model of another configuration: {_differences(config, self.config)}")
+        parameters = dict(self.network.named_parameters())
+        for kind, optimizer in self.optimizers.items():
+            own = {id(p) for group in optimizer.param_groups for p in group["params"]}
+            for name, value in found.items():
+                if name.startswith(f"{kind}/"):
+                    _, key, parameter = name.split("/", 2)
+                    p = parameters.get(parameter)
+                    if p is None or id(p) not in own or value.shape not in (p.shape, torch.Size()):
+                        raise ModelError(f"{path}: {name} does not fit the network")
+                    # In the parameter's own memory layout, which is what a step is fast in.
+                    optimizer.state[p][key] = torch.empty_like(p).copy_(value) if value.shape == p.shape else value
+        try:
+            self.network.load_state_dict(_part(found, "network/"))
+            self.ema.module.load_state_dict(_part(found, "ema/"))
+            self.ema.n_averaged.copy_(found["ema_count"])
+        except (KeyError, RuntimeError) as e:
+            raise ModelError(f"{path}: the tensors do not fit the configuration: {' '.join(str(e).split())[:200]}") from e
+        self.progress = progress
+
+
+def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _differences(a: dict, b: dict) -> str:
+    return ", ".join(f"{k} {a.get(k)} for {b.get(k)}" for k in sorted(a.keys() | b.keys()) if a.get(k) != b.get(k))
