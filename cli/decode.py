@@ -81,11 +81,13 @@ def command(file, output, steps, max_bytes, every, reconstruct, seed, model, thr
             state = decoder.last_state(parsed, denoiser, progress)
         else:
             for state in decoder.states(parsed, denoiser):
-                save(pictures.to_image(state.x0hat, orientation), str(Path(every) / f"step-{state.index:03}.png"))
+                save(pictures.to_image(decoder.pixels(parsed, state), orientation), str(Path(every) / f"step-{state.index:03}.png"))
                 progress(state.index + 1, len(parsed.messages) + 1)
     if output is not None:
         with options.progress_bar("sample", quiet or reconstruct == "mean") as progress:
-            x_0 = state.x0hat if reconstruct == "mean" else decoder.sample(state, seed, progress)
-        save(pictures.to_image(x_0, orientation), output)
+            sampled = reconstruct == "sample"
+            pixels = pictures.to_pixels(decoder.sample(state, seed, progress)) if sampled else decoder.pixels(parsed, state)
+        save(pictures.to_image(pixels, orientation), output)
     if not quiet:
-        click.echo(f"{output or every}: decoded from {state.index} of {len(parsed.steps)} steps", err=True)
+        exactly = ", losslessly" if parsed.tail is not None and reconstruct == "mean" else ""
+        click.echo(f"{output or every}: decoded from {state.index} of {len(parsed.steps)} steps{exactly}", err=True)

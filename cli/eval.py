@@ -45,13 +45,14 @@ def prepare(directory: str, names: list[str]) -> list[str]:
               help="Rate to compare at; may be repeated [default: 0.25, 0.5, 1].")  # fmt: skip
 @click.option("-o", "--output", metavar="DIR", help="Also write one JSON file a codec there.")
 @click.option("--denoise", callback=sigmas, metavar="15,25,50", help="Instead: PSNR of the denoiser at these noise levels, of 255.")
+@click.option("--lossless", is_flag=True, help="Instead: sizes of lossless files, beside PNG, WebP and JPEG XL.")
 @click.option("--stride", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Use every N-th picture.")
 @options.evaluations
 @options.effort
 @options.model
 @options.threads
 @options.quiet
-def command(paths, codecs, rates, output, denoise, stride, evaluations, effort, model, threads, quiet):
+def command(paths, codecs, rates, output, denoise, lossless, stride, evaluations, effort, model, threads, quiet):
     """Measure codecs by real bytes, or the denoiser, on pictures.
 
     Prints a Markdown table. PSNR at a rate is read off each picture's own curve, linearly in log bpp, then averaged; "-" where a
@@ -62,12 +63,16 @@ def command(paths, codecs, rates, output, denoise, stride, evaluations, effort, 
     ddpmcodec eval photos/ -o results/
     ddpmcodec eval photos/ --codec ddpm --codec avif --bpp 0.25 --bpp 0.5 --stride 4 -o results/
     ddpmcodec eval photos/ --denoise 15,25,50
+    ddpmcodec eval photos/ --lossless
     """
-    if denoise is not None and (output or codecs or rates):
-        raise click.UsageError("--denoise goes without -o, --codec and --bpp")
+    if denoise is not None and (output or codecs or rates or lossless):
+        raise click.UsageError("--denoise goes without -o, --codec, --bpp and --lossless")
+    if lossless and (codecs or rates):
+        raise click.UsageError("--lossless goes without --codec and --bpp")
     options.use_threads(threads)
 
     from ddpmcodec.eval import denoising, pictures, rate_distortion
+    from ddpmcodec.eval import lossless as lossless_sizes
     from ddpmcodec.models import registry
 
     failed: list[Path] = []
@@ -84,6 +89,16 @@ def command(paths, codecs, rates, output, denoise, stride, evaluations, effort, 
         psnrs = [row for _, row in bar]
         if psnrs:
             click.echo(denoising.table(psnrs, denoiser, denoise))
+    elif lossless:
+        denoiser = registry.find(model or registry.DEFAULT)
+        outputs = prepare(output, ["lossless"]) if output else []
+        sizes = lossless_sizes.evaluate(loaded, denoiser, evaluations, effort, lambda text: tqdm.write(text, file=sys.stderr))
+        rows = list(tqdm(sizes, "lossless", len(found), disable=quiet or None, leave=False))
+        if rows:
+            for path in outputs:
+                result = {"unit": "bits per pixel", "model": denoiser.name, "evaluations": evaluations, "effort": effort, "pictures": rows}
+                files.write(path, (json.dumps(result, indent=1) + "\n").encode())
+            click.echo(lossless_sizes.table(rows))
     else:
         codecs = list(dict.fromkeys(codecs)) or ["ddpm", *ANCHORS]
         ours = registry.find(model or registry.DEFAULT) if "ddpm" in codecs else None

@@ -33,6 +33,7 @@ def encode(
     image: Image.Image | np.ndarray,
     *,
     bpp: float | None = None,
+    lossless: bool = False,
     evaluations: int = DEFAULT_EVALUATIONS,
     effort: int = DEFAULT_EFFORT,
     seed: int = 0,
@@ -47,8 +48,9 @@ def encode(
         model: name or path of the denoiser; default the bundled one.
         max_pixels: refuse larger pictures (default `ddpmcodec.picture.MAX_PIXELS`).
         bpp: bits per pixel in (0, 24], never exceeded. Default: 1, or 512 bytes where that is more.
+        lossless: to the last bit, instead of a rate; a prefix of the file is still a lossy file.
         evaluations: network evaluations that decoding takes, at least 2: more are slower and smaller.
-        effort: 1 ... 3, the channel coder's search: less is faster and larger.
+        effort: 1 ... 4, the channel coder's search: less is faster and larger.
         seed: of the shared randomness, in [0, 2^63).
         progress: called with the evaluations done and in all.
 
@@ -64,7 +66,9 @@ def encode(
 
     pixels = picture.load(image, picture.MAX_PIXELS if max_pixels is None else max_pixels)
     denoiser = registry.find(model or registry.DEFAULT)
-    return encode_pixels(pixels, denoiser, bpp=bpp, evaluations=evaluations, effort=effort, seed=seed, progress=progress).data
+    return encode_pixels(
+        pixels, denoiser, bpp=bpp, lossless=lossless, evaluations=evaluations, effort=effort, seed=seed, progress=progress
+    ).data
 
 
 def open_file(data: bytes, steps: int | None = None, max_pixels: int | None = None) -> Container:
@@ -79,7 +83,8 @@ def open_file(data: bytes, steps: int | None = None, max_pixels: int | None = No
         raise ValueError(f"steps = {steps} is negative")
     max_pixels = picture.MAX_PIXELS if max_pixels is None else max_pixels
     parsed = _container.parse(bytes(data), max_pixels)
-    parsed = replace(parsed, messages=parsed.messages[:steps])
+    if steps is not None:
+        parsed = replace(parsed, messages=parsed.messages[:steps], tail=None)
     evaluations = decoder.evaluations(parsed)
     if evaluations * parsed.header.pixels > MAX_EVALUATIONS * max_pixels:
         raise LimitError(f"{evaluations} network evaluations of {parsed.header.pixels} pixels are over the limit: take fewer steps")
@@ -116,7 +121,7 @@ def decode(
     """Decode a file, or any prefix of one, from its last whole step.
 
     Args:
-        steps: use only the first so many steps.
+        steps: use only the first so many steps, and not the tail of a lossless file.
         model: name or path of the denoiser, where it is not found by the file's own name.
         reconstruct: "mean", x0hat, has the best PSNR; "sample" draws the rest of the chain (Algorithm 4).
         seed: of the noise of "sample".
@@ -131,8 +136,9 @@ def decode(
         raise ValueError(f"reconstruct is 'mean' or 'sample', not {reconstruct!r}")
     parsed = open_file(data, steps, max_pixels)
     state = decoder.last_state(parsed, model_of(parsed, model), progress)
-    x_0 = state.x0hat if reconstruct == "mean" else decoder.sample(state, seed, progress)
-    return picture.to_image(x_0, parsed.header.orientation)
+    sampled = reconstruct == "sample"
+    pixels = picture.to_pixels(decoder.sample(state, seed, progress)) if sampled else decoder.pixels(parsed, state)
+    return picture.to_image(pixels, parsed.header.orientation)
 
 
 def decode_progressive(
@@ -143,7 +149,7 @@ def decode_progressive(
 
     parsed = open_file(data, steps, max_pixels)
     for state in decoder.states(parsed, model_of(parsed, model)):
-        yield state.index, picture.to_image(state.x0hat, parsed.header.orientation)
+        yield state.index, picture.to_image(decoder.pixels(parsed, state), parsed.header.orientation)
 
 
 def info(data: bytes) -> dict[str, Any]:
@@ -176,6 +182,7 @@ def info(data: bytes) -> dict[str, Any]:
         "bytes": len(data),
         "bpp": round(8 * len(data) / header.pixels, 6),
         "complete": parsed.complete,
+        "lossless": parsed.tail is not None,
         "width": header.width,
         "height": header.height,
         "mode": "RGB",
@@ -202,6 +209,8 @@ def truncate(data: bytes, *, steps: int | None = None, max_bytes: int | None = N
     parsed = _container.parse(bytes(data))
     limits = [max_bytes, None if bpp is None else min(bpp * parsed.header.pixels / 8, len(data) * 2)]
     limit = min((n for n in limits if n is not None), default=math.inf)
+    if parsed.complete and steps is None and len(data) <= limit:
+        return bytes(data)
     count = len(parsed.messages) if steps is None else min(steps, len(parsed.messages))
 
     def size_of(count: int) -> int:

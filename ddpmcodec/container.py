@@ -3,7 +3,7 @@ r"""The .ddpm file, format version 0 (a draft: it may change with any commit). N
     size  field
     9     signature  89 44 44 50 4D 0D 0A 1A 0A  ("\x89DDPM\r\n\x1a\n")
     1     format version
-    ...   sections, in this order: H, any ancillary ones, T, P, E
+    ...   sections, in this order: H, any ancillary ones, T, P, in lossless files L, E
 
 A section is
 
@@ -28,16 +28,19 @@ where v is an unsigned LEB128 integer of at most 63 bits in its shortest form. T
     T  step table (ddpmcodec/steptable.py): for each step its level, path bits n, memory nu, and whether the network is evaluated
     P  payload: for each step its n path bits, most significant first, zero-padded to a byte; a CRC-32 (big endian, of the payload's
        bytes since the one before) after each step that completes >= 1024 bytes since the one before
+    L  tail (ddpmcodec/tail.py): x_0 given the x_t that the payload ends at, exactly
     E  end mark, empty
 
-A file may be cut anywhere behind the step table: it decodes to the last step that is whole.
+A file may be cut anywhere behind the step table: it decodes to the last step that is whole; the picture is lossless only with all of L.
 """
 
 import struct
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from ddpmcodec import steptable
+from ddpmcodec import tail as tails
 from ddpmcodec.errors import CorruptFileError, ForeignFileError, LimitError, TruncatedFileError, UnsupportedVersionError
 from ddpmcodec.header import MAX_SIDE, Header
 from ddpmcodec.models.identity import HASH_BYTES, NAME
@@ -68,6 +71,7 @@ class Container:
     Attributes:
         steps: the whole step table.
         messages: the payload of each step that is whole; fewer than `steps` where the file was cut.
+        tail: the body of the L section, where the file has it whole.
         ends: for each step, the number of bytes of the file up to its end.
         complete: the end mark was reached.
         sections: all sections seen.
@@ -76,13 +80,14 @@ class Container:
     header: Header
     steps: tuple[Step, ...]
     messages: tuple[bytes, ...]
+    tail: bytes | None = None
     ends: tuple[int, ...] = ()
     complete: bool = True
     sections: tuple[Section, ...] = ()
 
     def first(self, count: int) -> "Container":
-        """The file of the first `count` steps (all where there are fewer)."""
-        return replace(self, steps=self.steps[:count], messages=self.messages[:count])
+        """The file of the first `count` steps (all where there are fewer); without the tail."""
+        return replace(self, steps=self.steps[:count], messages=self.messages[:count], tail=None)
 
 
 def varint(value: int) -> bytes:
@@ -190,7 +195,8 @@ def serialize(container: Container) -> bytes:
     """The bytes of a file with all of its steps."""
     head = SIGNATURE + bytes([VERSION]) + _section("H", _header_body(container.header))
     table = _section("T", steptable.encode(container.steps, container.header))
-    return head + table + _section("P", _payload(container.messages)) + END
+    tail = b"" if container.tail is None else _section("L", container.tail)
+    return head + table + _section("P", _payload(container.messages)) + tail + END
 
 
 def _layout(steps: tuple[Step, ...]) -> tuple[list[tuple[int, int]], list[int], int]:
@@ -280,15 +286,27 @@ def parse(data: bytes, max_pixels: int | None = None) -> Container:
     messages = tuple(payload[a:b] for a, b in spans if b <= len(payload))
     sections.append(Section("P", begin, min(end, len(data)) - begin, whole))
     complete = False
+    tail = None
     if whole:
         if data[end - CRC_BYTES : end] != crc(data[begin : end - CRC_BYTES]):
             raise CorruptFileError(f"the checksum of the payload at byte {begin} fails")
+        r.at = end
+        if data[end : end + 1] == b"L":
+            with suppress(TruncatedFileError):
+                tail = section("L")
+        if tail is not None:
+            tails.check(tail)
+            end = r.at
         rest = data[end:]
-        complete = rest == END
-        extra = "bytes follow the end mark" if rest.startswith(END) else "what follows the payload is not the end mark"
-        _check(END.startswith(rest), extra)
-        if complete:
-            sections.append(Section("E", end, len(END), True))
+        if rest[:1] == b"L":
+            _check(not rest.endswith(END), f"the length of the tail at byte {end} is wrong")
+            sections.append(Section("L", end, len(rest), False))
+        else:
+            complete = rest == END
+            extra = "bytes follow the end mark" if rest.startswith(END) else f"what follows byte {end} is not the end mark"
+            _check(END.startswith(rest), extra)
+            if complete:
+                sections.append(Section("E", end, len(END), True))
     for step, message in zip(steps, messages, strict=False):
         _check(step.n % 8 == 0 or message[-1] & (0xFF >> step.n % 8) == 0, "a step's padding is not zero")
-    return Container(header, steps, messages, ends, complete, tuple(sections))
+    return Container(header, steps, messages, tail, ends, complete, tuple(sections))

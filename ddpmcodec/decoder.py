@@ -3,8 +3,10 @@
 import math
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import torch
 
+from ddpmcodec import picture, tail
 from ddpmcodec.chain import State, step_posterior, walk
 from ddpmcodec.channel import TrellisChannel
 from ddpmcodec.container import VERSION, Container
@@ -46,6 +48,17 @@ def last_state(container: Container, model: Model, progress: Callable[[int, int]
             done += 1
             progress(done, total)
     return state
+
+
+def pixels(container: Container, state: State) -> np.ndarray:
+    """The picture at a state, (H, W, 3) uint8: x0hat, and exactly the one encoded where the payload ends in a lossless file.
+
+    Raises:
+        DriftError: the exact picture cannot be recovered here.
+    """
+    if container.tail is None or state.index < len(container.steps):
+        return picture.to_pixels(state.x0hat)
+    return tail.decode(container.tail, state.x0hat[0].cpu().numpy())
 
 
 def sample(state: State, seed: int = 0, progress: Callable[[int, int], None] = lambda done, total: None) -> torch.Tensor:

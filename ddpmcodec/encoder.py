@@ -7,14 +7,23 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from ddpmcodec import container, picture
+from ddpmcodec import container, picture, tail
 from ddpmcodec.chain import State, step_posterior, target, walk
 from ddpmcodec.channel import Channel, TrellisChannel
 from ddpmcodec.container import Container
 from ddpmcodec.errors import RateError
 from ddpmcodec.header import Header
 from ddpmcodec.models.checkpoint import Model
-from ddpmcodec.plan import DEFAULT_BPP, DEFAULT_EFFORT, DEFAULT_EVALUATIONS, DEFAULT_MIN_BYTES, MAX_BPP, NU_OF_EFFORT, Plan, kl_bits
+from ddpmcodec.plan import (
+    DEFAULT_BPP,
+    DEFAULT_EFFORT,
+    DEFAULT_EVALUATIONS,
+    DEFAULT_MIN_BYTES,
+    MAX_BPP,
+    NU_OF_EFFORT,
+    Plan,
+    kl_bits,
+)
 from ddpmcodec.randomness import SharedRandomness
 from ddpmcodec.steptable import Step
 
@@ -26,7 +35,8 @@ class Encoding:
     Attributes:
         data: the file.
         pixels: the picture that the whole file decodes to, (H, W, 3) uint8.
-        psnr: its PSNR in dB.
+        psnr: its PSNR in dB; infinite where it is exact.
+        tail_bytes: what the lossless end takes of the file.
         kl_bits: the ideal, the sum over steps of KL(q || p).
         path_bits: bits of the steps' messages, before padding, checksums and tables.
         network_seconds, seconds: in the network, and in all.
@@ -37,6 +47,7 @@ class Encoding:
     data: bytes
     pixels: np.ndarray
     psnr: float
+    tail_bytes: int
     kl_bits: float
     path_bits: int
     network_seconds: float
@@ -49,10 +60,11 @@ class Encoding:
         return 8 * len(self.data) / (self.pixels.shape[0] * self.pixels.shape[1])
 
     def summary(self) -> str:
-        """One line of all of it; bits/KL counts the whole file's bits."""
-        ratio = 8 * len(self.data) / self.kl_bits if self.kl_bits else float("inf")
+        """One line of all of it; bits/KL counts all bits of the file but those of the lossless tail."""
+        ratio = 8 * (len(self.data) - self.tail_bytes) / self.kl_bits if self.kl_bits else float("inf")
+        quality = f"lossless, tail {self.tail_bytes} bytes" if self.tail_bytes else f"PSNR {self.psnr:.2f} dB"
         return (
-            f"{len(self.data)} bytes, {self.bpp:.4f} bpp, PSNR {self.psnr:.2f} dB, KL {self.kl_bits:.0f} bits, bits/KL {ratio:.2f},"
+            f"{len(self.data)} bytes, {self.bpp:.4f} bpp, {quality}, KL {self.kl_bits:.0f} bits, bits/KL {ratio:.2f},"
             f" {self.network_seconds:.1f} s network, {self.seconds - self.network_seconds:.1f} s coder"
         )
 
@@ -106,6 +118,7 @@ def encode_pixels(
     model: Model,
     *,
     bpp: float | None = None,
+    lossless: bool = False,
     evaluations: int = DEFAULT_EVALUATIONS,
     effort: int = DEFAULT_EFFORT,
     seed: int = 0,
@@ -116,8 +129,9 @@ def encode_pixels(
 
     Args:
         bpp: bits per pixel in (0, 24], never exceeded. Default: `DEFAULT_BPP`, or `DEFAULT_MIN_BYTES` where that is more.
-        evaluations: network evaluations that decoding takes, at least 2.
-        effort: 1 ... 3, memory of the code (8, 10, 12).
+        lossless: instead of a rate.
+        evaluations: network evaluations that decoding takes, at least 2; lossless files of noise take more.
+        effort: 1 ... 4, memory of the code (8, 10, 12, 14).
         seed: of the shared randomness, in [0, 2^63).
         levels: noise levels to visit, instead of a rate.
         progress: called with the evaluations done and in all.
@@ -132,7 +146,7 @@ def encode_pixels(
     height, width = pixels.shape[:2]
     header = Header(width, height, model.name, model.hash, model.levels, model.start, seed)
     budget = None
-    if levels is None:
+    if levels is None and not lossless:
         budget = int(bpp * header.pixels / 8) if bpp is not None else max(DEFAULT_MIN_BYTES, int(DEFAULT_BPP * header.pixels / 8))
         if (least := container.serialized_size(header, ())) > budget:
             raise RateError(
@@ -140,17 +154,19 @@ def encode_pixels(
             )
     randomness = SharedRandomness(seed, container.VERSION)
     channel = TrellisChannel(randomness, header.elements, width)
-    plan = Plan(header, NU_OF_EFFORT[effort], budget, evaluations, levels)
+    plan = Plan(header, NU_OF_EFFORT[effort], budget, evaluations, levels, lossless)
     sender = Sender(pixels, header, channel, plan, lambda done: progress(done, max(done, evaluations)))
     for state in walk(model, header, randomness, channel, sender):  # noqa: B007 - the last one is wanted
         pass
     if state.index not in sender.psnr:
         sender.evaluate(state)
-    data = container.serialize(Container(header, tuple(plan.steps), tuple(sender.messages)))
+    body = tail.encode(pixels, state.x0hat[0].cpu().numpy()) if lossless else None
+    data = container.serialize(Container(header, tuple(plan.steps), tuple(sender.messages), body))
     return Encoding(
         data,
-        sender.shown,
-        sender.psnr[state.index],
+        pixels if lossless else sender.shown,
+        float("inf") if lossless else sender.psnr[state.index],
+        len(body or b""),
         sum(sender.kl_bits),
         sum(step.n for step in plan.steps),
         sender.network_seconds,

@@ -87,3 +87,9 @@ class TrainingError(DdpmcodecError):
     """Training has failed: its loss is no longer a number."""
 
     exit_code = 15
+
+
+class DriftError(DdpmcodecError):
+    """A lossless file cannot be recovered here: arithmetic differs from the encoder's by more than the file allows for."""
+
+    exit_code = 16

@@ -110,9 +110,9 @@ def to_pixels(x: torch.Tensor) -> np.ndarray:
     return ((x[0].clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
 
 
-def to_image(x: torch.Tensor, orientation: int = 1) -> Image.Image:
-    """(1, 3, H, W) in [-1, 1] to an image, turned as the EXIF orientation says."""
-    image = Image.fromarray(to_pixels(x))
+def to_image(pixels: np.ndarray, orientation: int = 1) -> Image.Image:
+    """(H, W, 3) uint8 to an image, turned as the EXIF orientation says."""
+    image = Image.fromarray(pixels)
     if orientation != 1:
         image.getexif()[0x0112] = orientation
         image = ImageOps.exif_transpose(image)

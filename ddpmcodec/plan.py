@@ -15,8 +15,9 @@ DEFAULT_BPP = 1.0
 MAX_BPP = 24.0
 DEFAULT_MIN_BYTES = 512  # without an explicit rate, small pictures get at least this
 DEFAULT_EVALUATIONS = 30
-DEFAULT_EFFORT = 3
-NU_OF_EFFORT = {1: 8, 2: 10, 3: 12}
+DEFAULT_EFFORT = 4
+NU_OF_EFFORT = {1: 8, 2: 10, 3: 12, 4: 14}
+TAIL_SIGMA = 1.0  # of 255: where the payload of a lossless file ends (measured: docs/lossless.md)
 FINEST_SIGMA = 0.5  # of 255: below it a picture gains nothing that 8 bits would show
 SHORTEST_STEP_BITS = 128  # where there is a choice: shorter ones are merged (measured on 64 x 64 pictures)
 LAST_STEP_BITS = 48  # shorter, a step that fills up the budget is not worth its table entry
@@ -53,19 +54,30 @@ class Plan:
         budget: bytes that the file may have, or None.
         evaluations: network evaluations that decoding the whole file takes, the last picture's included.
         levels: visit exactly these instead.
+        lossless: end where the tail takes over. A step that would need more bits than a step can have then ends early and the network
+            is evaluated once more, in place of keeping x0hat: `evaluations` is the least, and files of noise are a tenth as long.
 
     Attributes:
         steps: those planned so far.
         keeps_x0hat: whether the next step goes on towards the last one's destination, with the x0hat that it had.
     """
 
-    def __init__(self, header: Header, nu: int, budget: int | None, evaluations: int, levels: Sequence[int] | None):
+    def __init__(
+        self,
+        header: Header,
+        nu: int,
+        budget: int | None,
+        evaluations: int,
+        levels: Sequence[int] | None,
+        lossless: bool = False,
+    ):
         self.header = header
         self.nu = nu
         self.budget = budget
         self.evaluations = evaluations
         self.levels = iter(levels) if levels is not None else None
-        self.finest = header.levels.nearest((127.5 / FINEST_SIGMA) ** 2)
+        self.finest = header.levels.nearest((127.5 / (TAIL_SIGMA if lossless else FINEST_SIGMA)) ** 2)
+        self.lossless = lossless
         self.steps: list[Step] = []
         self.remainder = 0.0  # path bits that rounding has kept back so far
         self.destination: int | None = None  # where a step that had to be split is going
@@ -80,7 +92,7 @@ class Plan:
         destination = self.destination if self.destination is not None else self._destination(level, error)
         if destination is None or (step := self._step(level, error, destination, evaluate)) is None:
             return None
-        self.destination = destination if step.level != destination else None
+        self.destination = destination if step.level != destination and not self.lossless else None
         self.steps.append(step)
         return step
 
@@ -99,6 +111,8 @@ class Plan:
                 raise ValueError(f"level {following} does not follow level {level}")
             return following
         steps_left = self.evaluations - 1 - sum(step.evaluate for step in self.steps)
+        if self.lossless:
+            steps_left = max(1, steps_left)
         if steps_left <= 0 or self._bits_left() < LAST_STEP_BITS or self.header.levels.distance(level, self.finest) <= 0:
             return None
         if steps_left == 1:

@@ -62,7 +62,7 @@ def test_exif_orientation_in_and_out(drawing, orientation):
     pixels = picture.read(file_of(Image.fromarray(drawing), exif=exif), notes.append)
     assert np.array_equal(pixels, TURNED[orientation](drawing))
     assert "EXIF" in notes[0]
-    image = picture.to_image(picture.to_tensor(drawing), orientation)
+    image = picture.to_image(drawing, orientation)
     assert np.array_equal(image, TURNED[orientation](drawing))
     assert image.getexif().get(0x0112, 1) == 1
 
