@@ -1,5 +1,6 @@
 """`ddpmcodec train`."""
 
+import contextlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,11 +25,11 @@ VALIDATION_SIGMAS = (15.0, 25.0, 50.0)  # of 255
 @click.option("--init", metavar="NAME|PATH", help="Begin a new run with this model's weights.")
 @click.option("--name", default=None, metavar="NAME", help="Of the model [default: the configuration's].")
 @click.option("--iterations", type=click.IntRange(1), metavar="N", help="Until so many are done, those of earlier calls included.")
-@click.option("--minutes", type=click.FloatRange(0, min_open=True), metavar="M", help="At most so long.")
+@click.option("--minutes", type=options.Rate(0, min_open=True), metavar="M", help="At most so long.")
 @click.option("--anneal", is_flag=True, help="Let the learning rate of a copy fall to zero over the iterations or minutes.")
 @click.option("--batch", type=click.IntRange(1, 1 << 20), metavar="N", help="Crops an iteration, instead of the configuration's.")
 @click.option("--crop", type=click.IntRange(1, 1 << 14), metavar="N", help="Their side in pixels, instead of the configuration's.")
-@click.option("--lr", type=click.FloatRange(0, 1, min_open=True), metavar="X", help="Learning rate, instead of the configuration's.")
+@click.option("--lr", type=options.Rate(0, 1, min_open=True), metavar="X", help="Learning rate, instead of the configuration's.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, metavar="N")
 @click.option("--licence", metavar="TEXT", help="Licences of the data, for the model card.")
 @click.option("--dry-run", is_flag=True, help="Load everything, take 5 iterations, write nothing.")
@@ -51,11 +52,14 @@ def command(config, data, val, output, init, name, iterations, minutes, anneal, 
 
     import msgspec
 
+    from ddpmcodec.eval import pictures
     from ddpmcodec.models import configuration as configurations
     from ddpmcodec.models import distributed, registry, training
     from ddpmcodec.models.model_card import model_card
     from ddpmcodec.models.training_run import TrainingRun, train
 
+    if val is not None:
+        pictures.find([val])  # before the work rather than after it
     configuration = configurations.load(config)
     changes = {"batch": batch, "learning_rate": lr}
     optimizer = msgspec.structs.replace(configuration.optimizer, **{k: v for k, v in changes.items() if v is not None})
@@ -65,9 +69,10 @@ def command(config, data, val, output, init, name, iterations, minutes, anneal, 
     with distributed.processes(optimizer.batch) as processes:
 
         def say(text: str) -> None:
-            if processes.leads and not quiet:
-                tqdm.write(text, file=sys.stderr)
-                sys.stderr.flush()
+            if processes.leads and not quiet and sys.stderr is not None:
+                with contextlib.suppress(OSError):  # a reader that has gone ends no training
+                    tqdm.write(text, file=sys.stderr)
+                    sys.stderr.flush()
 
         state = training.build_state(configuration, processes.device)
         run = TrainingRun(Path(output), state, name or Path(config).stem, anneal)
@@ -105,7 +110,9 @@ def validate(model, directory: str, say: Callable[[str], None], quiet: bool) -> 
 
     found = pictures.find([directory])
     loaded = pictures.load(found, lambda path, error: say(f"{path}: left out: {error}"))
-    bar = tqdm(denoising.evaluate(loaded, model, VALIDATION_SIGMAS), "val", len(found), disable=quiet or None, leave=False)
+    bar = tqdm(
+        denoising.evaluate(loaded, model, VALIDATION_SIGMAS), "val", len(found), disable=quiet or sys.stderr is None or None, leave=False
+    )
     psnrs = [row for _, row in bar]
     if not psnrs:
         raise InputError(f"no readable pictures in {directory}")

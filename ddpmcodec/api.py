@@ -50,7 +50,7 @@ def encode(
         bpp: bits per pixel in (0, 24], never exceeded. Default: 1, or 512 bytes where that is more.
         lossless: to the last bit, instead of a rate; a prefix of the file is still a lossy file.
         evaluations: network evaluations that decoding takes, at least 2: more are slower and smaller.
-        effort: 1 ... 4, the channel coder's search: less is faster and larger.
+        effort: 1 ... 5, the channel coder's search: less is faster and larger.
         seed: of the shared randomness, in [0, 2^63).
         progress: called with the evaluations done and in all.
 

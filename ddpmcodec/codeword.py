@@ -11,8 +11,8 @@ import numpy as np
 
 ROTATION_BLOCK = 4096
 # eta: ideal bits that one path bit carries, by the code's memory nu. z = 2^(eta n / D) times the +-1 word.
-ETA = {8: 0.9, 10: 0.92, 12: 0.936, 14: 0.948}
-BLOCK_BITS = 512
+ETA = {8: 0.902, 10: 0.925, 12: 0.941, 14: 0.952, 16: 0.961}
+BLOCK_BITS = 2048
 
 
 def padded_size(count: int, width: int) -> int:
@@ -24,11 +24,8 @@ def padded_size(count: int, width: int) -> int:
 
 
 def blocks_of(n: int) -> int:
-    """M: into how many independent blocks the n path bits of a step are split."""
-    if n < 2 * BLOCK_BITS:
-        return 1
-    blocks = n // BLOCK_BITS
-    return blocks if blocks < 16 else blocks // 16 * 16
+    """M: into how many independent blocks the n path bits of a step are split, so that the search can share them among threads."""
+    return max(1, n // BLOCK_BITS)
 
 
 def legal_bits(n: int) -> int:
@@ -61,11 +58,11 @@ def polynomials(middle: np.ndarray, nu: int) -> np.ndarray:
 
 
 def windows(bits: np.ndarray, nu: int, blocks: int) -> np.ndarray:
-    """(n,) uint16: the last nu + 1 path bits of its block at each bit; the bits before a block are 0."""
-    columns = bits.reshape(blocks, -1).astype(np.uint16)
+    """(n,) uint32: the last nu + 1 path bits of its block at each bit; the bits before a block are 0."""
+    columns = bits.reshape(blocks, -1).astype(np.uint32)
     w = columns.copy()
     for age in range(1, min(nu + 1, columns.shape[1])):
-        w[:, age:] |= columns[:, :-age] << np.uint16(age)
+        w[:, age:] |= columns[:, :-age] << np.uint32(age)
     return w.reshape(-1)
 
 
@@ -80,6 +77,6 @@ def word(bits: np.ndarray, nu: int, starts: np.ndarray, polynomials: np.ndarray,
     if polynomials.size < sizes.max():
         place %= polynomials.size
     masked = np.repeat(windows(bits, nu, blocks_of(n)), sizes)
-    masked &= polynomials.astype(np.uint16)[place]
+    masked &= polynomials.astype(np.uint32)[place]
     parity = (np.bitwise_count(masked) & 1).astype(np.int8)
     return signs * (1 - 2 * parity)

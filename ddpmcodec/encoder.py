@@ -131,7 +131,7 @@ def encode_pixels(
         bpp: bits per pixel in (0, 24], never exceeded. Default: `DEFAULT_BPP`, or `DEFAULT_MIN_BYTES` where that is more.
         lossless: instead of a rate.
         evaluations: network evaluations that decoding takes, at least 2; lossless files of noise take more.
-        effort: 1 ... 4, memory of the code (8, 10, 12, 14).
+        effort: 1 ... 5, memory of the code (8, 10, 12, 14, 16).
         seed: of the shared randomness, in [0, 2^63).
         levels: noise levels to visit, instead of a rate.
         progress: called with the evaluations done and in all.

@@ -4,7 +4,7 @@ Body: the words of constriction's range coder (32-bit words, big endian): the nu
 step, each integer against a distribution of integer weights (a format constant), so that no table depends on a platform's logarithms:
 
 1. e: whether the network is evaluated before the step (weights 15 : 1 for yes).
-2. nu, as its index in 8, 10, 12, 14; the weight of the step before's is 61, of the others 1 (before the first: 10).
+2. nu, as its index in 8, 10, 12, 14, 16; the weight of the step before's is 61, of the others 1 (before the first: 10).
 3. The level: the step goes delta >= 1 levels down in noise. What is coded is delta minus the step before's delta (before the first: 150).
 4. n, minus floor(n' delta / delta'), at most D / 2, with n' and delta' of the step before (n' = 0 before the first).
 

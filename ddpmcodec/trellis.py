@@ -25,8 +25,8 @@ LANES = 32
 _SIGNS = 1 - 2 * (np.bitwise_count(np.arange(LANES)[:, None] & np.arange(LANES)) & 1).astype(np.int16)  # transforms of unit vectors
 # Branch metrics are shifted right by this after the transform. Every state is within reach of the best in nu steps, so no two metrics
 # are further apart than 2 nu of the largest branch metric; with up to 3 by which state 0 may be off zero and 1 of the next step, that
-# is 32 = 2^5 for the largest nu, 14.
-_SHIFT = 5
+# is 36 for the largest nu, 16: below 2^6.
+_SHIFT = 6
 _LARGEST = 32767 >> _SHIFT
 
 _IR = ir.VectorType(ir.IntType(16), LANES)
@@ -165,7 +165,7 @@ def _search_blocks(target, starts, middle, nu, length, first, last, bits):
     for block in range(first, last):
         start = block * length
         scale = _scale(target, starts[start : start + length + 1])
-        metric[:] = -28 * (_LARGEST + 1)
+        metric[:] = -2 * 16 * (_LARGEST + 1)
         metric[0, 0] = 0  # the start state; paths from others lose
         for j in range(length):
             if abs(metric[0, 0]) > 3 * _LARGEST:
@@ -213,7 +213,7 @@ def search(target: np.ndarray, starts: np.ndarray, polynomials: np.ndarray, nu: 
         target: (D,) float32, the rotated target times the code's signs.
         starts: (n + 1,) int64, `codeword.share_starts`.
         polynomials: (K,) int64, generator polynomials: `codeword.polynomials`.
-        nu: memory of the code, in bits: 8, 10, 12 or 14.
+        nu: memory of the code, in bits: 8, 10, 12, 14 or 16.
         blocks: number of independent blocks; divides n.
 
     Returns:

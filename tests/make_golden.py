@@ -37,7 +37,8 @@ def main() -> None:
     # The second has all that a file can have: steps that keep the last prediction, blocks, and checksums within the payload.
     for pixels, options in (
         (drawing(40, 33), {"bpp": 2.5, "evaluations": 8, "effort": 1, "seed": 1}),
-        (crop(97, 64), {"bpp": 5, "evaluations": 6, "effort": 3, "seed": 2**62 + 5}),
+        (crop(97, 64), {"bpp": 5, "evaluations": 6, "effort": 5, "seed": 2**62 + 5}),
+        (drawing(23, 31), {"lossless": True, "evaluations": 4, "effort": 2, "seed": 2}),
     ):
         data = encode_pixels(pixels, model, **options).data
         name = f"golden-{pixels.shape[1]}x{pixels.shape[0]}"
@@ -45,7 +46,7 @@ def main() -> None:
         parsed = container.parse(data)
         for part, suffix in ((parsed, ""), (parsed.first(len(parsed.steps) // 2), "-half")):
             state = decoder.last_state(part, model, lambda done, total: None)
-            decoded = picture.to_pixels(state.x0hat)
+            decoded = decoder.pixels(part, state)
             Image.fromarray(decoded).save(DATA / f"{name}{suffix}.png", optimize=True)
             print(f"{name}{suffix}: {len(data)} bytes, {len(part.steps)} steps, PSNR {picture.psnr(pixels, decoded):.2f} dB")
 

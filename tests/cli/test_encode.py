@@ -81,7 +81,7 @@ def test_a_turned_photo(run, drawing):
         ("in.png", "-o", "out.ddpm", "--bpp", "much"),
         ("in.png", "-o", "out.ddpm", "--bpp", "nan"),
         ("in.png", "-o", "out.ddpm", "--evaluations", "1"),
-        ("in.png", "-o", "out.ddpm", "--effort", "5"),
+        ("in.png", "-o", "out.ddpm", "--effort", "6"),
         ("in.png", "-o", "out.ddpm", "--seed", "-1"),
         ("in.png", "-o", "out.ddpm", "--seed", str(2**63)),
         ("in.png", "-o", "out.ddpm", "--threads", "0"),

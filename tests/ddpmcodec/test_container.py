@@ -53,7 +53,7 @@ def header_body(**changes):
 
 
 HEADER = Header(97, 64, "photo-1", bytes(range(1, 9)), ContinuousLevels(), -3734, 9)
-STEPS = (Step(-2000, 100, 8), Step(-1500, 800, 10), Step(-1200, 0, 8), Step(-1000, 7490, 8), Step(-900, 8192, 12, False), Step(-600, 3, 12))
+STEPS = (Step(-2000, 100, 8), Step(-1500, 800, 10), Step(-1200, 0, 8), Step(-1000, 7494, 8), Step(-900, 8192, 12, False), Step(-600, 3, 12))
 MESSAGES = tuple((b"\xa5" * 2000)[: s.n // 8] + (b"\x80" if s.n % 8 else b"") for s in STEPS)
 
 

@@ -6,7 +6,7 @@ from PIL import Image
 
 from ddpmcodec import api, container
 
-NAMES = ["golden-40x33", "golden-97x64"]
+NAMES = ["golden-40x33", "golden-97x64", "golden-23x31"]
 
 
 @pytest.fixture(params=NAMES)
@@ -26,6 +26,11 @@ def test_golden_files_decode_to_their_pictures(golden, data_dir):
     assert_nearly_equal(api.decode(data), data_dir / f"{name}.png")
 
 
+def test_the_lossless_golden_file_is_exact(data_dir):
+    with Image.open(data_dir / "golden-23x31.png") as expected:
+        assert np.array_equal(api.decode((data_dir / "golden-23x31.ddpm").read_bytes()), expected)
+
+
 def test_golden_prefixes_decode_to_their_pictures(golden, data_dir):
     name, data = golden
     half = len(container.parse(data).steps) // 2
@@ -38,8 +43,9 @@ def test_golden_files_are_in_their_one_form(golden):
 
 
 def test_golden_files_use_all_of_the_format(data_dir):
-    small, large = (container.parse((data_dir / f"{name}.ddpm").read_bytes()) for name in NAMES)
-    assert {step.nu for step in (*small.steps, *large.steps)} == {8, 12}
-    assert any(not step.evaluate for step in large.steps) and any(step.n >= 16 * 512 for step in large.steps)
+    small, large, lossless = (container.parse((data_dir / f"{name}.ddpm").read_bytes()) for name in NAMES)
+    assert {step.nu for step in (*small.steps, *large.steps)} == {8, 16}
+    assert any(not step.evaluate for step in large.steps) and any(step.n >= 2 * 2048 for step in large.steps)
+    assert lossless.tail is not None and small.tail is None
     assert large.header.seed == 2**62 + 5
     assert large.ends[-1] - large.ends[0] > sum(step.bytes for step in large.steps[1:])  # checksums between the messages

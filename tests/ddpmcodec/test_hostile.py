@@ -87,7 +87,7 @@ def test_levels_that_do_not_descend(photo, model, levels):
         encode_pixels(photo[:16, :16], model, levels=levels, effort=1)
 
 
-@pytest.mark.parametrize("options", [{"bpp": 0}, {"bpp": float("nan")}, {"bpp": 1e6}, {"evaluations": 1}, {"effort": 5}, {"seed": -1}])
+@pytest.mark.parametrize("options", [{"bpp": 0}, {"bpp": float("nan")}, {"bpp": 1e6}, {"evaluations": 1}, {"effort": 6}, {"seed": -1}])
 def test_options_out_of_range(photo, model_path, options):
     with pytest.raises(ValueError, match="out of range"):
         ddpmcodec.encode(photo[:16, :16], model=model_path, **options)

@@ -29,7 +29,7 @@ def tables(draw):
         if left < 1:
             break
         level = header.levels.descend(level, draw(st.one_of(st.integers(1, min(left, 300)), st.integers(1, left))))
-        steps.append(Step(level, codeword.legal_bits(draw(size)), draw(st.sampled_from([8, 10, 12, 14])), not steps or draw(st.booleans())))
+        steps.append(Step(level, codeword.legal_bits(draw(size)), draw(st.sampled_from([8, 10, 12, 14, 16])), not steps or draw(st.booleans())))
     return header, tuple(steps)
 
 
@@ -60,7 +60,7 @@ def decodes_to_its_own_encoding(body, header):
     level = header.start
     for step in steps:
         assert header.levels.distance(level, step.level) >= 1 and header.levels.contains(step.level)
-        assert 0 <= 2 * step.n <= header.dimensions and step.n == codeword.legal_bits(step.n) and step.nu in (8, 10, 12, 14)
+        assert 0 <= 2 * step.n <= header.dimensions and step.n == codeword.legal_bits(step.n) and step.nu in (8, 10, 12, 14, 16)
         level = step.level
     return steps
 
@@ -108,7 +108,7 @@ def test_a_real_schedule_costs_three_bytes_a_step(encoding, large_encoding):
         Step(CONTINUOUS.start - 5, 64, 8),
         Step(8193, 64, 8),
         Step(0, CONTINUOUS.dimensions // 2 + 16, 8),
-        Step(0, 1025, 8),
+        Step(0, 4097, 8),
     ],
     ids=["stays", "goes back", "beyond the last level", "more bits than half the dimensions", "not a multiple of its blocks"],
 )
