@@ -1,60 +1,157 @@
-"""What the channel coder costs and how good its samples are, on real steps of a real picture.
+"""What the channel coder costs and how good its samples are, on real steps of a real picture; the Poisson coder beside it.
 
-python -m ddpmcodec.eval.bench PHOTO
+python -m ddpmcodec.eval.bench PHOTO --poisson -o docs/results/coder.json --plot docs/coder.png
 
-For each effort and noise level: x_t is drawn from q(x_t | x_0), the step goes to 1.2 times the snr, and the message is really made and
-received. Columns: the step's KL in bits; path bits per bit of KL; microseconds a path bit for the search, median of three;
-<delta, z> / |delta|^2, which should be 1; variance and kurtosis of z - delta, which should be 1 and 3.
+For each noise level, x_t is drawn from q(x_t | x_0) and delta is that of the step which has the wanted KL; the message is really made and
+received. Short steps are repeated with other shared randomness. `docs/coder.md` shows the outcome.
 """
 
+import json
+import math
 import time
-from statistics import median
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from itertools import chain, cycle, groupby
+from pathlib import Path
+from statistics import mean
 
 import click
 import numpy as np
 import torch
 
 from ddpmcodec import codeword, decoder, picture
-from ddpmcodec.chain import step_posterior, target
-from ddpmcodec.channel import TrellisChannel
+from ddpmcodec.chain import target
+from ddpmcodec.channel import Channel, TrellisChannel
 from ddpmcodec.container import VERSION, parse
 from ddpmcodec.encoder import encode_pixels
+from ddpmcodec.errors import EvaluationError
+from ddpmcodec.eval.poisson import CHUNK_BITS, PoissonChannel
 from ddpmcodec.models import process, registry
 from ddpmcodec.models.checkpoint import Model
-from ddpmcodec.plan import NU_OF_EFFORT, kl_bits, path_bits
+from ddpmcodec.plan import NU_OF_EFFORT, path_bits, snr_reached
 from ddpmcodec.randomness import STREAM_SAMPLING, SharedRandomness
 
-SIGMAS = (200, 100, 50, 25, 12, 6)  # of 255
-SNR_RATIO = 1.2
+SIGMAS = (100, 25, 6)  # of 255
+STEP_BITS = (16, 64, 256, 1024, 4096, 16384, 65536)  # KL
+# The Poisson coder's picture, with ours on the same steps.
+CROP_CORNER, CROP_SIDE = (352, 150), 64
+CROP_SIGMA, CROP_STEP_BITS = 25, (16, 64, 256, 1024, 4096)
+# The usual chunk and the largest one that is hardly biased, at all steps; others at one step.
+UNBIASED_CHUNK_BITS = 6
+OTHER_CHUNK_BITS, OTHER_STEP_BITS = (14, 12, 10, 8), 1024
+# A step of few bits is repeated until so many have been sent, within limits.
+REPEATED_BITS = 8192
+REPEATS = (3, 32)
+# Okabe and Ito's colours, which the colour-blind can tell apart, and markers.
+STYLES = list(zip(("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#000000", "#D55E00"), "os^Dvx", strict=True))
 
 
-def measure_step(model: Model, pixels: np.ndarray, sigma: float, nu: int) -> tuple[float, float, float, float, float, float]:
-    """KL in bits, path bits / KL, us a bit, <delta, z> / |delta|^2, variance and kurtosis of z - delta."""
+@dataclass(frozen=True)
+class Measurement:
+    """A coder on a step: means over the repeats, but the least of their seconds.
+
+    Attributes:
+        coder: "trellis" or "poisson".
+        setting: the trellis's nu, or the KL in bits that the Poisson coder's chunks have at most.
+        sigma: noise level the step begins at, of 255.
+        kl: bits of KL of the step, the ideal for a sample of q.
+        bits: of the message, before it is padded to whole bytes.
+        conveyed: the ideal bits really conveyed, -N / 2 log2(1 - rho^2) with rho the mean cosine of z and delta, whatever z's scale.
+            Of a sample of q it is the KL; no code conveys more than it sends.
+        send_seconds, receive_seconds: of the whole step, rotation included.
+        projection: <delta, z> / |delta|^2, 1 for a sample of q.
+        variance, kurtosis: of z - delta, 1 and 3 for a sample of q.
+    """
+
+    coder: str
+    setting: int
+    sigma: float
+    kl: float
+    bits: float
+    conveyed: float
+    send_seconds: float
+    receive_seconds: float
+    projection: float
+    variance: float
+    kurtosis: float
+
+    @property
+    def bits_per_kl(self) -> float:
+        return self.bits / self.kl
+
+    @property
+    def efficiency(self) -> float:
+        return self.conveyed / self.bits
+
+    @property
+    def us_per_bit(self) -> float:
+        """Microseconds that the search takes for a bit of the message."""
+        return self.send_seconds / self.bits * 1e6
+
+    @property
+    def label(self) -> str:
+        return f"nu = {self.setting}" if self.coder == "trellis" else f"Poisson, {self.setting} bits"
+
+    def record(self) -> dict[str, str | float]:
+        """All of it, for JSON."""
+        return asdict(self) | {"bits_per_kl": self.bits_per_kl, "efficiency": self.efficiency, "us_per_bit": self.us_per_bit}
+
+
+def deltas(model: Model, pixels: np.ndarray, sigma: float, kls: Iterable[float]) -> Iterator[tuple[float, torch.Tensor]]:
+    """Each KL in bits with delta (N,) of the step that has it and begins at a noise of `sigma` of 255."""
     x_0 = picture.to_tensor(pixels)
-    level_t = model.levels.nearest((127.5 / sigma) ** 2)
-    level_s = model.levels.nearest(SNR_RATIO * model.levels.snr(level_t))
-    randomness = SharedRandomness(0, VERSION)
-    noise = randomness.gaussians(x_0.numel(), STREAM_SAMPLING).view_as(x_0)
-    x_t = process.q_sample(x_0, process.abar_of_snr(model.levels.snr(level_t)), noise)
-    x0hat = model.predict_x_0(x_t, level_t).clamp(-1, 1)
-    delta = target(x_0, x0hat, step_posterior(model.levels, level_s, level_t)).double()
-    channel = TrellisChannel(randomness, x_0.numel(), pixels.shape[1])
-    kl = kl_bits(float(delta.square().sum()), channel.dimensions)
-    n = codeword.legal_bits(round(path_bits(kl, nu)))
-    seconds = []
-    for _ in range(3):
+    level = model.levels.nearest((127.5 / sigma) ** 2)
+    snr = model.levels.snr(level)
+    noise = SharedRandomness(0, VERSION).gaussians(x_0.numel(), STREAM_SAMPLING).view_as(x_0)
+    x0hat = model.predict_x_0(process.q_sample(x_0, process.abar_of_snr(snr), noise), level).clamp(-1, 1)
+    error = float((x_0 - x0hat).square().sum(dtype=torch.float64))
+    for kl in kls:
+        # The snr itself, not the nearest level: neighbouring ones may be hundreds of bits apart.
+        snr_s = snr_reached(snr, error, kl, codeword.padded_size(x_0.numel(), pixels.shape[1]))
+        yield kl, target(x_0.double(), x0hat.double(), process.posterior(process.abar_of_snr(snr_s), process.abar_of_snr(snr)))
+
+
+def measure(channel: Channel, coder: str, setting: int, sigma: float, kl: float, delta: torch.Tensor) -> Measurement:
+    """Send and receive a step several times; for the arguments see `Measurement`."""
+    n = codeword.legal_bits(round(path_bits(kl, setting))) if coder == "trellis" else round(kl)
+    rows = []
+    for step in range(min(max(round(REPEATED_BITS / kl), REPEATS[0]), REPEATS[1])):
         begin = time.perf_counter()
-        message = channel.send(delta, 0, n, nu)
-        seconds.append(time.perf_counter() - begin)
-    z = channel.receive(message, 0, n, nu).double()
-    error = z - delta
-    variance = float(error.var())
-    kurtosis = float((error - error.mean()).pow(4).mean()) / variance**2
-    return kl, n / kl, median(seconds) / n * 1e6, float(delta @ z / (delta @ delta)), variance, kurtosis
+        message = channel.send(delta, step, n, setting)
+        sent = time.perf_counter()
+        z = channel.receive(message, step, n, setting).double()
+        received = time.perf_counter()
+        product, error = float(delta @ z), z - delta
+        fourth = float((error - error.mean()).pow(4).mean())
+        variance, cosine, projection = float(error.var()), product / float(delta.norm() * z.norm()), product / float(delta @ delta)
+        bits = n if coder == "trellis" else int.from_bytes(message, "little").bit_length()  # an ANS coder's state, so exact
+        rows.append((bits, sent - begin, received - sent, cosine, projection, variance, fourth / variance**2))
+    sizes, send, receive, cosines, *samples = zip(*rows, strict=True)
+    conveyed = -delta.numel() / 2 * math.log2(1 - mean(cosines) ** 2)
+    return Measurement(coder, setting, sigma, kl, mean(sizes), conveyed, min(send), min(receive), *map(mean, samples))
 
 
-def decoding_overhead(model: Model, data: bytes) -> tuple[float, float]:
-    """Seconds that decoding takes in all, and in the network."""
+def measure_trellis(model: Model, pixels: np.ndarray, sigmas: Iterable[float], kls: Sequence[float]) -> Iterator[Measurement]:
+    """The format's coder at every effort, on every step that is within its limit of D / 2 bits."""
+    channel = TrellisChannel(SharedRandomness(0, VERSION), pixels.size, pixels.shape[1])
+    for sigma in sigmas:
+        for kl, delta in deltas(model, pixels, sigma, kls):
+            for nu in NU_OF_EFFORT.values():
+                if path_bits(kl, nu) <= channel.dimensions // 2:
+                    yield measure(channel, "trellis", nu, sigma, kl, delta)
+
+
+def measure_poisson(model: Model, pixels: np.ndarray, sigma: float, kls: Sequence[float]) -> Iterator[Measurement]:
+    """The Poisson coder on steps of a picture of at most 64x64, in chunks of several sizes."""
+    for kl, delta in deltas(model, pixels, sigma, kls):
+        for chunk_bits in (CHUNK_BITS, UNBIASED_CHUNK_BITS, *(OTHER_CHUNK_BITS if kl == OTHER_STEP_BITS else ())):
+            channel = PoissonChannel(SharedRandomness(0, VERSION), pixels.size, pixels.shape[1], chunk_bits)
+            yield measure(channel, "poisson", chunk_bits, sigma, kl, delta)
+
+
+def decoding_seconds(model: Model, data: bytes) -> tuple[float, float]:
+    """What decoding takes in all, and in the network."""
     parsed = parse(data)
     begin = time.perf_counter()
     state = decoder.last_state(parsed, model, lambda done, total: None)
@@ -66,22 +163,128 @@ def decoding_overhead(model: Model, data: bytes) -> tuple[float, float]:
     return total, time.perf_counter() - begin
 
 
+HEAD = (
+    "| coder | sigma | KL bits | bits/KL | efficiency | us a bit | ms a step | ms to receive | <delta,z>/delta^2 | variance | kurtosis |\n"
+    "|---|" + "---:|" * 10
+)
+
+
+def row(m: Measurement) -> str:
+    """A line of the Markdown table that `HEAD` begins."""
+    return (
+        f"| {m.label} | {m.sigma:g} | {m.kl:.0f} | {m.bits_per_kl:.3f} | {m.efficiency:.3f} | {m.us_per_bit:.2f}"
+        f" | {m.send_seconds * 1e3:.1f} | {m.receive_seconds * 1e3:.1f} | {m.projection:.4f} | {m.variance:.4f} | {m.kurtosis:.3f} |"
+    )
+
+
+def curves(measurements: Sequence[Measurement]) -> dict[str, dict[float, tuple[float, float]]]:
+    """By coder and KL, means over noise levels: bits sent per ideal bit conveyed, and microseconds a bit sent."""
+
+    def key(m: Measurement) -> tuple[str, int, float]:
+        return m.coder, m.setting, m.kl
+
+    found: dict[str, dict[float, tuple[float, float]]] = {}
+    for (_, _, kl), group in groupby(sorted(measurements, key=key), key):
+        same = list(group)
+        found.setdefault(same[0].label, {})[kl] = (mean(1 / m.efficiency for m in same), mean(m.us_per_bit for m in same))
+    return found
+
+
+def summary(measurements: Sequence[Measurement]) -> str:
+    """`curves` as a Markdown table: bits sent per ideal bit conveyed, then microseconds a bit."""
+    by_coder = curves(measurements)
+    lines = [
+        f"| KL bits | {' | '.join(by_coder)} | {' | '.join(f'us, {label}' for label in by_coder)} |",
+        "|---:" * (1 + 2 * len(by_coder)) + "|",
+    ]
+    for kl in sorted({m.kl for m in measurements}):
+        cells = [f"{points[kl][i]:.{digits}f}" if kl in points else "-" for i, digits in ((0, 3), (1, 2)) for points in by_coder.values()]
+        lines.append(f"| {kl:.0f} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def plot(path: str, photo: Sequence[Measurement], crop: Sequence[Measurement]) -> None:
+    """Draw the `curves` of the photo, and dashed those of the crop (of the trellis, with the largest nu), to a PNG file.
+
+    Raises:
+        EvaluationError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as e:
+        raise EvaluationError("needs matplotlib: pip install 'ddpmcodec[plot]'") from e
+    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    axes = figure.subplots(1, 2)
+    compared = {("trellis", max(m.setting for m in photo)), ("poisson", CHUNK_BITS), ("poisson", UNBIASED_CHUNK_BITS)}
+    shown = [m for m in crop if (m.coder, m.setting) in compared]
+    styles = dict(zip(curves([*photo, *shown]), cycle(STYLES), strict=False))
+    for measurements, suffix, line in ((photo, "", "-"), (shown, f", {CROP_SIDE}x{CROP_SIDE}", "--")):
+        for label, points in curves(measurements).items():
+            color, marker = styles[label]
+            sent, us = zip(*points.values(), strict=True)
+            for axis, values in zip(axes, ([100 * (ratio - 1) for ratio in sent], us), strict=True):
+                axis.plot([*points], values, line, color=color, marker=marker, markersize=4, label=label + suffix)
+    for axis, label in zip(
+        axes, ("bits sent beyond the ideal bits conveyed (%)", "time in the encoder (microseconds per bit sent)"), strict=True
+    ):
+        axis.set_xscale("log", base=2)
+        axis.set_yscale("log")
+        axis.set_xlabel("KL of the step (bits)")
+        axis.set_ylabel(label)
+        axis.grid(alpha=0.3)
+    percents = (5, 10, 20, 50, 100)
+    axes[0].set_yticks(percents, [str(percent) for percent in percents])
+    axes[1].legend(fontsize="small")
+    figure.savefig(path, dpi=110)
+
+
 @click.command()
 @click.argument("photo", type=click.Path(exists=True, dir_okay=False))
-def main(photo: str) -> None:
-    """Measure the channel coder on PHOTO."""
-    with open(photo, "rb") as f:
-        pixels = picture.read(f.read())
+@click.option("-o", "--output", type=click.Path(dir_okay=False), metavar="FILE.json", help="Write all measurements there.")
+@click.option("--plot", "figure", type=click.Path(dir_okay=False), metavar="FILE.png", help="Draw them there; needs matplotlib.")
+@click.option("--poisson", is_flag=True, help="Measure the Poisson coder and ours on a crop of 64x64; takes minutes.")
+@click.option("--crop", type=(int, int), default=CROP_CORNER, show_default=True, metavar="LEFT TOP", help="Where the crop is.")
+def main(photo: str, output: str | None, figure: str | None, poisson: bool, crop: tuple[int, int]) -> None:
+    """Measure the channel coder on PHOTO and print Markdown tables."""
+    pixels = picture.read(Path(photo).read_bytes())
+    height, width = pixels.shape[:2]
+    left, top = crop
+    part = pixels[top : top + CROP_SIDE, left : left + CROP_SIDE]
+    if poisson and part.shape[:2] != (CROP_SIDE, CROP_SIDE):
+        raise click.BadParameter(
+            f"{CROP_SIDE}x{CROP_SIDE} at {left}, {top} is not within the photo's {width}x{height}", param_hint="--crop"
+        )
     model = registry.find()
-    print(f"{pixels.shape[1]}x{pixels.shape[0]}, {model.name}, {torch.get_num_threads()} threads\n")
-    print("| effort | nu | sigma | KL bits | bits/KL | us a bit | <delta,z>/delta^2 | variance | kurtosis |\n|---|" + "---:|" * 8)
-    for effort, nu in NU_OF_EFFORT.items():
-        measure_step(model, pixels, SIGMAS[0], nu)  # compiles, or loads what was compiled
-        for sigma in SIGMAS:
-            kl, ratio, us, projection, variance, kurtosis = measure_step(model, pixels, sigma, nu)
-            print(f"| {effort} | {nu} | {sigma} | {kl:.0f} | {ratio:.3f} | {us:.2f} | {projection:.4f} | {variance:.4f} | {kurtosis:.3f} |")
-    total, network = decoding_overhead(model, encode_pixels(pixels, model, evaluations=12, effort=1).data)
-    print(f"\ndecoding, 12 evaluations: {total:.2f} s, of which the network {network:.2f} s")
+    print(f"{width}x{height}, {model.name}, {torch.get_num_threads()} threads")
+    total, network = decoding_seconds(model, encode_pixels(pixels, model, evaluations=12, effort=1).data)
+    print(f"decoding, 12 evaluations: {total:.2f} s, of which the network {network:.2f} s")
+
+    def table(title: str, *sources: Iterator[Measurement]) -> list[Measurement]:
+        print(f"\n{title}\n\n{HEAD}")
+        measurements = []
+        for m in chain(*sources):
+            measurements.append(m)
+            print(row(m), flush=True)
+        return measurements
+
+    steps = table(f"{width}x{height}", measure_trellis(model, pixels, SIGMAS, STEP_BITS))
+    print(f"\nBits sent per ideal bit conveyed, and microseconds a bit sent: means over noise levels\n\n{summary(steps)}")
+    crop_steps: list[Measurement] = []
+    if poisson:
+        ours = measure_trellis(model, part, [CROP_SIGMA], CROP_STEP_BITS)
+        crop_steps = table(f"{CROP_SIDE}x{CROP_SIDE} at {left}, {top}", ours, measure_poisson(model, part, CROP_SIGMA, CROP_STEP_BITS))
+    if output:
+        results = {
+            "photo": {"width": width, "height": height, "steps": [m.record() for m in steps]},
+            "crop": {"left": left, "top": top, "side": CROP_SIDE, "steps": [m.record() for m in crop_steps]},
+            "decoding": {"evaluations": 12, "seconds": total, "network_seconds": network},
+            "model": {"name": model.name, "hash": model.hash.hex()},
+            "threads": torch.get_num_threads(),
+            "versions": {package: version(package) for package in ("ddpmcodec", "numba", "numpy", "torch")},
+        }
+        Path(output).write_text(json.dumps(results, indent=1, allow_nan=False) + "\n")
+    if figure:
+        plot(figure, steps, crop_steps)
 
 
 if __name__ == "__main__":
