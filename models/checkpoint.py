@@ -5,6 +5,7 @@ SHA-256 of the canonical JSON, then for each tensor in sorted order of names: th
 and the values as little-endian float32.
 """
 
+import contextlib
 import hashlib
 import json
 import math
@@ -157,7 +158,8 @@ def write(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]
             os.fsync(f.fileno())
         temporary.replace(path)
     except OSError as e:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise OutputError(f"{path}: {e.strerror or e}") from e
 
 

@@ -12,8 +12,8 @@ from ddpmcodec.errors import ConfigurationError
 BUNDLED = Path(__file__).parent / "configs"
 
 Count = Annotated[int, Meta(ge=1, le=1 << 20)]
-Positive = Annotated[float, Meta(gt=0)]
-Share = Annotated[float, Meta(ge=0, lt=1)]
+Positive = Annotated[float, Meta(gt=0, le=1e9)]  # no infinity
+Share = Annotated[float, Meta(ge=0, le=1)]
 
 
 class Reduce(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,10 +62,10 @@ class Optimizer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     batch: Count
     learning_rate: Positive
     muon_factor: Positive
-    weight_decay: Annotated[float, Meta(ge=0)]
+    weight_decay: Annotated[float, Meta(ge=0, le=1e9)]
     warmup: Annotated[int, Meta(ge=0)]
     clip: Positive
-    ema: Share
+    ema: Annotated[float, Meta(ge=0, lt=1)]
 
 
 class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -87,7 +87,7 @@ def load(name: str) -> Configuration:
     path = bundled.get(name, Path(name))
     try:
         return msgspec.toml.decode(path.read_bytes(), type=Configuration)
-    except (OSError, ValueError) as e:  # msgspec's errors are ValueErrors
+    except (OSError, ValueError, RecursionError) as e:  # msgspec's errors are ValueErrors
         if isinstance(e, OSError):
             raise ConfigurationError(
                 f"no configuration {name!r}: known are {', '.join(sorted(bundled))}; a path to a TOML file works too"

@@ -18,11 +18,15 @@ def find(directory: Path) -> list[Path]:
     """All files below a directory, in sorted order, hidden ones aside.
 
     Raises:
-        InputError: it is no directory, or has none.
+        InputError: it is no directory, cannot be listed, or has none.
     """
-    if not directory.is_dir():
-        raise InputError(f"{directory} is not a directory")
-    found = sorted(p for p in directory.rglob("*") if p.is_file() and not p.name.startswith("."))
+    try:
+        if not directory.is_dir():
+            raise InputError(f"{directory} is not a directory")
+        visible = (p for p in directory.rglob("*") if not any(part.startswith(".") for part in p.relative_to(directory).parts))
+        found = sorted(p for p in visible if p.is_file())
+    except OSError as e:
+        raise InputError(f"{e.filename or directory}: {e.strerror}") from e
     if not found:
         raise InputError(f"no pictures in {directory}")
     return found
@@ -31,10 +35,10 @@ def find(directory: Path) -> list[Path]:
 def read(path: Path, data: Data) -> list[np.ndarray]:
     """One picture file as (H, W, 3) uint8 arrays, reduced as the configuration says; OSError or ValueError where it cannot be read."""
     rule = next((rule for rule in data.reduce if fnmatch.fnmatch(path.name, rule.files)), None)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's on odd metadata
-        with Image.open(path) as image:
-            rgb = image.convert("RGB")
+    with Image.open(path) as image:
+        if image.mode.startswith(("I", "F")):  # which Pillow would clip to 255
+            raise ValueError("more than 8 bits a channel")
+        rgb = image.convert("RGB")
     sizes = [(round(rgb.width * s), round(rgb.height * s)) for s in (rule.scales(*rgb.size) if rule else [1.0])]
     return [np.asarray(rgb if size == rgb.size else rgb.resize(size, Image.Resampling.LANCZOS)) for size in sizes]
 
@@ -58,7 +62,8 @@ def load(directory: Path, data: Data, note: Callable[[str], None] = lambda text:
 
     pictures: list[np.ndarray] = []
     readable = 0
-    with ThreadPoolExecutor() as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
+        warnings.simplefilter("ignore")  # Pillow's on odd metadata
         for path, result in zip(paths, pool.map(attempt, paths), strict=True):
             if isinstance(result, Exception):
                 note(f"{path}: left out: {' '.join(str(result).split()) or type(result).__name__}")

@@ -5,6 +5,7 @@ that was interrupted is the run that was not, and several processes see the batc
 """
 
 import contextlib
+import copy
 import math
 import signal
 import time
@@ -17,7 +18,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
-from ddpmcodec.errors import TrainingError
+from ddpmcodec.errors import ConfigurationError, ModelError, TrainingError
 from ddpmcodec.models import checkpoint, objective
 from ddpmcodec.models.configuration import Configuration
 from ddpmcodec.models.crops import Crops
@@ -51,8 +52,19 @@ def average(decay: float) -> Callable:
 
 
 def build_state(configuration: Configuration, device: torch.device) -> TrainingState:
-    """A run's state before its first iteration, with new weights."""
-    network = checkpoint.build_network(configuration.model).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    """A run's state before its first iteration, with new weights.
+
+    Raises:
+        ConfigurationError: there is no such model, or it cannot take the crops.
+    """
+    try:
+        network = checkpoint.build_network(configuration.model)
+        checkpoint.Model("new", configuration.model, copy.deepcopy(network))  # its levels, too
+    except ModelError as e:
+        raise ConfigurationError(str(e)) from e
+    if configuration.data.crop % network.stride:
+        raise ConfigurationError(f"crops of {configuration.data.crop} pixels: the network takes multiples of {network.stride}")
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     options = configuration.optimizer
     hidden = hidden_convolutions(network)
     chosen = {id(p) for p in hidden}
@@ -167,8 +179,9 @@ class Meter:
         self.sums.index_add_(1, band, torch.stack([errors.double(), torch.ones_like(errors, dtype=torch.float64)]))
 
     def check(self) -> None:
-        """Raise TrainingError where a loss was no number."""
-        if not math.isfinite(float(self.sums.sum())):
+        """Raise TrainingError where a loss was no number, or a weight is none."""
+        weights = torch.stack([p.detach().isfinite().all() for p in self.trainer.state.network.parameters()])
+        if not math.isfinite(float(self.sums.sum())) or not bool(weights.all()):
             iteration = self.trainer.state.progress.iteration
             raise TrainingError(f"the loss is not a number at iteration {iteration}: a lower learning rate may help")
 
@@ -244,6 +257,7 @@ def run(
             over = progress.annealed >= 1 - 1e-9
         annealed, ends = processes.agree(progress.annealed or 0.0, over or (stop is not None and stop.asked))
         if ends:
+            meter.check()  # no good state is replaced by a bad one
             return
         if progress.annealed is not None:
             progress.annealed = annealed
@@ -257,6 +271,6 @@ def run(
             if processes.leads:
                 report(result)
         if processes.leads and time.monotonic() - saved >= save_every:
-            meter.check()  # no good state is replaced by a bad one
+            meter.check()
             save()
             saved = time.monotonic()

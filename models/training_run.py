@@ -8,7 +8,9 @@ log.csv                one line a report
 """
 
 import csv
+import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,7 +45,7 @@ class TrainingRun:
         """Make the directory and see that a state fits, before the work rather than after it.
 
         Raises:
-            OutputError: it cannot be made, or is full.
+            OutputError: it cannot be made or written to, or is full.
         """
         directory = self.state_path.parent
         try:
@@ -51,6 +53,8 @@ class TrainingRun:
             free = shutil.disk_usage(directory).free
         except OSError as e:
             raise OutputError(f"{directory}: {e.strerror}") from e
+        if not os.access(directory, os.W_OK | os.X_OK):
+            raise OutputError(f"{directory} is not writable")
         # network, EMA and two moments at most, and the same once more while a state is replaced
         needed = 8 * sum(p.numel() * p.element_size() for p in self.state.network.parameters())
         if free < needed:
@@ -64,7 +68,7 @@ class TrainingRun:
         """
         if self.state_path != self.constant_state and self.state_path.exists():
             self.state.restore(self.state_path)
-            if (self.state.progress.annealed or 0.0) < 1 - 1e-9:
+            if (self.state.progress.annealed or 0.0) < 1 - 1e-9 or not self.constant_state.exists():
                 return self.state_path
         if self.constant_state.exists():
             self.state.restore(self.constant_state)
@@ -131,8 +135,12 @@ def train(
         Whether it came to its end, rather than being asked to stop.
 
     Raises:
-        InputError, ModelError, OutputError, TrainingError: what is in memory is then saved if it can be.
+        ModelError: no model can have the run's name, or the state that is there, or `init`, does not fit.
+        InputError: there are no pictures.
+        OutputError: the directory cannot be used, or the last save has failed; what was saved before is still there.
+        TrainingError: the loss is no longer a number; what was saved before is still there.
     """
+    run.model()
     state = run.state
     if not dry_run:
         run.prepare()
@@ -148,20 +156,20 @@ def train(
     )
     trainer = training.Trainer(configuration, state, source, seed, processes)
 
-    def save() -> None:
+    def attempt(write: Callable[[], None]) -> None:
         try:
-            run.save()
+            write()
         except OutputError as e:  # what is in memory is worth more than to end here: the next time may find room
             say(f"not saved: {e}")
 
     def report(result: Report) -> None:
         say(result.line())
         if not dry_run:
-            run.log(result)
+            attempt(lambda: run.log(result))
 
     if dry_run:
-        anneal, iterations, minutes, save = False, state.progress.iteration + DRY_RUN_ITERATIONS, None, lambda: None
-    bar = tqdm(desc="train", unit="it", disable=quiet or not processes.leads or None, leave=False)
+        anneal, iterations, minutes = False, state.progress.iteration + DRY_RUN_ITERATIONS, None
+    bar = tqdm(desc="train", unit="it", disable=quiet or not processes.leads or sys.stderr is None or None, leave=False)
     with training.Stop().listening() as stop, bar:
         training.run(
             trainer,
@@ -169,7 +177,7 @@ def train(
             iterations=iterations,
             minutes=minutes,
             report_every=DRY_RUN_ITERATIONS if dry_run else REPORT_EVERY,
-            save=save,
+            save=(lambda: None) if dry_run else (lambda: attempt(run.save)),
             report=report,
             tick=lambda iteration: bar.update() and None,
             stop=stop,

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import torch
 from safetensors import SafetensorError, safe_open
 from torch.optim import Optimizer
@@ -84,22 +85,26 @@ class TrainingState:
             with safe_open(path, framework="pt") as f:
                 metadata = f.metadata() or {}
                 found = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118 - not a mapping
-            config, progress = json.loads(metadata["config"]), Progress(**json.loads(metadata["progress"]))
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as e:
+            config = msgspec.json.decode(metadata["config"], type=dict)
+            progress = msgspec.json.decode(metadata["progress"], type=Progress)
+        except (OSError, SafetensorError, KeyError, ValueError, RecursionError) as e:  # msgspec's errors are ValueErrors
             raise ModelError(f"{path} cannot be read as a training state: {e}") from e
         if config != self.config:
             raise ModelError(f"{path} is the state of a model of another configuration: {_differences(config, self.config)}")
-        parameters = dict(self.network.named_parameters())
         for kind, optimizer in self.optimizers.items():
-            own = {id(p) for group in optimizer.param_groups for p in group["params"]}
+            own = {self._names[p]: p for group in optimizer.param_groups for p in group["params"]}
+            optimizer.state.clear()
             for name, value in found.items():
                 if name.startswith(f"{kind}/"):
-                    _, key, parameter = name.split("/", 2)
-                    p = parameters.get(parameter)
-                    if p is None or id(p) not in own or value.shape not in (p.shape, torch.Size()):
+                    key, _, parameter = name.removeprefix(f"{kind}/").partition("/")
+                    p = own.get(parameter)
+                    if p is None or value.shape not in (p.shape, torch.Size()):
                         raise ModelError(f"{path}: {name} does not fit the network")
                     # In the parameter's own memory layout, which is what a step is fast in.
                     optimizer.state[p][key] = torch.empty_like(p).copy_(value) if value.shape == p.shape else value
+            kept = {frozenset(optimizer.state[p]) for p in own.values()}
+            if len(kept) != 1 or (frozenset() in kept) != (progress.iteration == 0):
+                raise ModelError(f"{path}: what {kind} keeps of its steps is not all there")
         try:
             self.network.load_state_dict(_part(found, "network/"))
             self.ema.module.load_state_dict(_part(found, "ema/"))
