@@ -29,7 +29,9 @@ def tables(draw):
         if left < 1:
             break
         level = header.levels.descend(level, draw(st.one_of(st.integers(1, min(left, 300)), st.integers(1, left))))
-        steps.append(Step(level, codeword.legal_bits(draw(size)), draw(st.sampled_from([8, 10, 12, 14, 16])), not steps or draw(st.booleans())))
+        steps.append(
+            Step(level, codeword.legal_bits(draw(size)), draw(st.sampled_from([8, 10, 12, 14, 16])), not steps or draw(st.booleans()))
+        )
     return header, tuple(steps)
 
 
