@@ -56,6 +56,8 @@ def processes(batch: int) -> Iterator[Processes]:
         dist.init_process_group("nccl" if cuda else "gloo")
     try:
         yield Processes(rank, count, device)
+        if count > 1:
+            dist.barrier()  # gloo takes down a process whose peer has left early
     finally:
         if count > 1:
             dist.destroy_process_group()
