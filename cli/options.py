@@ -28,7 +28,7 @@ threads = click.option("--threads", type=click.IntRange(1, 256), metavar="N", he
 evaluations = click.option("--evaluations", type=click.IntRange(2, 1000), default=plan.DEFAULT_EVALUATIONS, show_default=True, metavar="N",
                            help="Network evaluations that decoding takes: more are slower and smaller.")  # fmt: skip
 effort = click.option("--effort", type=click.IntRange(1, 5), default=plan.DEFAULT_EFFORT, show_default=True, metavar="1..5",
-                      help="Search of the channel coder: 3, 2 and 1 are faster, and 1, 3 and 5 % larger.")  # fmt: skip
+                      help="Search of the channel coder: 4 ... 1 are faster, and 1, 2, 4 and 6 % larger.")  # fmt: skip
 quiet = click.option("-q", "--quiet", is_flag=True, help="No progress bar and no summary.")
 max_pixels = click.option(
     "--max-pixels", type=click.IntRange(1), metavar="N", help="Refuse larger pictures [default: 7000000, which take 4 GB]."
