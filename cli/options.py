@@ -36,12 +36,15 @@ max_pixels = click.option(
 
 
 def use_threads(count: int | None) -> None:
-    """Give torch and numba so many threads. Called before numba is imported."""
+    """Give torch and numba so many threads."""
     if count is not None:
         import torch
 
         torch.set_num_threads(count)
-        os.environ["NUMBA_NUM_THREADS"] = str(count)
+        if numba := sys.modules.get("numba"):
+            numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
+        else:  # which takes half a second to import, and decoding needs none of it
+            os.environ["NUMBA_NUM_THREADS"] = str(count)
 
 
 @contextmanager
