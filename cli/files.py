@@ -1,13 +1,12 @@
 """Reading and writing files and pipes. Output appears whole or not at all."""
 
 import os
-import secrets
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ddpmcodec import atomic
 from ddpmcodec.errors import DdpmcodecError, InputError, OutputError
 
 
@@ -73,17 +72,6 @@ def write(path: str, data: bytes) -> None:
         if os.path.exists(path) and not os.path.isfile(path):  # a pipe or device is written to, not replaced
             Path(path).write_bytes(data)
             return
-        target = Path(os.path.realpath(path))
-        temporary = target.with_name(f".ddpmcodec-{secrets.token_hex(8)}.tmp")
-        try:
-            with open(temporary, "xb") as f:
-                f.write(data)
-                f.flush()
-                os.fsync(f.fileno())
-            if target.exists():
-                shutil.copymode(target, temporary)
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        atomic.write(Path(path), data)
     except OSError as e:
         raise OutputError(f"{path}: {e.strerror or e}") from e

@@ -10,13 +10,9 @@ from ddpmcodec.cli import files
 
 def lines(info: dict) -> list[str]:
     """The facts as text."""
-    state = (
-        "lossless"
-        if info["lossless"]
-        else "whole"
-        if info["complete"]
-        else f"cut: {info['whole_steps']} of {len(info['steps'])} steps are whole"
-    )
+    state = "whole" if info["complete"] else f"cut: {info['whole_steps']} of {len(info['steps'])} steps are whole"
+    if info["lossless"]:
+        state = "lossless"
     out = [
         f"{info['width']} x {info['height']} {info['mode']}, {info['bytes']} bytes, {info['bpp']:.4f} bpp, {state}",
         f"format version {info['format_version']}, model {info['model']} {info['model_hash']}, seed {info['seed']},"

@@ -25,7 +25,7 @@ from functools import lru_cache
 import constriction
 import numpy as np
 
-from ddpmcodec import codeword
+from ddpmcodec import codeword, rangecoder
 from ddpmcodec.errors import CorruptFileError
 from ddpmcodec.header import Header
 
@@ -112,14 +112,14 @@ class _Writer:
         return value
 
     def body(self) -> bytes:
-        return self.coder.get_compressed().astype(">u4").tobytes()
+        return rangecoder.to_bytes(self.coder)
 
 
 class _Source:
     """Mirror of `_Writer`: ignores the value given and returns the one decoded."""
 
     def __init__(self, body: bytes):
-        self.coder = constriction.stream.queue.RangeDecoder(np.frombuffer(body, ">u4").astype(np.uint32))
+        self.coder = rangecoder.from_bytes(body)
 
     def symbol(self, model, value=None) -> int:
         return int(self.coder.decode(model))

@@ -34,6 +34,7 @@ from functools import cache
 import constriction
 import numpy as np
 
+from ddpmcodec import rangecoder
 from ddpmcodec.errors import CorruptFileError, DriftError
 from ddpmcodec.header import CHANNELS
 
@@ -96,14 +97,14 @@ class _Writer:
         return symbols
 
     def body(self) -> bytes:
-        return self.coder.get_compressed().astype(">u4").tobytes()
+        return rangecoder.to_bytes(self.coder)
 
 
 class _Source:
     """Mirror of `_Writer`: ignores the symbols given, but for their number, and returns those decoded."""
 
     def __init__(self, body: bytes):
-        self.coder = constriction.stream.queue.RangeDecoder(np.frombuffer(body, ">u4").astype(np.uint32))
+        self.coder = rangecoder.from_bytes(body)
 
     def code(self, symbols: np.ndarray, *model) -> np.ndarray:
         per_symbol = len(model) > 1

@@ -5,11 +5,9 @@ SHA-256 of the canonical JSON, then for each tensor in sorted order of names: th
 and the values as little-endian float32.
 """
 
-import contextlib
 import hashlib
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,8 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
 
-from ddpmcodec.errors import ModelError, OutputError
+from ddpmcodec import atomic
+from ddpmcodec.errors import ModelError
 from ddpmcodec.models.identity import HASH_BYTES, NAME
 from ddpmcodec.models.levels import ContinuousLevels, DiscreteLevels, Levels
 from ddpmcodec.models.photo_unet import PhotoUNet
@@ -149,18 +148,7 @@ def write(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]
     Raises:
         OutputError: it cannot be written; nothing is left behind.
     """
-    data = safetensors.torch.save({name: value.contiguous() for name, value in tensors.items()}, metadata)
-    temporary = path.with_name(f".{path.name}.new")
-    try:
-        with open(temporary, "wb") as f:
-            f.write(data)
-            f.flush()
-            os.fsync(f.fileno())
-        temporary.replace(path)
-    except OSError as e:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise OutputError(f"{path}: {e.strerror or e}") from e
+    atomic.write(path, safetensors.torch.save({name: value.contiguous() for name, value in tensors.items()}, metadata))
 
 
 def save(path: Path, name: str, config: dict, tensors: dict[str, torch.Tensor]) -> None:

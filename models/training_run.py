@@ -1,9 +1,9 @@
 """A training run as a directory: its state, its model, its log and its model card.
 
 state.safetensors      all that goes on (models/training_state.py); the run is resumed from it
-model.safetensors      the EMA weights as a model, in float16; MODEL.md is its card
-annealing.safetensors  the same two of an annealed copy: annealing leaves the run at constant rate
-annealed.safetensors   as it is
+model.safetensors      the EMA weights as a model, in float16; model.md is its card
+annealing.safetensors  the state of an annealed copy, which leaves the run as it was
+annealed.safetensors   the model of that, with annealed.md
 log.csv                one line a report
 """
 
@@ -96,10 +96,9 @@ class TrainingRun:
     def log(self, report: Report) -> None:
         """Append a line to the log."""
         try:
-            new = not self.log_path.exists()
             with open(self.log_path, "a", newline="") as f:
                 writer = csv.writer(f)
-                if new:
+                if f.tell() == 0:
                     writer.writerow(
                         ["iteration", "learning_rate_factor", "loss", *(f"band_{i + 1}" for i in range(BANDS)), "pixels_per_second"]
                     )
@@ -140,7 +139,7 @@ def train(
         OutputError: the directory cannot be used, or the last save has failed; what was saved before is still there.
         TrainingError: the loss is no longer a number; what was saved before is still there.
     """
-    run.model()
+    run.model()  # refuses a name that no model can have, before the work
     state = run.state
     if not dry_run:
         run.prepare()

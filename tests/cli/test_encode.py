@@ -71,6 +71,16 @@ def test_a_turned_photo(run, drawing):
         assert np.abs(np.asarray(image).astype(int) - np.rot90(drawing)).mean() < 40
 
 
+def test_lossless(run, drawing):
+    encoded = run("encode", "in.png", "-o", "out.ddpm", *FAST, "--lossless")
+    assert "lossless, tail " in encoded.stderr
+    assert run("info", "out.ddpm").stdout.splitlines()[0].endswith(", lossless")
+    decoded = run("decode", "out.ddpm", "-o", "out.png", "--threads", 1)
+    assert decoded.stderr.endswith(", losslessly\n")
+    with Image.open("in.png") as before, Image.open("out.png") as after:
+        assert np.array_equal(before, after)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

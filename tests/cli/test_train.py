@@ -25,29 +25,7 @@ from ddpmcodec.cli import main
 from ddpmcodec.models import checkpoint, training_run
 
 UNREADABLE, MODEL, OUTPUT, CONFIGURATION, TRAINING = 3, 9, 12, 14, 15
-TINY = """
-[model]
-architecture = "photo-unet"
-channels = [8, 16]
-blocks = 1
-embedding = 8
-unshuffle = 2
-levels = { kind = "continuous" }
-start = -3734
-[data]
-crop = 16
-[noise]
-sigma = [1.0, 20000.0]
-share = [1.0]
-[optimizer]
-batch = 4
-learning_rate = 2e-3
-muon_factor = 10.0
-weight_decay = 1e-4
-warmup = 2
-clip = 2.0
-ema = 0.9
-"""
+TINY = (Path(__file__).parents[1] / "data" / "tiny.toml").read_text()
 ARGUMENTS = ("train", "--config", "tiny.toml", "--data", "photos", "-o", "out")
 RUN = ["log.csv", "model.md", "model.safetensors", "state.safetensors"]
 

@@ -1,5 +1,6 @@
 """`ddpmcodec eval`, from the command line."""
 
+import io
 import json
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from ddpmcodec.cli import main
+from ddpmcodec.encoder import encode_pixels
+from ddpmcodec.models import checkpoint
 
 
 def run(*arguments: str | Path) -> Result:
@@ -47,6 +50,26 @@ def test_denoise(directory: Path, model_path: str):
     label, at_15, at_50 = (cell.strip() for cell in row.strip("|").split("|"))
     assert label.endswith(", 2 pictures")
     assert float(at_15) > float(at_50) > 14
+
+
+def test_lossless(directory: Path, tmp_path: Path, model_path: str):
+    """Sizes of real files: ours by the encoder, PNG's by Pillow; a codec that is missing here is named, and its column is empty."""
+    options = ["--evaluations", "4", "--effort", "1", "--model", model_path]
+    result = run(directory, "--lossless", *options, "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[0] == "| lossless, bpp | ddpm | png | webp | jxl |"
+    stored = json.loads((tmp_path / "out" / "lossless.json").read_text())
+    assert [row["picture"] for row in stored["pictures"]] == ["a.png", "b.png"]
+    pixels = np.asarray(Image.open(directory / "a.png"))
+    ours = encode_pixels(pixels, checkpoint.load(Path(model_path)), lossless=True, evaluations=4, effort=1)
+    png = io.BytesIO()
+    Image.fromarray(pixels).save(png, "PNG", optimize=True)
+    first = stored["pictures"][0]
+    assert (first["ddpm"], first["png"]) == (ours.bpp, 8 * len(png.getvalue()) / (40 * 56))
+    assert (first["jxl"] is None) == ("jxl left out" in result.stderr)
+    mean = sum(row["ddpm"] for row in stored["pictures"]) / 2
+    assert result.stdout.splitlines()[-1].startswith(f"| mean of 2 | {mean:.2f} | ")
+    assert run(directory, "--lossless", "--bpp", "1").exit_code == 2
 
 
 def test_stride(directory: Path, model_path: str):

@@ -18,29 +18,7 @@ from ddpmcodec.models import configuration, crops, distributed, training
 from ddpmcodec.models.distributed import Processes
 
 CPU = torch.device("cpu")
-CONFIGURATION = """
-[model]
-architecture = "photo-unet"
-channels = [8, 16]
-blocks = 1
-embedding = 8
-unshuffle = 2
-levels = { kind = "continuous" }
-start = -3734
-[data]
-crop = 16
-[noise]
-sigma = [1.0, 20000.0]
-share = [1.0]
-[optimizer]
-batch = 8
-learning_rate = 2e-3
-muon_factor = 10.0
-weight_decay = 1e-4
-warmup = 2
-clip = 2.0
-ema = 0.9
-"""
+CONFIGURATION = (Path(__file__).parents[1] / "data" / "tiny.toml").read_text().replace("batch = 4", "batch = 8")
 # The command in single precision, where sums in another order come to nearly the same, and with a report after each iteration.
 PROGRAM = """
 import sys
