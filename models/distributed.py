@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,11 +31,34 @@ class Processes:
         dist.broadcast(shared, 0)
         return shared.tolist()
 
+    def average(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Each tensor becomes its mean over all processes.
+
+        Gradients need no more than this. DistributedDataParallel keeps gloo's threads alive beyond the end, where one that asks for
+        Python aborts the process.
+        """
+        if self.count > 1:
+            flat = torch.cat([t.reshape(-1) for t in tensors])
+            dist.all_reduce(flat)
+            _scatter(flat / self.count, tensors)
+
+    def follow(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Each tensor becomes the first process's."""
+        if self.count > 1:
+            flat = torch.cat([t.reshape(-1) for t in tensors])
+            dist.broadcast(flat, 0)
+            _scatter(flat, tensors)
+
     def total(self, values: torch.Tensor) -> torch.Tensor:
         """The sum over all processes."""
         if self.count > 1:
             dist.all_reduce(values)
         return values
+
+
+def _scatter(flat: torch.Tensor, tensors: Sequence[torch.Tensor]) -> None:
+    for t, values in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
+        t.copy_(values.view(t.shape))
 
 
 @contextlib.contextmanager

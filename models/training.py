@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
 from ddpmcodec.errors import ConfigurationError, ModelError, TrainingError
@@ -94,10 +93,10 @@ class Trainer:
         self.device = processes.device
         self.bfloat16 = has_bfloat16(self.device)
         self.generator = torch.Generator(self.device)
-        network: Callable = state.network
-        if processes.count > 1:
-            network = DistributedDataParallel(state.network)
-        self.predict_v = torch.compile(network) if self.device.type == "cuda" else network
+        self.predict_v: Callable = torch.compile(state.network) if self.device.type == "cuda" else state.network
+        self.trained = [p for p in state.network.parameters() if p.requires_grad]
+        with torch.no_grad():
+            processes.follow([*state.network.parameters(), *state.ema.module.parameters()])
         self.rates = {name: o.param_groups[0]["lr"] for name, o in state.optimizers.items()}
 
     def learning_rate_factor(self) -> float:
@@ -130,6 +129,7 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             errors = objective.relative_error(self.predict_v, x_0, sigma, eps)
         errors.mean().backward()
+        self.processes.average([p.grad for p in self.trained if p.grad is not None])
         clipped = [p for group in self.state.optimizers["adamw"].param_groups for p in group["params"]]
         nn.utils.clip_grad_norm_(clipped, options.clip)
         for optimizer in self.state.optimizers.values():
