@@ -67,7 +67,7 @@ def gaussian_mass(low: float, high: float, s: float) -> float:
 
 
 def _frequencies(scale: int, offset: int) -> list[int]:
-    """Integer frequencies of the symbols where the mean lies `offset` eighths above the gray level that symbol 0 stands for."""
+    """Integer frequencies of the symbols where the mean lies `offset` eighths above the gray level nearest to it."""
     mean, s = offset / 8, standard_deviation(scale)
     inside = [gaussian_mass(x - mean - 0.5, x - mean + 0.5, s) for x in range(-LARGEST, LARGEST + 1)]
     return [1 + round(p * (1 << 20)) for p in (*inside, max(0.0, 1 - sum(inside)))]
@@ -151,13 +151,24 @@ def _predicted(r: np.ndarray, weighted: np.ndarray) -> np.ndarray:
     return 4 * r + (weighted + 8 >> 4)
 
 
+def _symbols(x: np.ndarray, M: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each x: its symbol, the gray level nearest to the mean, and the place of M's offset in the tables."""
+    center = M + 4 >> 3
+    symbol = x - center + LARGEST
+    return np.where((symbol < 0) | (symbol >= ESCAPE), ESCAPE, symbol), center, M - 8 * center + OFFSETS // 2
+
+
+def _class(context: np.ndarray) -> np.ndarray:
+    return np.searchsorted(CLASS_BOUNDS, context, side="right")
+
+
 def _code_planes(coder: _Writer | _Source, r: np.ndarray, weights, scales: np.ndarray, x: np.ndarray) -> None:
     """Write the planes x, (C, H, W) int32, or read them into x."""
     height, width = r.shape[1:]
     probabilities = _probabilities()
     residuals: list[np.ndarray] = []  # E of the channels done
     deviations: list[np.ndarray] = []  # |8 x - M| of them
-    for channel, w, context_w in zip(ORDER, _split(weights), _split([v for row in _CONTEXT_WEIGHTS for v in row]), strict=True):
+    for channel, w, context_w in zip(ORDER, _split(weights), _CONTEXT_WEIGHTS, strict=True):
         # What the channels before contribute is known for the whole plane; the row above's is added row by row.
         blank = np.zeros((height, width), np.int32)
         fixed = sum((a * v for a, v in zip(_neighbours(blank, residuals), w, strict=True)), blank)
@@ -169,12 +180,9 @@ def _code_planes(coder: _Writer | _Source, r: np.ndarray, weights, scales: np.nd
                 weighted += w[i] * E[y, i : i + width]
                 context += context_w[i] * deviation[y, i : i + width]
             M = _predicted(r[channel, y], weighted)
-            center = M + 4 >> 3
-            models = probabilities[scales[np.searchsorted(CLASS_BOUNDS, context, side="right")], M - 8 * center + OFFSETS // 2]
             row = x[channel, y]
-            symbol = row - center + LARGEST
-            symbol[(symbol < 0) | (symbol >= ESCAPE)] = ESCAPE
-            symbol = coder.code(symbol, _CATEGORICAL, models)
+            symbol, center, offset = _symbols(row, M)
+            symbol = coder.code(symbol, _CATEGORICAL, probabilities[scales[_class(context)], offset])
             escaped = symbol == ESCAPE
             decoded = symbol - LARGEST + center
             if escaped.any():
@@ -207,10 +215,8 @@ def _fit_scales(x: np.ndarray, r: np.ndarray, weights: np.ndarray) -> np.ndarray
         M = _predicted(r[channel], np.asarray(weighted))
         deviation = np.abs(8 * x[channel] - M)
         context = sum(v * a for v, a in zip(context_w, _neighbours(deviation, deviations), strict=True))
-        center = M + 4 >> 3
-        symbol = x[channel] - center + LARGEST
-        symbol = np.where((symbol < 0) | (symbol >= ESCAPE), ESCAPE, symbol)
-        np.add.at(counts, (np.searchsorted(CLASS_BOUNDS, context, side="right"), M - 8 * center + OFFSETS // 2, symbol), 1)
+        symbol, _, offset = _symbols(x[channel], M)
+        np.add.at(counts, (_class(np.asarray(context)), offset, symbol), 1)
         deviations.append(deviation)
     bits = -np.einsum("cos,kos->ck", counts, np.log2(_probabilities()))
     return bits.argmin(axis=1).astype(np.uint8)
