@@ -1,6 +1,7 @@
 """Training configurations: TOML files, checked against these classes."""
 
 import math
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -83,13 +84,12 @@ def load(name: str) -> Configuration:
     Raises:
         ConfigurationError: there is none, or a field is missing, unknown or out of its range.
     """
-    bundled = {path.stem: path for path in BUNDLED.glob("*.toml")}
-    path = bundled.get(name, Path(name))
+    bundled = BUNDLED / f"{name}.toml"
+    path = bundled if os.path.isfile(bundled) else Path(name)
     try:
         return msgspec.toml.decode(path.read_bytes(), type=Configuration)
-    except (OSError, ValueError, RecursionError) as e:  # msgspec's errors are ValueErrors
-        if isinstance(e, OSError):
-            raise ConfigurationError(
-                f"no configuration {name!r}: known are {', '.join(sorted(bundled))}; a path to a TOML file works too"
-            ) from e
+    except OSError as e:
+        known = ", ".join(sorted(path.stem for path in BUNDLED.glob("*.toml")))
+        raise ConfigurationError(f"no configuration {name!r}: known are {known}; a path to a TOML file works too") from e
+    except (ValueError, RecursionError) as e:  # msgspec's errors are ValueErrors
         raise ConfigurationError(f"{path}: {e}") from e
