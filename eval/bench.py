@@ -44,7 +44,7 @@ OTHER_CHUNK_BITS, OTHER_STEP_BITS = (14, 12, 10, 8), 1024
 REPEATED_BITS = 8192
 REPEATS = (3, 32)
 # Okabe and Ito's colours, which the colour-blind can tell apart, and markers.
-STYLES = list(zip(("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#000000", "#D55E00"), "os^Dvx", strict=True))
+STYLES = list(zip(("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#000000", "#D55E00", "#56B4E9"), "os^DvxP", strict=True))
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ def plot(path: str, photo: Sequence[Measurement], crop: Sequence[Measurement]) -
         from matplotlib.figure import Figure
     except ImportError as e:
         raise EvaluationError("needs matplotlib: pip install 'ddpmcodec[plot]'") from e
-    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    figure = Figure(figsize=(12, 4.5), layout="constrained")
     axes = figure.subplots(1, 2)
     compared = {("trellis", max(m.setting for m in photo)), ("poisson", CHUNK_BITS), ("poisson", UNBIASED_CHUNK_BITS)}
     shown = [m for m in crop if (m.coder, m.setting) in compared]
@@ -234,7 +234,7 @@ def plot(path: str, photo: Sequence[Measurement], crop: Sequence[Measurement]) -
         axis.grid(alpha=0.3)
     percents = (5, 10, 20, 50, 100)
     axes[0].set_yticks(percents, [str(percent) for percent in percents])
-    axes[1].legend(fontsize="small")
+    figure.legend(*axes[1].get_legend_handles_labels(), fontsize="small", loc="outside right upper")
     figure.savefig(path, dpi=110)
 
 
