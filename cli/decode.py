@@ -35,9 +35,19 @@ def save(image: Image.Image, path: str) -> None:
     files.write(path, buffer.getvalue())
 
 
+def make_directory(path: str) -> None:
+    if path == "-":
+        raise OutputError("several pictures need a directory to go to, not stdout")
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise OutputError(f"{path}: {e.strerror}") from e
+
+
 @click.command("decode", short_help="Decode a file, or any prefix of one.")
 @click.argument("file")
-@click.option("-o", "--output", metavar="FILE", help="The picture, in the format of its extension; - is stdout, as PNG.")
+@click.option("-o", "--output", metavar="FILE", help="The picture, in the format of its extension; - is stdout, as PNG. Several pictures: "
+              "a directory.")  # fmt: skip
 @click.option("--steps", type=click.IntRange(0), metavar="N", help="Use only the first N steps (more than there are: all).")
 @click.option("--bytes", "max_bytes", type=click.IntRange(0), metavar="N", help="Use only the first N bytes.")
 @click.option("--every", type=click.Path(file_okay=False), metavar="DIR", help="Also write the picture after every step, step-000.png ...")
@@ -55,12 +65,10 @@ def command(file, output, steps, max_bytes, every, reconstruct, seed, model, thr
     ddpmcodec decode photo.ddpm -o out.png
     ddpmcodec decode photo.ddpm -o preview.png --bytes 4000
     ddpmcodec decode photo.ddpm --every frames/
+    ddpmcodec decode tiles.ddpm -o tiles/
     """
     if output is None and every is None:
         raise click.UsageError("give -o FILE, --every DIR, or both")
-    if output is not None:
-        files.check_writable(output)
-        picture_format(output)
     data = files.read(file)[:max_bytes]
     options.use_threads(threads)
 
@@ -69,25 +77,36 @@ def command(file, output, steps, max_bytes, every, reconstruct, seed, model, thr
 
     with files.naming(file):
         parsed = api.open_file(data, steps, max_pixels)
+    several = parsed.header.pictures > 1
+    if output is not None and not several:
+        files.check_writable(output)
+        picture_format(output)
     denoiser = api.model_of(parsed, model)
-    orientation = parsed.header.orientation
-    if every is not None:
-        try:
-            Path(every).mkdir(parents=True, exist_ok=True)
-        except OSError as e:
-            raise OutputError(f"{every}: {e.strerror}") from e
+
+    def save_all(pixels, path: str) -> None:
+        images = pictures.to_images(pixels, parsed.header)
+        if several:
+            make_directory(path)
+            for i, image in enumerate(images):
+                save(image, str(Path(path) / f"{i:04}.png"))
+        else:
+            save(images[0], path)
+
+    for directory in (every, output if several else None):
+        if directory is not None:
+            make_directory(directory)
     with options.progress_bar("decode", quiet) as progress:
         if every is None:
             state = decoder.last_state(parsed, denoiser, progress)
         else:
             for state in decoder.states(parsed, denoiser):
-                save(pictures.to_image(decoder.pixels(parsed, state), orientation), str(Path(every) / f"step-{state.index:03}.png"))
+                save_all(decoder.pixels(parsed, state), str(Path(every) / f"step-{state.index:03}{'' if several else '.png'}"))
                 progress(state.index + 1, len(parsed.messages) + 1)
     if output is not None:
         with options.progress_bar("sample", quiet or reconstruct == "mean") as progress:
             sampled = reconstruct == "sample"
             pixels = pictures.to_pixels(decoder.sample(state, seed, progress)) if sampled else decoder.pixels(parsed, state)
-        save(pictures.to_image(pixels, orientation), output)
+        save_all(pixels, output)
     if not quiet:
         exactly = ", losslessly" if parsed.tail is not None and reconstruct == "mean" else ""
         click.echo(f"{output or every}: decoded from {state.index} of {len(parsed.steps)} steps{exactly}", err=True)

@@ -5,49 +5,89 @@ import click
 from ddpmcodec.cli import files, options
 from ddpmcodec.plan import MAX_BPP
 
+ALL = "all"
+
+
+def levels_option(ctx: click.Context, param: click.Parameter, value: str | None) -> list[int] | str | None:
+    """900,800,... to numbers."""
+    if value is None or value == ALL:
+        return value
+    try:
+        return [int(v) for v in value.split(",")]
+    except ValueError:
+        raise click.BadParameter("give timesteps separated by commas, or 'all'") from None
+
 
 @click.command("encode", short_help="Encode a picture.")
-@click.argument("image")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @options.output
 @click.option("--bpp", type=options.Rate(0, MAX_BPP, min_open=True), metavar="X", help="Bits per pixel, never exceeded [default: about 1].")
 @click.option("--lossless", is_flag=True, help="To the last bit, instead of a rate.")
 @options.evaluations
 @options.effort
 @options.model
+@click.option("--levels", callback=levels_option, metavar="all|N,N,...", help="Timesteps to visit after the first, instead of a rate.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, metavar="N",
               help="Of the randomness that encoder and decoder share; it is in the file.")  # fmt: skip
 @options.threads
 @options.max_pixels
 @options.quiet
-def command(image, output, bpp, lossless, evaluations, effort, model, seed, threads, max_pixels, quiet):
+def command(images, output, bpp, lossless, evaluations, effort, model, levels, seed, threads, max_pixels, quiet):
     """Encode IMAGE (any picture Pillow opens; - is stdin) to a .ddpm file.
+
+    Several pictures of one size are coded together, into one file: small ones cost fewer bytes so.
 
     \b
     ddpmcodec encode photo.png -o photo.ddpm
     ddpmcodec encode photo.jpg -o small.ddpm --bpp 0.25 --evaluations 20
     ddpmcodec encode photo.png -o exact.ddpm --lossless
+    ddpmcodec encode tiles/*.png -o tiles.ddpm --lossless --model tiny
     cat photo.png | ddpmcodec encode - -o - | ddpmcodec decode - -o out.png
     """
-    if lossless and bpp is not None:
-        raise click.UsageError("--lossless goes without --bpp")
+    if bpp is not None and (lossless or levels):
+        raise click.UsageError("--lossless and --levels go without --bpp")
     files.check_writable(output)
-    data = files.read(image)
+    data = [files.read(image) for image in images]
     options.use_threads(threads)
 
-    from ddpmcodec import picture
+    from ddpmcodec import picture, plan
     from ddpmcodec.encoder import encode_pixels
     from ddpmcodec.models import registry
+    from ddpmcodec.models.levels import DiscreteLevels
 
-    def note(text: str) -> None:
-        if not quiet:
-            click.echo(f"{image}: {text}", err=True)
+    limit = max_pixels or picture.MAX_PIXELS
 
-    with files.naming(image):
-        pixels = picture.read(data, note, max_pixels or picture.MAX_PIXELS)
+    def pixels_of(image: str, data: bytes):
+        def note(text: str) -> None:
+            if not quiet:
+                click.echo(f"{image}: {text}", err=True)
+
+        with files.naming(image):
+            return picture.read(data, note, limit)
+
+    pixels = picture.together([pixels_of(*each) for each in zip(images, data, strict=True)], limit)
     denoiser = registry.find(model or registry.DEFAULT)
+    if levels == ALL:
+        if not isinstance(denoiser.levels, DiscreteLevels):
+            raise click.BadParameter(f"the levels of {denoiser.name} are continuous: there is no 'all' of them", param_hint="--levels")
+        levels = range(denoiser.start - 1, 0, -1)
+    if levels is not None:
+        try:
+            plan.check_levels(denoiser.levels, denoiser.start, levels)
+        except ValueError as e:
+            raise click.BadParameter(str(e), param_hint="--levels") from e
     with options.progress_bar("encode", quiet) as progress:
         e = encode_pixels(
-            pixels, denoiser, bpp=bpp, lossless=lossless, evaluations=evaluations, effort=effort, seed=seed, progress=progress
+            pixels,
+            denoiser,
+            bpp=bpp,
+            lossless=lossless,
+            evaluations=evaluations,
+            effort=effort,
+            seed=seed,
+            levels=levels,
+            pictures=len(images),
+            progress=progress,
         )
     files.write(output, e.data)
     if not quiet:

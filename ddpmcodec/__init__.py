@@ -7,7 +7,7 @@ Errors are in `ddpmcodec.errors`.
 """
 
 from ddpmcodec import errors
-from ddpmcodec.api import decode, decode_progressive, encode, info, truncate
+from ddpmcodec.api import decode, decode_pictures, decode_progressive, encode, info, truncate
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "decode", "decode_progressive", "encode", "errors", "info", "truncate"]
+__all__ = ["__version__", "decode", "decode_pictures", "decode_progressive", "encode", "errors", "info", "truncate"]

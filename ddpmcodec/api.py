@@ -1,16 +1,16 @@
-"""The public functions: encode, decode, decode_progressive, info, truncate."""
+"""The public functions: encode, decode, decode_pictures, decode_progressive, info, truncate."""
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ddpmcodec import container as _container
 from ddpmcodec.container import Container
-from ddpmcodec.errors import CorruptFileError, LimitError, ModelError, RateError
+from ddpmcodec.errors import CorruptFileError, LimitError, ModelError, PictureError, RateError
 from ddpmcodec.models.levels import DiscreteLevels, sigma
 from ddpmcodec.plan import DEFAULT_EFFORT, DEFAULT_EVALUATIONS
 
@@ -30,7 +30,7 @@ def _silent(done: int, total: int) -> None:
 
 
 def encode(
-    image: Image.Image | np.ndarray,
+    image: Image.Image | np.ndarray | Sequence[Image.Image | np.ndarray],
     *,
     bpp: float | None = None,
     lossless: bool = False,
@@ -38,13 +38,14 @@ def encode(
     effort: int = DEFAULT_EFFORT,
     seed: int = 0,
     model: str | None = None,
+    levels: Sequence[int] | None = None,
     max_pixels: int | None = None,
     progress: Progress = _silent,
 ) -> bytes:
-    """Encode a picture.
+    """Encode a picture, or several of one size together, which costs fewer bytes than one by one where they are small.
 
     Args:
-        image: a PIL image, or a uint8 array (H, W, 3).
+        image: a PIL image or a uint8 array (H, W, 3), or a sequence of them.
         model: name or path of the denoiser; default the bundled one.
         max_pixels: refuse larger pictures (default `ddpmcodec.picture.MAX_PIXELS`).
         bpp: bits per pixel in (0, 24], never exceeded. Default: 1, or 512 bytes where that is more.
@@ -52,6 +53,7 @@ def encode(
         evaluations: network evaluations that decoding takes, at least 2: more are slower and smaller.
         effort: 1 ... 5, the channel coder's search: less is faster and larger.
         seed: of the shared randomness, in [0, 2^63).
+        levels: noise levels (of a model of the paper's kind: timesteps) to visit after the first, instead of a rate.
         progress: called with the evaluations done and in all.
 
     Returns:
@@ -64,10 +66,21 @@ def encode(
     from ddpmcodec.encoder import encode_pixels
     from ddpmcodec.models import registry
 
-    pixels = picture.load(image, picture.MAX_PIXELS if max_pixels is None else max_pixels)
+    limit = picture.MAX_PIXELS if max_pixels is None else max_pixels
+    images = list(image) if isinstance(image, list | tuple) else [image]
+    pixels = picture.together([picture.load(each, limit) for each in images], limit)
     denoiser = registry.find(model or registry.DEFAULT)
     return encode_pixels(
-        pixels, denoiser, bpp=bpp, lossless=lossless, evaluations=evaluations, effort=effort, seed=seed, progress=progress
+        pixels,
+        denoiser,
+        bpp=bpp,
+        lossless=lossless,
+        evaluations=evaluations,
+        effort=effort,
+        seed=seed,
+        levels=levels,
+        pictures=len(images),
+        progress=progress,
     ).data
 
 
@@ -118,7 +131,30 @@ def decode(
     max_pixels: int | None = None,
     progress: Progress = _silent,
 ) -> Image.Image:
-    """Decode a file, or any prefix of one, from its last whole step.
+    """Decode a file of one picture, or any prefix of one, from its last whole step. Arguments and errors as `decode_pictures`.
+
+    Raises:
+        PictureError: the file holds several pictures.
+    """
+    if (pictures := _container.parse(bytes(data)).header.pictures) > 1:
+        raise PictureError(f"the file holds {pictures} pictures: decode_pictures returns them all")
+    [image] = decode_pictures(
+        data, steps, model=model, reconstruct=reconstruct, seed=seed, max_pixels=max_pixels, progress=progress
+    )
+    return image
+
+
+def decode_pictures(
+    data: bytes,
+    steps: int | None = None,
+    *,
+    model: str | None = None,
+    reconstruct: str = "mean",
+    seed: int = 0,
+    max_pixels: int | None = None,
+    progress: Progress = _silent,
+) -> list[Image.Image]:
+    """Decode all pictures of a file, or of any prefix of one, from its last whole step.
 
     Args:
         steps: use only the first so many steps, and not the tail of a lossless file.
@@ -138,18 +174,18 @@ def decode(
     state = decoder.last_state(parsed, model_of(parsed, model), progress)
     sampled = reconstruct == "sample"
     pixels = picture.to_pixels(decoder.sample(state, seed, progress)) if sampled else decoder.pixels(parsed, state)
-    return picture.to_image(pixels, parsed.header.orientation)
+    return picture.to_images(pixels, parsed.header)
 
 
 def decode_progressive(
     data: bytes, *, model: str | None = None, steps: int | None = None, max_pixels: int | None = None
 ) -> Iterator[tuple[int, Image.Image]]:
-    """Every picture on the way: (step, picture) after 0, 1, ... whole steps. Arguments and errors as `decode`."""
+    """Every picture on the way: (step, picture) after 0, 1, ... whole steps; of several pictures, the first. Arguments and errors as `decode`."""
     from ddpmcodec import decoder, picture
 
     parsed = open_file(data, steps, max_pixels)
     for state in decoder.states(parsed, model_of(parsed, model)):
-        yield state.index, picture.to_image(decoder.pixels(parsed, state), parsed.header.orientation)
+        yield state.index, picture.to_images(decoder.pixels(parsed, state), parsed.header)[0]
 
 
 def info(data: bytes) -> dict[str, Any]:
@@ -185,6 +221,7 @@ def info(data: bytes) -> dict[str, Any]:
         "lossless": parsed.tail is not None,
         "width": header.width,
         "height": header.height,
+        "pictures": header.pictures,
         "mode": "RGB",
         "orientation": header.orientation,
         "model": header.model_name,

@@ -34,7 +34,7 @@ class State:
 
     Attributes:
         level: the noise level t reached.
-        x_t: (1, 3, H, W), variance preserving.
+        x_t: (P, 3, H, W), variance preserving, of P pictures.
         kept: the last x0hat that the chain used, or None before the first step.
     """
 
@@ -56,7 +56,7 @@ Peer = Callable[[State], tuple[Step, bytes] | None]
 
 def walk(model: Model, header: Header, randomness: SharedRandomness, channel: Channel, peer: Peer) -> Iterator[State]:
     """Every state from x_T on, until `peer` has no further step."""
-    shape = (1, CHANNELS, header.height, header.width)
+    shape = (header.pictures, CHANNELS, header.height, header.width)
     state = State(model, 0, header.start, randomness.gaussians(header.elements, STREAM_START).view(shape), None)
     yield state
     while (sent := peer(state)) is not None:

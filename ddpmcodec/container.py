@@ -16,7 +16,7 @@ where v is an unsigned LEB128 integer of at most 63 bits in its shortest form. T
 
     H  header
        v     width, then height, in pixels
-       v     number of pictures: 1
+       v     number of pictures, all of this size
        v     mode: 0 = RGB
        v     EXIF orientation of the coded picture: 1 ... 8
        v     length of the model's name (1 ... 64); the name follows, of [a-z0-9._-]
@@ -42,7 +42,7 @@ from dataclasses import dataclass, replace
 from ddpmcodec import steptable
 from ddpmcodec import tail as tails
 from ddpmcodec.errors import CorruptFileError, ForeignFileError, LimitError, TruncatedFileError, UnsupportedVersionError
-from ddpmcodec.header import MAX_SIDE, Header
+from ddpmcodec.header import MAX_PICTURES, MAX_SIDE, Header
 from ddpmcodec.models.identity import HASH_BYTES, NAME
 from ddpmcodec.models.levels import ContinuousLevels, DiscreteLevels, Levels
 from ddpmcodec.steptable import Step
@@ -137,7 +137,7 @@ END = _section("E", b"")
 
 def _header_body(h: Header) -> bytes:
     name = h.model_name.encode()
-    body = varint(h.width) + varint(h.height) + varint(1) + varint(MODE_RGB) + varint(h.orientation)
+    body = varint(h.width) + varint(h.height) + varint(h.pictures) + varint(MODE_RGB) + varint(h.orientation)
     body += varint(len(name)) + name + h.model_hash
     if isinstance(h.levels, DiscreteLevels):
         schedule = DiscreteLevels.SCHEDULES.index(h.levels.schedule)
@@ -172,12 +172,13 @@ def _parse_header(body: bytes) -> Header:
         raise CorruptFileError(f"the header's noise levels: {e}") from e
     _check(r.at == len(body), "the header is longer than its fields")
     _check(1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE, f"the header's size {width} x {height} is not in 1 ... {MAX_SIDE}")
+    _check(1 <= pictures <= MAX_PICTURES, f"the header's number of pictures {pictures} is not in 1 ... {MAX_PICTURES}")
     _check(NAME.fullmatch(name) is not None, "the model's name in the header is not a name")
     _check(1 <= orientation <= 8, f"the header's orientation {orientation} is not in 1 ... 8")
     _check(kind in (0, 1) and levels.contains(start), "the header's start level is out of range")
-    if pictures != 1 or mode != MODE_RGB:
-        raise UnsupportedVersionError(f"{pictures} pictures of mode {mode} in one file are not supported by this version")
-    return Header(width, height, name, model_hash, levels, start, seed, orientation)
+    if mode != MODE_RGB:
+        raise UnsupportedVersionError(f"pictures of mode {mode} are not supported by this version")
+    return Header(width, height, name, model_hash, levels, start, seed, orientation, pictures)
 
 
 def _payload(messages: tuple[bytes, ...]) -> bytes:
@@ -268,7 +269,8 @@ def parse(data: bytes, max_pixels: int | None = None) -> Container:
 
     header = _parse_header(section("H"))
     if max_pixels is not None and header.pixels > max_pixels:
-        raise LimitError(f"the picture has {header.width} x {header.height} pixels, the limit is {max_pixels}")
+        several = f"{header.pictures} pictures have" if header.pictures > 1 else "the picture has"
+        raise LimitError(f"{several} {header.width} x {header.height} pixels, the limit is {max_pixels}")
     steps = steptable.decode(section("T", after_ancillary=True), header)
     spans, crcs, payload_size = _layout(steps)
 

@@ -51,14 +51,14 @@ def last_state(container: Container, model: Model, progress: Callable[[int, int]
 
 
 def pixels(container: Container, state: State) -> np.ndarray:
-    """The picture at a state, (H, W, 3) uint8: x0hat, and exactly the one encoded where the payload ends in a lossless file.
+    """The picture at a state, (P H, W, 3) uint8: x0hat, and exactly the one encoded where the payload ends in a lossless file.
 
     Raises:
         DriftError: the exact picture cannot be recovered here.
     """
     if container.tail is None or state.index < len(container.steps):
         return picture.to_pixels(state.x0hat)
-    return tail.decode(container.tail, state.x0hat[0].cpu().numpy())
+    return tail.decode(container.tail, picture.planes(state.x0hat))
 
 
 def sample(state: State, seed: int = 0, progress: Callable[[int, int], None] = lambda done, total: None) -> torch.Tensor:
@@ -68,7 +68,7 @@ def sample(state: State, seed: int = 0, progress: Callable[[int, int], None] = l
         seed: of the decoder's own noise, in [0, 2^64).
 
     Returns:
-        (1, 3, H, W) in [-1, 1].
+        (P, 3, H, W) in [-1, 1].
     """
     levels = state.model.levels
     snr_end = (127.5 / SAMPLING_END) ** 2

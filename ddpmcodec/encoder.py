@@ -22,6 +22,7 @@ from ddpmcodec.plan import (
     MAX_BPP,
     NU_OF_EFFORT,
     Plan,
+    check_levels,
     kl_bits,
 )
 from ddpmcodec.randomness import SharedRandomness
@@ -34,7 +35,7 @@ class Encoding:
 
     Attributes:
         data: the file.
-        pixels: the picture that the whole file decodes to, (H, W, 3) uint8.
+        pixels: the picture that the whole file decodes to, (P H, W, 3) uint8.
         psnr: its PSNR in dB; infinite where it is exact.
         tail_bytes: what the lossless end takes of the file.
         kl_bits: the ideal, the sum over steps of KL(q || p).
@@ -73,13 +74,13 @@ class Sender:
     """The encoder's side of the chain: makes the message of each step that the plan names.
 
     Args:
-        pixels: the picture, (H, W, 3) uint8.
+        pixels: the picture, (P H, W, 3) uint8.
         progress: called with the evaluations done.
     """
 
     def __init__(self, pixels: np.ndarray, header: Header, channel: Channel, plan: Plan, progress: Callable[[int], None]):
         self.pixels = pixels
-        self.x_0 = picture.to_tensor(pixels)
+        self.x_0 = picture.to_tensor(pixels, header.pictures)
         self.header = header
         self.channel = channel
         self.plan = plan
@@ -123,9 +124,10 @@ def encode_pixels(
     effort: int = DEFAULT_EFFORT,
     seed: int = 0,
     levels: Sequence[int] | None = None,
+    pictures: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Encoding:
-    """Encode (H, W, 3) uint8 pixels.
+    """Encode (P H, W, 3) uint8 pixels: one picture, or P of one size, one above the other.
 
     Args:
         bpp: bits per pixel in (0, 24], never exceeded. Default: `DEFAULT_BPP`, or `DEFAULT_MIN_BYTES` where that is more.
@@ -133,18 +135,26 @@ def encode_pixels(
         evaluations: network evaluations that decoding takes, at least 2; lossless files of noise take more.
         effort: 1 ... 5, memory of the code (8, 10, 12, 14, 16).
         seed: of the shared randomness, in [0, 2^63).
-        levels: noise levels to visit, instead of a rate.
+        levels: noise levels to visit after the first, instead of a rate, or on the way to a lossless tail. Without them a lossless file
+            visits those that the model has found best for so many evaluations, if it has (`Model.schedules`).
+        pictures: P.
         progress: called with the evaluations done and in all.
 
     Raises:
         RateError: not even an empty file fits `bpp`.
-        ValueError: an option is out of its range.
+        ValueError: an option is out of its range, or `pictures` no divisor of the height.
     """
     if not (bpp is None or 0 < bpp <= MAX_BPP) or evaluations < 2 or effort not in NU_OF_EFFORT or not 0 <= seed < 1 << 63:
         raise ValueError(f"out of range: bpp={bpp}, evaluations={evaluations}, effort={effort} or seed={seed}")
     begin = time.perf_counter()
-    height, width = pixels.shape[:2]
-    header = Header(width, height, model.name, model.hash, model.levels, model.start, seed)
+    rows, width = pixels.shape[:2]
+    if pictures < 1 or rows % pictures:
+        raise ValueError(f"{rows} rows are not {pictures} pictures")
+    header = Header(width, rows // pictures, model.name, model.hash, model.levels, model.start, seed, pictures=pictures)
+    if lossless and levels is None and evaluations in model.schedules:
+        levels = model.schedules[evaluations][1:]
+    if levels is not None:
+        check_levels(model.levels, model.start, levels)
     budget = None
     if levels is None and not lossless:
         budget = int(bpp * header.pixels / 8) if bpp is not None else max(DEFAULT_MIN_BYTES, int(DEFAULT_BPP * header.pixels / 8))
@@ -160,7 +170,7 @@ def encode_pixels(
         pass
     if state.index not in sender.psnr:
         sender.evaluate(state)
-    body = tail.encode(pixels, state.x0hat[0].cpu().numpy()) if lossless else None
+    body = tail.encode(pixels, picture.planes(state.x0hat)) if lossless else None
     data = container.serialize(Container(header, tuple(plan.steps), tuple(sender.messages), body))
     return Encoding(
         data,

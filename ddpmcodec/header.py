@@ -6,12 +6,16 @@ from ddpmcodec import codeword
 from ddpmcodec.models.levels import Levels
 
 CHANNELS = 3
-MAX_SIDE = 1 << 20  # in pixels, so that the element count fits 64 bits many times over
+MAX_SIDE = 1 << 20  # in pixels, so that the element count fits 63 bits
+MAX_PICTURES = 1 << 20
 
 
 @dataclass(frozen=True)
 class Header:
-    """The H section. `levels` and `start` say where the chain begins; `model_hash` which denoiser it needs."""
+    """The H section. `levels` and `start` say where the chain begins; `model_hash` which denoiser it needs.
+
+    `width` and `height` are one picture's; `pictures` of this size are coded together.
+    """
 
     width: int
     height: int
@@ -21,10 +25,12 @@ class Header:
     start: int
     seed: int = 0
     orientation: int = 1
+    pictures: int = 1
 
     @property
     def pixels(self) -> int:
-        return self.width * self.height
+        """Of all pictures together."""
+        return self.width * self.height * self.pictures
 
     @property
     def elements(self) -> int:

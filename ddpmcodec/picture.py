@@ -1,15 +1,18 @@
-"""Pictures in and out: Pillow images and arrays to x in [-1, 1] and back."""
+"""Pictures in and out: Pillow images and arrays to x in [-1, 1] and back.
+
+Several pictures of one size that are coded together are one array, (P H, W, 3): one above the other.
+"""
 
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ddpmcodec.errors import DdpmcodecError, LimitError, PictureError
-from ddpmcodec.header import MAX_SIDE
+from ddpmcodec.header import MAX_PICTURES, MAX_SIDE, Header
 
 # Encoding takes about 300 MB and 500 bytes a pixel: this fits in 4 GB.
 MAX_PIXELS = 7_000_000
@@ -100,17 +103,47 @@ def from_array(array: np.ndarray, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     return array
 
 
-def to_tensor(pixels: np.ndarray) -> torch.Tensor:
-    """(H, W, 3) uint8 to (1, 3, H, W) float32 in [-1, 1]."""
-    return torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None].float() / 127.5 - 1
+def to_tensor(pixels: np.ndarray, pictures: int = 1) -> torch.Tensor:
+    """(P H, W, 3) uint8 to (P, 3, H, W) float32 in [-1, 1]."""
+    return torch.from_numpy(np.stack(np.split(pixels, pictures)).transpose(0, 3, 1, 2).copy()).float() / 127.5 - 1
+
+
+def planes(x: torch.Tensor) -> np.ndarray:
+    """(P, 3, H, W) to (3, P H, W)."""
+    return x.transpose(0, 1).flatten(1, 2).cpu().numpy()
 
 
 def to_pixels(x: torch.Tensor) -> np.ndarray:
-    """(1, 3, H, W) in [-1, 1] to (H, W, 3) uint8."""
-    return ((x[0].clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
+    """(P, 3, H, W) in [-1, 1] to (P H, W, 3) uint8."""
+    return np.ascontiguousarray(planes(((x.clamp(-1, 1) + 1) * 127.5).round().byte()).transpose(1, 2, 0))
 
 
-def to_image(pixels: np.ndarray, orientation: int = 1) -> Image.Image:
+def together(arrays: Sequence[np.ndarray], max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Pictures of one size as one array (P H, W, 3).
+
+    Raises:
+        PictureError: there is none, or their sizes differ.
+        LimitError: more than `max_pixels` pixels in all.
+    """
+    if not arrays:
+        raise PictureError("no picture is given")
+    height, width = arrays[0].shape[:2]
+    for i, array in enumerate(arrays):
+        if array.shape != arrays[0].shape:
+            raise PictureError(
+                f"pictures coded together have one size: the first has {width} x {height} pixels, number {i + 1} {array.shape[1]} x {array.shape[0]}"
+            )
+    if len(arrays) > 1 and (len(arrays) * height * width > max_pixels or len(arrays) > MAX_PICTURES):
+        raise LimitError(f"{len(arrays)} pictures of {width} x {height} pixels are over the limit of {max_pixels} (--max-pixels)")
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def to_images(pixels: np.ndarray, header: Header) -> list[Image.Image]:
+    """(P H, W, 3) uint8 to the images of a file."""
+    return [to_image(part, header.orientation) for part in np.split(pixels, header.pictures)]
+
+
+def to_image(pixels: np.ndarray, orientation: int) -> Image.Image:
     """(H, W, 3) uint8 to an image, turned as the EXIF orientation says."""
     image = Image.fromarray(pixels)
     if orientation != 1:

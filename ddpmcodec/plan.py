@@ -6,9 +6,11 @@ of the format.
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 from ddpmcodec import codeword, container, schedule
 from ddpmcodec.header import Header
+from ddpmcodec.models.levels import Levels
 from ddpmcodec.steptable import Step
 
 DEFAULT_BPP = 1.0
@@ -46,6 +48,13 @@ def snr_reached(snr: float, error: float, kl: float, dimensions: int) -> float:
     return snr + dimensions * math.expm1(2 * math.log(2) * kl / dimensions) / max(error, 1e-12)
 
 
+def check_levels(kind: Levels, start: int, levels: Sequence[int]) -> None:
+    """Raise ValueError unless the levels follow each other, and the first, towards less noise."""
+    for before, level in pairwise((start, *levels)):
+        if not (kind.contains(level) and kind.distance(before, level) > 0):
+            raise ValueError(f"level {level} does not follow level {before}")
+
+
 class Plan:
     """The steps of one encode, made one at a time.
 
@@ -53,7 +62,7 @@ class Plan:
         nu: memory of the code.
         budget: bytes that the file may have, or None.
         evaluations: network evaluations that decoding the whole file takes, the last picture's included.
-        levels: visit exactly these instead.
+        levels: visit exactly these instead; those that a step which had to end early has left behind are passed over.
         lossless: end where the tail takes over. A step that would need more bits than a step can have then ends early and the network
             is evaluated once more, in place of keeping x0hat: `evaluations` is the least, and files of noise are a tenth as long.
 
@@ -106,10 +115,7 @@ class Plan:
         """The level to go to, were there no limit to a step's bits; None at the end."""
         levels = self.header.levels
         if self.levels is not None:
-            following = next(self.levels, None)
-            if following is not None and not (levels.contains(following) and levels.distance(level, following) > 0):
-                raise ValueError(f"level {following} does not follow level {level}")
-            return following
+            return next((following for following in self.levels if levels.distance(level, following) > 0), None)
         steps_left = self.evaluations - 1 - sum(step.evaluate for step in self.steps)
         if self.lossless:
             steps_left = max(1, steps_left)
@@ -134,6 +140,8 @@ class Plan:
         levels, dimensions = self.header.levels, self.header.dimensions
         snr = levels.snr(level)
         kl = kl_bits(error * (levels.snr(destination) - snr), dimensions)
+        if self.levels is not None and kl < STARTING_BITS:  # sending nothing costs the steps that follow less than this one's beginning would
+            return Step(destination, 0, self.nu, evaluate)
         wanted = max(1, round(path_bits(kl, self.nu) + self.remainder))
         bits_left = max(0, self._bits_left())
         n = codeword.legal_bits(int(min(wanted, dimensions // 2, bits_left)))

@@ -8,9 +8,11 @@ and the values as little-endian float32.
 import hashlib
 import json
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
+import msgspec
 import numpy as np
 import safetensors.torch
 import torch
@@ -18,13 +20,19 @@ from safetensors import SafetensorError, safe_open
 
 from ddpmcodec import atomic
 from ddpmcodec.errors import ModelError
+from ddpmcodec.models.ddpm_unet import DDPMUNet, DDPMUNetConfig
 from ddpmcodec.models.identity import HASH_BYTES, NAME
 from ddpmcodec.models.levels import ContinuousLevels, DiscreteLevels, Levels
+from ddpmcodec.models.parameterization import x_0_of
 from ddpmcodec.models.photo_unet import PhotoUNet
 from ddpmcodec.models.process import abar_of_snr
 
 DTYPES = {"F16", "BF16", "F32", "F64"}
+CHANNELS = 3
+BATCH_PIXELS = 1 << 16  # of many small pictures, evaluated at once
 MAX_BLOCKS, MAX_STRIDE = 64, 256  # a picture is padded to the stride, so a larger one would cost memory that no picture has
+
+Network = PhotoUNet | DDPMUNet
 
 
 def canonical_json(value: Any) -> str:
@@ -42,14 +50,29 @@ def model_hash(config: dict, tensors: dict[str, torch.Tensor]) -> bytes:
     return digest.digest()[:HASH_BYTES]
 
 
-def build_network(config: dict) -> PhotoUNet:
+def build_network(config: dict, dropout: float = 0.0) -> Network:
+    """The network that a configuration describes, with new weights.
+
+    Args:
+        dropout: of the paper's U-Net, in training.
+
+    Raises:
+        ModelError: the configuration is not understood.
+    """
+    architecture = config.get("architecture")
+    if architecture == "photo-unet":
+        return _photo_unet(config)
+    if architecture == "ddpm-unet":
+        return _ddpm_unet(config, dropout)
+    raise ModelError(f"unknown architecture {architecture!r}")
+
+
+def _photo_unet(config: dict) -> PhotoUNet:
     known = {"architecture", "channels", "blocks", "embedding", "unshuffle", "levels", "start"}
     if unknown := sorted(set(config) - known):
         raise ModelError(f"the model's configuration has an unknown field {unknown[0]!r}")
     if missing := sorted(known - set(config)):
         raise ModelError(f"the model's configuration lacks {missing[0]!r}")
-    if config["architecture"] != "photo-unet":
-        raise ModelError(f"unknown architecture {config['architecture']!r}")
     channels = config["channels"]
     sizes = [*channels, config["blocks"], config["embedding"], config["unshuffle"]] if isinstance(channels, list) else [0]
     if not all(type(v) is int and 1 <= v <= 4096 for v in sizes) or not 1 <= len(channels) <= 8:
@@ -59,13 +82,67 @@ def build_network(config: dict) -> PhotoUNet:
     return PhotoUNet(tuple(channels), config["blocks"], config["embedding"], config["unshuffle"])
 
 
-def _build_levels(config: dict) -> Levels:
+class DDPMConfig(DDPMUNetConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What checkpoints carry of a model of the paper's kind: its U-Net, what that predicts, and its process (`models/reverse.py`)."""
+
+    architecture: Literal["ddpm-unet"] = "ddpm-unet"
+    prediction: Literal["epsilon", "x_0", "mu", "v"] = "epsilon"
+    variance: Literal["beta", "beta-tilde", "fitted", "learned", "learned-range"] = "beta"
+    levels: dict[str, Any]
+    start: int
+
+
+def _ddpm_unet(config: dict, dropout: float) -> DDPMUNet:
+    c = _ddpm_config(config)
+    levels = build_levels(config)
+    if not isinstance(levels, DiscreteLevels):
+        raise ModelError("the model's noise levels are not discrete, which the paper's network needs")
+    network = DDPMUNet(c, 2 * CHANNELS if c.variance == "learned-range" else CHANNELS, dropout)
+    if c.variance in ("fitted", "learned"):
+        network.variance_fraction = torch.nn.Parameter(torch.ones(levels.T), requires_grad=c.variance == "learned")
+    return network
+
+
+def _ddpm_config(config: dict) -> DDPMConfig:
+    try:
+        return msgspec.convert(config, DDPMConfig)
+    except ValueError as e:  # msgspec's errors are ValueErrors
+        raise ModelError(f"the model's configuration: {e}") from e
+
+
+def complete(config: dict) -> dict:
+    """A configuration with every field that it leaves to its default, as checkpoints carry it.
+
+    Raises:
+        ModelError: it is not understood.
+    """
+    return msgspec.to_builtins(_ddpm_config(config)) if config.get("architecture") == "ddpm-unet" else config
+
+
+def build_levels(config: dict) -> Levels:
+    """The noise levels that a configuration describes.
+
+    Raises:
+        ModelError: they are not understood.
+    """
     try:
         levels = dict(config["levels"])
         kind = levels.pop("kind")
         return {"continuous": ContinuousLevels, "discrete": DiscreteLevels}[kind](**levels)
     except (KeyError, TypeError, ValueError) as e:
         raise ModelError(f"the model's noise levels are not understood: {e}") from e
+
+
+class Prediction(NamedTuple):
+    """What a network says of x_t.
+
+    Attributes:
+        x_0: (B, 3, H, W), not clamped.
+        variance_fraction: f of `models/reverse.py`, which broadcasts with x_0; None where the variance is fixed.
+    """
+
+    x_0: torch.Tensor
+    variance_fraction: torch.Tensor | None
 
 
 class Model:
@@ -76,14 +153,20 @@ class Model:
         hash: `HASH_BYTES` bytes, see `model_hash`.
         levels: how its noise levels are numbered.
         start: the level of x_T.
+        prediction: what its network predicts (`models/parameterization.py`).
+        variance: of its reverse process (`models/reverse.py`), which the codec has no use for.
+        schedules: visited levels, by their number, that were found best for it (`ddpmcodec bpd --search`).
     """
 
-    def __init__(self, name: str, config: dict, network: PhotoUNet):
+    def __init__(self, name: str, config: dict, network: Network, schedules: Mapping[int, Sequence[int]] | None = None):
         self.name = name
         self.config = config
         self.hash = model_hash(config, network.state_dict())
-        self.levels = _build_levels(config)
+        self.levels = build_levels(config)
         self.start = config["start"]
+        self.prediction: str = config.get("prediction", "v")
+        self.variance: str = config.get("variance", "beta-tilde")
+        self.schedules = {count: tuple(levels) for count, levels in (schedules or {}).items()}
         if not NAME.fullmatch(name):
             raise ModelError(f"the model's name {name!r} is not 1 ... 64 characters of a-z, 0-9, '.', '_', '-'")
         if type(self.start) is not int or not self.levels.contains(self.start):
@@ -92,23 +175,36 @@ class Model:
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @torch.no_grad()
-    def predict_x_0(self, x_t: torch.Tensor, level: int) -> torch.Tensor:
-        """x0hat(x_t, t) for x_t (B, 3, H, W) of any size: (B, 3, H, W), not clamped.
+    def predict(self, x_t: torch.Tensor, level: int) -> Prediction:
+        """What the network says of x_t (B, 3, H, W), of any size.
 
-        The network's input is padded right and bottom by reflection to a multiple of its stride, in the network's precision.
+        Its input is padded right and bottom by reflection to a multiple of its stride, in the network's precision; many pictures are
+        evaluated `BATCH_PIXELS` at a time.
         """
         snr = self.levels.snr(level)
-        abar = abar_of_snr(snr)
-        parameter = next(self.network.parameters())
         height, width = x_t.shape[2:]
+        parameter = next(self.network.parameters())
         pad = [(0, 0), (0, 0), (0, -height % self.network.stride), (0, -width % self.network.stride)]
         padded = torch.from_numpy(np.pad(x_t.cpu().numpy(), pad, mode="reflect")).to(parameter)
-        c = torch.full((x_t.shape[0],), -math.log(snr) / 4).to(parameter)
-        v = self.network(padded.contiguous(memory_format=torch.channels_last), c)
-        x_0 = math.sqrt(abar) * x_t - math.sqrt(1 - abar) * v[:, :, :height, :width].to(x_t)
+        parts = padded.contiguous(memory_format=torch.channels_last).split(max(1, BATCH_PIXELS // (height * width)))
+        output = torch.cat([self.network(part, self.network.condition(level, snr, part)) for part in parts])[:, :, :height, :width].to(x_t)
+        abar_s = float(self.levels.alpha_bars[level - 1]) if isinstance(self.levels, DiscreteLevels) else None
+        x_0 = x_0_of(self.prediction, output[:, :CHANNELS], x_t, abar_of_snr(snr), abar_s)
         if not math.isfinite(float(x_0.sum())):
             raise ModelError(f"model {self.name!r} predicts values that are not numbers")
-        return x_0
+        return Prediction(x_0, variance_fraction(self.network, output, level))
+
+    def predict_x_0(self, x_t: torch.Tensor, level: int) -> torch.Tensor:
+        """x0hat(x_t, t): (B, 3, H, W), not clamped."""
+        return self.predict(x_t, level).x_0
+
+
+def variance_fraction(network: Network, output: torch.Tensor, t) -> torch.Tensor | None:
+    """f of `models/reverse.py` at timestep t, a number or one for each picture: from a network's output, or what it keeps for each timestep."""
+    if output.shape[1] > CHANNELS:
+        return (output[:, CHANNELS:] + 1) / 2
+    kept = getattr(network, "variance_fraction", None)
+    return None if kept is None else kept[t - 1].view(-1, 1, 1, 1)
 
 
 def load(path: Path) -> Model:
@@ -131,6 +227,7 @@ def load(path: Path) -> Model:
         name = metadata["name"]
         if not isinstance(config, dict):
             raise ValueError("not an object")
+        schedules = msgspec.json.decode(metadata.get("schedules", "{}"), type=dict[int, tuple[int, ...]])
     except (KeyError, ValueError, RecursionError) as e:
         raise ModelError(f"{path} holds no ddpmcodec model: its metadata lack a name or a configuration") from e
     with torch.device("meta"):  # sizes that the tensors do not have cost no memory
@@ -139,7 +236,7 @@ def load(path: Path) -> Model:
         network.load_state_dict(tensors, assign=True)
     except RuntimeError as e:
         raise ModelError(f"{path}: the tensors do not fit the configuration: {' '.join(str(e).split())[:200]}") from e
-    return Model(name, config, network)
+    return Model(name, config, network, schedules)
 
 
 def write(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
@@ -151,6 +248,11 @@ def write(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]
     atomic.write(path, safetensors.torch.save({name: value.contiguous() for name, value in tensors.items()}, metadata))
 
 
-def save(path: Path, name: str, config: dict, tensors: dict[str, torch.Tensor]) -> None:
+def save(
+    path: Path, name: str, config: dict, tensors: dict[str, torch.Tensor], schedules: Mapping[int, Sequence[int]] | None = None
+) -> None:
     """Write a model, as `write` does."""
-    write(path, tensors, {"name": name, "config": canonical_json(config)})
+    metadata = {"name": name, "config": canonical_json(config)}
+    if schedules:
+        metadata["schedules"] = canonical_json({str(count): list(levels) for count, levels in schedules.items()})
+    write(path, tensors, metadata)

@@ -14,6 +14,7 @@ BUNDLED = Path(__file__).parent / "configs"
 
 Count = Annotated[int, Meta(ge=1, le=1 << 20)]
 Positive = Annotated[float, Meta(gt=0, le=1e9)]  # no infinity
+Decay = Annotated[float, Meta(ge=0, lt=1)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 
 
@@ -41,8 +42,11 @@ class Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reduce: tuple[Reduce, ...] = (Reduce("*"),)
 
 
-class Noise(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The distribution of ln sigma: uniform between neighbours of `sigma` (of 255), which get these shares of the draws."""
+class RelativeError(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="loss", tag="relative-error"):
+    """The squared eps-error over a good denoiser's at that noise level, for models that any noise level is told to or the nearest timestep.
+
+    ln sigma is uniform between neighbours of `sigma` (of 255), which get these shares of the draws.
+    """
 
     sigma: tuple[Positive, ...]
     share: tuple[Share, ...]
@@ -54,19 +58,31 @@ class Noise(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("share has not one value for each interval of sigma, or their sum is not 1")
 
 
-class Optimizer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Muon for the hidden convolutions, at `muon_factor` times the `learning_rate` of AdamW, which has the rest.
+class Simple(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="loss", tag="simple"):
+    """L_simple of the paper's equation 14, with its counterpart for predictions other than epsilon; t is uniform."""
 
-    `batch`: crops an iteration, over all processes. `warmup`: iterations over which the rate rises. `clip`: norm of AdamW's gradients.
+
+class Bound(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="loss", tag="bound"):
+    """The variational bound L of the paper's equation 5, in bits per dimension; t is uniform."""
+
+
+class Optimizer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """AdamW; with a `muon_factor`, Muon at so many times its rate for the hidden convolutions.
+
+    `batch`: crops an iteration, over all processes. `iterations`: of a whole run. `warmup`: iterations over which the rate rises. `clip`:
+    norm of AdamW's gradients. `dropout`: in the paper's U-Net.
     """
 
     batch: Count
     learning_rate: Positive
-    muon_factor: Positive
-    weight_decay: Annotated[float, Meta(ge=0, le=1e9)]
     warmup: Annotated[int, Meta(ge=0)]
     clip: Positive
-    ema: Annotated[float, Meta(ge=0, lt=1)]
+    ema: Decay
+    muon_factor: Positive | None = None
+    betas: tuple[Decay, Decay] = (0.9, 0.99)
+    weight_decay: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
+    dropout: Decay = 0.0
+    iterations: Annotated[int, Meta(ge=1)] | None = None
 
 
 class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -74,7 +90,7 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     model: dict[str, Any]
     data: Data
-    noise: Noise
+    objective: RelativeError | Simple | Bound
     optimizer: Optimizer
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from ddpmcodec.models.checkpoint import Model
-from ddpmcodec.models.configuration import Configuration
+from ddpmcodec.models.configuration import Configuration, RelativeError
+from ddpmcodec.models.levels import DiscreteLevels
 from ddpmcodec.models.training_state import Progress
 
 
@@ -25,17 +26,18 @@ def model_card(
         psnr: denoising PSNR in dB at each sigma of 255, measured on `validation`.
     """
     parameters = sum(p.numel() for p in model.network.parameters())
-    options, noise = configuration.optimizer, configuration.noise
+    options = configuration.optimizer
     annealed = "" if progress.annealed is None else f", annealed to {100 * min(1.0, progress.annealed):.0f} %"
-    rates = f"learning rate {options.learning_rate:g} (Muon: {options.muon_factor:g} times)"
+    muon = f" (Muon: {options.muon_factor:g} times)" if options.muon_factor else ""
+    noise, limits = _noise(model, configuration)
     rows = {
         "hash": f"`{model.hash.hex()}`",
         "network": f"{model.config['architecture']}, {parameters / 1e6:.1f} million parameters, stored as float16",
-        "noise": f"sigma from {noise.sigma[0]:g} to {noise.sigma[-1]:g} of 255",
+        "noise": noise,
         "data": data,
         "licences of the data": licence or "not stated: find out before the weights are published",
         "training": f"{progress.iteration} iterations, {progress.pixels / 1e9:.2f} billion pixels{annealed}; batch {options.batch},"
-        f" crops of {configuration.data.crop}, {rates}, EMA {options.ema:g}",
+        f" crops of {configuration.data.crop}, learning rate {options.learning_rate:g}{muon}, EMA {options.ema:g}",
     }
     lines = [f"# {model.name}", "", "| | |", "|---|---|", *(f"| {k} | {v} |" for k, v in rows.items()), ""]
     if psnr:
@@ -47,5 +49,14 @@ def model_card(
             f"| {model.name} | " + " | ".join(f"{v:.2f}" for v in psnr.values()) + " |",
             "",
         ]
-    limits = f"never trained below sigma {noise.sigma[0]:g} or above {noise.sigma[-1]:g}; pictures unlike its training data cost more bits."
-    return "\n".join([*lines, f"Limits: {limits}", ""])
+    return "\n".join([*lines, f"Limits: {limits}pictures unlike its training data cost more bits.", ""])
+
+
+def _noise(model: Model, configuration: Configuration) -> tuple[str, str]:
+    """Which noise levels it was trained on, and the beginning of a sentence on which not."""
+    options = configuration.objective
+    if isinstance(model.levels, DiscreteLevels):
+        return f"{model.levels.T} timesteps, {model.levels.schedule} schedule; predicts {model.prediction}, variance {model.variance}", ""
+    assert isinstance(options, RelativeError)  # which is what continuous levels are trained for
+    lowest, highest = options.sigma[0], options.sigma[-1]
+    return f"sigma from {lowest:g} to {highest:g} of 255", f"never trained below sigma {lowest:g} or above {highest:g}; "

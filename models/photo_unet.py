@@ -68,6 +68,11 @@ class PhotoUNet(nn.Module):
         self.up = nn.ModuleList(nn.ConvTranspose2d(coarse, fine, 2, stride=2) for fine, coarse in pairs)
 
     @staticmethod
+    def condition(level: int, snr: float, x: torch.Tensor) -> torch.Tensor:
+        """What the network is told of a level, (B,), with x's B, device and precision."""
+        return torch.full((x.shape[0],), -math.log(snr) / 4).to(x)
+
+    @staticmethod
     def _column(blocks: nn.Module, h: torch.Tensor, e: torch.Tensor) -> torch.Tensor:
         for block in blocks.children():
             h = block(h, e)

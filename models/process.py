@@ -6,7 +6,7 @@ float64; the functions on x take numpy arrays or tensors.
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -42,29 +42,34 @@ def sigma_of_snr(snr):
     return 127.5 / snr**0.5
 
 
+def root(value):
+    """The square root of a number, an array or a tensor."""
+    return math.sqrt(value) if isinstance(value, float | int) else value**0.5
+
+
 def q_sample(x_0, abar: float, eps):
     """x_t of equation 4."""
-    return math.sqrt(abar) * x_0 + math.sqrt(1 - abar) * eps
+    return root(abar) * x_0 + root(1 - abar) * eps
 
 
 class Posterior(NamedTuple):
     """q(x_s | x_t, x_0) = N(x_0_weight x_0 + x_t_weight x_t, variance), equations 6 and 7 for s = t - 1."""
 
-    x_0_weight: float
-    x_t_weight: float
-    variance: float
+    x_0_weight: Any
+    x_t_weight: Any
+    variance: Any
 
     def mean(self, x_0, x_t):
         return self.x_0_weight * x_0 + self.x_t_weight * x_t
 
 
-def posterior(abar_s: float, abar_t: float) -> Posterior:
-    """The posterior of x_s given x_t and x_0 for abar_s > abar_t."""
+def posterior(abar_s, abar_t) -> Posterior:
+    """The posterior of x_s given x_t and x_0 for abar_s > abar_t: numbers, arrays or tensors. abar_s = 1 is x_0 itself."""
     a = abar_t / abar_s
     b = 1 - a
     return Posterior(
-        math.sqrt(abar_s) * b / (1 - abar_t),
-        math.sqrt(a) * (1 - abar_s) / (1 - abar_t),
+        root(abar_s) * b / (1 - abar_t),
+        root(a) * (1 - abar_s) / (1 - abar_t),
         b * (1 - abar_s) / (1 - abar_t),
     )
 
@@ -72,8 +77,8 @@ def posterior(abar_s: float, abar_t: float) -> Posterior:
 def gaussian_kl(mean_q, variance_q, mean_p, variance_p):
     """KL(N(mean_q, variance_q) || N(mean_p, variance_p)) in nats, one value an element."""
     ratio = variance_q / variance_p
-    log = math.log if isinstance(ratio, float) else np.log
-    return 0.5 * (ratio - 1 - log(ratio) + (mean_q - mean_p) ** 2 / variance_p)
+    log_ratio = ratio.log() if hasattr(ratio, "log") else np.log(ratio)  # tensors have their own
+    return 0.5 * (ratio - 1 - log_ratio + (mean_q - mean_p) ** 2 / variance_p)
 
 
 def typical_relative_error(sigma):

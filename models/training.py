@@ -1,4 +1,4 @@
-"""Training: the photo denoiser by stochastic gradient descent, in one process or several, resumed exactly.
+"""Training a denoiser by stochastic gradient descent, in one process or several, resumed exactly.
 
 Everything random in an iteration comes from (seed, iteration) alone, for the whole batch, of which each process takes its part. So a run
 that was interrupted is the run that was not, and several processes see the batch that one would.
@@ -36,7 +36,7 @@ def has_bfloat16(device: torch.device) -> bool:
 
 def hidden_convolutions(network: nn.Module) -> list[torch.Tensor]:
     """What Muon trains: the weights of convolutions between hidden layers. (Those up have another order of dimensions.)"""
-    ends = {"inp", "out"}
+    ends = {"inp", "out", "conv_in", "conv_out"}
     return [m.weight for name, m in network.named_modules() if isinstance(m, nn.Conv2d) and name not in ends]
 
 
@@ -57,23 +57,25 @@ def build_state(configuration: Configuration, device: torch.device) -> TrainingS
         ConfigurationError: there is no such model, or it cannot take the crops.
     """
     try:
-        network = checkpoint.build_network(configuration.model)
-        checkpoint.Model("new", configuration.model, copy.deepcopy(network))  # its levels, too
+        config = checkpoint.complete(configuration.model)
+        network = checkpoint.build_network(config, configuration.optimizer.dropout)
+        checkpoint.Model("new", config, copy.deepcopy(network))  # its levels, too
     except ModelError as e:
         raise ConfigurationError(str(e)) from e
     if configuration.data.crop % network.stride:
         raise ConfigurationError(f"crops of {configuration.data.crop} pixels: the network takes multiples of {network.stride}")
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     options = configuration.optimizer
-    hidden = hidden_convolutions(network)
+    hidden = hidden_convolutions(network) if options.muon_factor else []
     chosen = {id(p) for p in hidden}
     rest = [p for p in network.parameters() if p.requires_grad and id(p) not in chosen]
     precision = torch.bfloat16 if has_bfloat16(device) else torch.float32
-    optimizers: dict[str, torch.optim.Optimizer] = {
-        "muon": Muon(hidden, options.learning_rate * options.muon_factor, precision=precision),
-        "adamw": torch.optim.AdamW(rest, options.learning_rate, betas=(0.9, 0.99), weight_decay=options.weight_decay),
-    }
-    return TrainingState(configuration.model, network, AveragedModel(network, multi_avg_fn=average(options.ema)), optimizers)
+    adamw = torch.optim.AdamW(rest, options.learning_rate, betas=options.betas, weight_decay=options.weight_decay)
+    optimizers: dict[str, torch.optim.Optimizer] = {"adamw": adamw}
+    if options.muon_factor:
+        precision = torch.bfloat16 if has_bfloat16(device) else torch.float32
+        optimizers["muon"] = Muon(hidden, options.learning_rate * options.muon_factor, precision=precision)
+    return TrainingState(config, network, AveragedModel(network, multi_avg_fn=average(options.ema)), optimizers)
 
 
 class Trainer:
@@ -93,7 +95,8 @@ class Trainer:
         self.device = processes.device
         self.bfloat16 = has_bfloat16(self.device)
         self.generator = torch.Generator(self.device)
-        self.predict_v: Callable = torch.compile(state.network) if self.device.type == "cuda" else state.network
+        self.objective = objective.build(configuration, self.device)
+        self.predict: Callable = torch.compile(state.network) if self.device.type == "cuda" else state.network
         self.trained = [p for p in state.network.parameters() if p.requires_grad]
         with torch.no_grad():
             processes.follow([*state.network.parameters(), *state.ema.module.parameters()])
@@ -105,8 +108,8 @@ class Trainer:
         rise = min(1.0, (progress.iteration + 1) / warmup) if warmup else 1.0
         return rise if progress.annealed is None else rise * max(LEAST_FACTOR, 1 - progress.annealed)
 
-    def batch(self, iteration: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """This process's part of an iteration's batch: x_0, quantile of the noise level, sigma, eps."""
+    def batch(self, iteration: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """This process's part of an iteration's batch: x_0, quantile of the noise level, eps."""
         count = self.configuration.optimizer.batch
         self.generator.manual_seed(int(np.random.SeedSequence((self.seed, iteration)).generate_state(1)[0]))
         x_0 = self.crops.draw(count, self.generator)
@@ -115,20 +118,20 @@ class Trainer:
         mine = slice(self.processes.rank, None, self.processes.count)
         x_0, u, eps = (v[mine] for v in (x_0, u, eps))
         x_0 = x_0.contiguous(memory_format=torch.channels_last)
-        return x_0, u, objective.draw_sigmas(u, self.configuration.noise), eps.contiguous(memory_format=torch.channels_last)
+        return x_0, u, eps.contiguous(memory_format=torch.channels_last)
 
     def iterate(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """One iteration; the relative errors of this process's crops, (B,), and the quantiles of their noise levels, (B,)."""
+        """One iteration; the losses of this process's crops, (B,), and the quantiles of their noise levels, (B,)."""
         progress, options = self.state.progress, self.configuration.optimizer
         factor = self.learning_rate_factor()
         for name, optimizer in self.state.optimizers.items():
             for group in optimizer.param_groups:
                 group["lr"] = factor * self.rates[name]
             optimizer.zero_grad()
-        x_0, u, sigma, eps = self.batch(progress.iteration)
+        x_0, u, eps = self.batch(progress.iteration)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-            errors = objective.relative_error(self.predict_v, x_0, sigma, eps)
-        errors.mean().backward()
+            losses = self.objective(self.predict, x_0, u, eps)
+        losses.mean().backward()
         self.processes.average([p.grad for p in self.trained if p.grad is not None])
         clipped = [p for group in self.state.optimizers["adamw"].param_groups for p in group["params"]]
         nn.utils.clip_grad_norm_(clipped, options.clip)
@@ -137,7 +140,7 @@ class Trainer:
         self.state.ema.update_parameters(self.state.network)
         progress.iteration += 1
         progress.pixels += options.batch * self.configuration.data.crop**2
-        return errors.detach(), u
+        return losses.detach(), u
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,7 @@ class Report:
     """Means over the iterations since the report before.
 
     Attributes:
-        loss: mean relative error.
+        loss: mean loss.
         bands: the same for each of `BANDS` bands of noise, from little to much.
         pixels_per_second: seen by all processes together.
     """
@@ -163,7 +166,7 @@ class Report:
 
 
 class Meter:
-    """Adds up errors by band of noise, and time, between reports."""
+    """Adds up losses by band of noise, and time, between reports."""
 
     def __init__(self, trainer: Trainer):
         self.trainer = trainer
@@ -174,9 +177,9 @@ class Meter:
         self.begin = time.monotonic()
         self.pixels = self.trainer.state.progress.pixels
 
-    def add(self, errors: torch.Tensor, u: torch.Tensor) -> None:
+    def add(self, losses: torch.Tensor, u: torch.Tensor) -> None:
         band = (u * BANDS).long().clamp_(max=BANDS - 1)
-        self.sums.index_add_(1, band, torch.stack([errors.double(), torch.ones_like(errors, dtype=torch.float64)]))
+        self.sums.index_add_(1, band, torch.stack([losses.double(), torch.ones_like(losses, dtype=torch.float64)]))
 
     def check(self) -> None:
         """Raise TrainingError where a loss was no number, or a weight is none."""

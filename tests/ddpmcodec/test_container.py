@@ -260,6 +260,8 @@ def test_trailing_bytes(extra):
         {"height": leb128(0)},
         {"width": leb128((1 << 20) + 1)},
         {"height": leb128(2**62)},
+        {"pictures": leb128(0)},
+        {"pictures": leb128((1 << 20) + 1)},
         {"orientation": leb128(0)},
         {"orientation": leb128(9)},
         {"name": leb128(0)},
@@ -290,7 +292,7 @@ def test_headers_that_contradict_themselves(change):
         parse(file_of(header_body(**change), steps=(), messages=()))
 
 
-@pytest.mark.parametrize("change", [{"pictures": leb128(2)}, {"pictures": leb128(0)}, {"mode": leb128(1)}], ids=str)
+@pytest.mark.parametrize("change", [{"mode": leb128(1)}], ids=str)
 def test_headers_of_later_versions(change):
     with pytest.raises(UnsupportedVersionError):
         parse(file_of(header_body(**change), steps=(), messages=()))

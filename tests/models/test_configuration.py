@@ -34,7 +34,8 @@ def test_the_bundled_configuration():
     assert loaded.model == written["model"]
     assert loaded.data.crop == written["data"]["crop"]
     assert [rule.files for rule in loaded.data.reduce] == [rule["files"] for rule in written["data"]["reduce"]]
-    for part in ("noise", "optimizer"):
+    assert written["objective"].pop("loss") == "relative-error" and isinstance(loaded.objective, configuration.RelativeError)
+    for part in ("objective", "optimizer"):
         for field, value in written[part].items():
             read = getattr(getattr(loaded, part), field)
             assert (list(read) if isinstance(value, list) else read) == value
@@ -62,7 +63,7 @@ WRONG = [
     ("batch = 16\n", "", "batch"),
     ("crop = 96\n", "", "crop"),
     (SIGMA, "", "sigma"),
-    ("[noise]", "[sounds]", "sounds"),
+    ("[objective]", "[sounds]", "sounds"),
     ("batch = 16", "batch = 16\nmomentum = 0.9", "momentum"),
     ("crop = 96", "crop = 96\nflip = true", "flip"),
     ("factor = 0.6", "factors = 0.6", "factors"),
@@ -111,7 +112,7 @@ def test_what_is_wrong_is_named(load, old, new, field):
     assert field in message and "a name.toml" in message and "\n" not in message
 
 
-@pytest.mark.parametrize("text", ["[model", "model", "[noise]\n[noise]", "just text\n", "x = " + "[" * 100_000, "\0"])
+@pytest.mark.parametrize("text", ["[model", "model", "[objective]\n[objective]", "just text\n", "x = " + "[" * 100_000, "\0"])
 def test_what_is_not_toml(tmp_path, text):
     path = tmp_path / "not.toml"
     path.write_text(text)
@@ -135,7 +136,7 @@ def test_what_is_not_there(tmp_path, monkeypatch, name):
 
 
 def test_one_interval_has_all_of_the_noise(load):
-    noise = load(f"{SIGMA}\n{SHARE}", "sigma = [5.0, 50.0]\nshare = [1.0]").noise
+    noise = load(f"{SIGMA}\n{SHARE}", "sigma = [5.0, 50.0]\nshare = [1.0]").objective
     assert noise.sigma == (5.0, 50.0) and noise.share == (1.0,)
 
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ddpmcodec.models import objective
-from ddpmcodec.models.configuration import Noise
+from ddpmcodec.models.configuration import RelativeError
 
-NOISE = Noise((1.0, 2.0, 120.0, 800.0, 20000.0), (0.08, 0.64, 0.18, 0.10))
+NOISE = RelativeError((1.0, 2.0, 120.0, 800.0, 20000.0), (0.08, 0.64, 0.18, 0.10))
 SIGMAS = torch.tensor([1.0, 5.0, 25.0, 120.0, 800.0, 20000.0]) / 127.5
 
 
@@ -19,7 +19,7 @@ def quantiles(count):
     return (torch.arange(count, dtype=torch.float64) + 0.5) / count
 
 
-@pytest.mark.parametrize("noise", [NOISE, Noise((5.0, 50.0), (1.0,)), Noise((1.0, 3.0, 9.0, 27.0), (0.5, 0.0, 0.5))])
+@pytest.mark.parametrize("noise", [NOISE, RelativeError((5.0, 50.0), (1.0,)), RelativeError((1.0, 3.0, 9.0, 27.0), (0.5, 0.0, 0.5))])
 def test_each_interval_gets_its_share_log_uniformly(noise):
     sigma = 127.5 * objective.draw_sigmas(quantiles(100_000), noise).double().numpy()
     assert np.all(np.diff(sigma) >= 0)

@@ -1,0 +1,86 @@
+"""The reverse process p_theta(x_s | x_t) from one visited level to the next, as Algorithm 2, the variational bound and interpolation use it.
+
+The variance of p is one of `VARIANCES`. Those that are not fixed are a point f on the line from ln beta-tilde_t to ln beta_t (Nichol & Dhariwal
+2021, arXiv 2102.09672, equation 15), which are the two ends that the best variance lies between (Ho et al., section 3.2); so they serve any
+subsequence of the timesteps.
+
+    beta            beta_t, fixed; of a subsequence 1 - abar_t / abar_s
+    beta-tilde      beta-tilde_t, fixed: the posterior's
+    fitted          f for each timestep, fitted to data after training (`fit` in eval/bits_per_dimension.py)
+    learned         f for each timestep, trained with the bound
+    learned-range   f for each element, from three more channels of the network
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from ddpmcodec.models.checkpoint import Model
+from ddpmcodec.models.levels import ContinuousLevels, Levels
+from ddpmcodec.models.process import abar_of_snr, posterior
+
+LEAST_SIGMA = 1.0  # of 255: where a model of continuous levels ends
+
+
+class Reverse(NamedTuple):
+    """p(x_s | x_t): its x0hat and mean (B, 3, H, W), and log variance in nats, which broadcasts with them."""
+
+    x_0: torch.Tensor
+    mean: torch.Tensor
+    log_variance: torch.Tensor
+
+
+def subsequence(levels: Levels, start: int, count: int) -> list[int]:
+    """`count` levels from `start` to the last: evenly spaced timesteps, or on continuous levels evenly spaced ln snr.
+
+    Raises:
+        ValueError: there are not so many.
+    """
+    last = levels.nearest((127.5 / LEAST_SIGMA) ** 2) if isinstance(levels, ContinuousLevels) else 1
+    if not 1 <= count <= abs(start - last) + 1:
+        raise ValueError(f"{count} steps: from level {start} to {last} there are 1 ... {abs(start - last) + 1}")
+    return np.linspace(start, last, count).round().astype(int).tolist()
+
+
+def variance_range(abar_s: float, abar_t: float, least: float) -> tuple[float, float]:
+    """ln beta-tilde and ln beta of a step in nats; `least` stands for a beta-tilde of 0, which the step to x_0 has."""
+    return math.log(posterior(abar_s, abar_t).variance or least), math.log(1 - abar_t / abar_s)
+
+
+class ReverseProcess:
+    """p_theta along visited levels, and to x_0 at last.
+
+    Args:
+        levels: from much noise to little, as `subsequence` gives them; all T timesteps are the paper's process.
+        variance: instead of the model's, "beta" or "beta-tilde".
+    """
+
+    def __init__(self, model: Model, levels: Sequence[int], variance: str | None = None):
+        self.model = model
+        self.levels = list(levels)
+        self.variance = variance or model.variance
+        self.abars = [abar_of_snr(model.levels.snr(level)) for level in levels] + [1.0]
+        pairs = list(zip(self.abars[1:], self.abars, strict=False))
+        self.posteriors = [posterior(s, t) for s, t in pairs]
+        # As in the paper's code: the last step has the beta-tilde of the one before.
+        least = self.posteriors[-2].variance if len(pairs) > 1 else 1 - self.abars[0]
+        self.ranges = [variance_range(s, t, least) for s, t in pairs]
+
+    def __len__(self) -> int:
+        return len(self.levels)
+
+    def __call__(self, i: int, x_t: torch.Tensor) -> Reverse:
+        """p(x_s | x_t) of step i, from levels[i] to the next; x0hat is clamped to [-1, 1]."""
+        prediction = self.model.predict(x_t, self.levels[i])
+        x_0 = prediction.x_0.clamp(-1, 1)
+        low, high = self.ranges[i]
+        f = prediction.variance_fraction
+        if self.variance in ("beta", "beta-tilde"):
+            log_variance = torch.tensor(high if self.variance == "beta" and i < len(self) - 1 else low)
+        else:
+            assert f is not None
+            log_variance = low + f * (high - low)
+        return Reverse(x_0, self.posteriors[i].mean(x_0, x_t), log_variance)
