@@ -7,7 +7,20 @@ import click
 
 from ddpmcodec import __version__, errors
 
-COMMANDS = ("encode", "decode", "info", "truncate", "eval", "train")
+COMMANDS = {
+    "encode": "encode",
+    "decode": "decode",
+    "info": "info",
+    "truncate": "truncate",
+    "eval": "eval",
+    "bpd": "bpd",
+    "train": "train",
+    "sample": "sample",
+    "interpolate": "interpolate",
+    "fid": "fid",
+    "import": "import_model",
+    "export": "export_model",
+}  # and the module of each
 
 
 class Commands(click.Group):
@@ -15,7 +28,7 @@ class Commands(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        return importlib.import_module(f"ddpmcodec.cli.{name}").command if name in COMMANDS else None
+        return importlib.import_module(f"ddpmcodec.cli.{COMMANDS[name]}").command if name in COMMANDS else None
 
     def invoke(self, ctx: click.Context):
         try:

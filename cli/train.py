@@ -74,7 +74,7 @@ def command(config, data, val, output, init, name, iterations, minutes, anneal, 
                     tqdm.write(text, file=sys.stderr)
                     sys.stderr.flush()
 
-        state = training.build_state(configuration, processes.device)
+        state = training.build_state(configuration, processes.device, seed)
         run = TrainingRun(Path(output), state, name or Path(config).stem, anneal)
         finished = train(
             run,

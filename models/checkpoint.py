@@ -219,7 +219,7 @@ def load(path: Path) -> Model:
             names = list(f.keys())
             if foreign := sorted({f.get_slice(name).get_dtype() for name in names} - DTYPES):
                 raise ModelError(f"{path} has tensors of type {foreign[0]}: known are {', '.join(sorted(DTYPES))}")
-            tensors = {name: f.get_tensor(name).float() for name in names}
+            tensors = {name: f.get_tensor(name) for name in names}
     except (OSError, SafetensorError) as e:
         raise ModelError(f"{path} cannot be read as a safetensors model: {e}") from e
     try:
@@ -230,13 +230,25 @@ def load(path: Path) -> Model:
         schedules = msgspec.json.decode(metadata.get("schedules", "{}"), type=dict[int, tuple[int, ...]])
     except (KeyError, ValueError, RecursionError) as e:
         raise ModelError(f"{path} holds no ddpmcodec model: its metadata lack a name or a configuration") from e
+    try:
+        return assemble(name, config, tensors, schedules)
+    except ModelError as e:
+        raise ModelError(f"{path}: {e}") from e
+
+
+def assemble(name: str, config: dict, tensors: dict[str, torch.Tensor], schedules: Mapping[int, Sequence[int]] | None = None) -> Model:
+    """A model of a configuration and its tensors, in float32.
+
+    Raises:
+        ModelError: they do not fit.
+    """
     with torch.device("meta"):  # sizes that the tensors do not have cost no memory
         network = build_network(config)
     try:
-        network.load_state_dict(tensors, assign=True)
+        network.load_state_dict({name: value.float() for name, value in tensors.items()}, assign=True)
     except RuntimeError as e:
-        raise ModelError(f"{path}: the tensors do not fit the configuration: {' '.join(str(e).split())[:200]}") from e
-    return Model(name, config, network, schedules)
+        raise ModelError(f"the tensors do not fit the configuration: {' '.join(str(e).split())[:200]}") from e
+    return Model(name, complete(config), network, schedules)
 
 
 def write(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:

@@ -1,11 +1,280 @@
-"""Placeholder, to be overwritten by the real module."""
+"""The U-Net of Ho, Jain & Abbeel 2020 (arXiv 2006.11239, appendix B), and the variations on it that published checkpoints have.
+
+Levels at 1, 1/2, 1/4, ... with residual blocks (group normalization, SiLU, 3x3 convolution, the timestep added, the same again), self-attention
+at some of them and in the middle, skips concatenated. It is told the timestep by a sinusoidal embedding.
+
+The state dict has the keys of diffusers' UNet2DModel, so that such a checkpoint loads as it is.
+"""
+
+import math
+from typing import Annotated, Literal
+
 import msgspec
+import torch
+import torch.nn.functional as F
+from msgspec import Meta
 from torch import nn
+
+Size = Annotated[int, Meta(ge=1, le=4096)]
+MAX_CHANNELS = 4096
+MAX_LEVELS = 8
+MAX_BLOCKS = 64
 
 
 class DDPMUNetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    resolution: int = 32
+    """Sizes and variations; the defaults are the paper's for CIFAR10.
+
+    Attributes:
+        resolution: side of the pictures in training, to which `attention` refers.
+        channels, multipliers: a level has `channels` times its multiplier.
+        blocks: residual blocks a level (and one more on the way up).
+        attention: resolutions with self-attention; the middle always has it.
+        heads: of the attention; `head_channels` says instead how many channels each has.
+        groups, norm_eps: of the group normalization.
+        scale_shift: the timestep scales and shifts behind the second normalization (Dhariwal & Nichol 2021), rather than being added before.
+        resample: "conv", or "residual" blocks between the levels (Dhariwal & Nichol's resblock_updown).
+        pad: a strided convolution pads "after" the picture, as TensorFlow does, or on "both" sides.
+        flip_sin_to_cos, freq_shift: of the embedding, cosines first; half the width less `freq_shift` in the exponent's denominator.
+        time_scale: what timesteps are multiplied by before.
+    """
+
+    resolution: Size = 32
+    channels: Size = 128
+    multipliers: Annotated[tuple[Size, ...], Meta(min_length=1, max_length=MAX_LEVELS)] = (1, 2, 2, 2)
+    blocks: Annotated[int, Meta(ge=1, le=MAX_BLOCKS)] = 2
+    attention: tuple[Size, ...] = (16,)
+    heads: Size = 1
+    head_channels: Size | None = None
+    groups: Size = 32
+    norm_eps: Annotated[float, Meta(gt=0, lt=1)] = 1e-6
+    scale_shift: bool = False
+    resample: Literal["conv", "residual"] = "conv"
+    pad: Literal["after", "both"] = "after"
+    flip_sin_to_cos: bool = False
+    freq_shift: Literal[0, 1] = 1
+    time_scale: Annotated[float, Meta(gt=0, le=1e6)] = 1.0
+
+    def __post_init__(self):
+        stride = 1 << (len(self.multipliers) - 1)
+        if self.resolution % stride:
+            raise ValueError(f"resolution {self.resolution} is no multiple of {stride}, which {len(self.multipliers)} levels need")
+        resolutions = [self.resolution >> i for i in range(len(self.multipliers))]
+        if foreign := [r for r in self.attention if r not in resolutions]:
+            raise ValueError(f"attention at resolution {foreign[0]}, which is none of {', '.join(map(str, resolutions))}")
+        for width in self.widths:
+            if width > MAX_CHANNELS:
+                raise ValueError(f"a level has {width} channels, more than {MAX_CHANNELS}")
+            if width % self.groups:
+                raise ValueError(f"a level has {width} channels, no multiple of {self.groups} groups")
+            if width % (self.head_channels or self.heads):
+                raise ValueError(f"a level has {width} channels, no multiple of {self.head_channels or self.heads} for the heads")
+        if self.channels % 2 or self.channels // 2 <= self.freq_shift:
+            raise ValueError(f"an embedding of {self.channels} channels")
+
+    @property
+    def widths(self) -> list[int]:
+        """Channels of each level."""
+        return [self.channels * m for m in self.multipliers]
+
+    @property
+    def attends(self) -> list[bool]:
+        """Whether each level has self-attention."""
+        return [self.resolution >> i in self.attention for i in range(len(self.multipliers))]
+
+
+def timestep_embedding(t: torch.Tensor, c: DDPMUNetConfig) -> torch.Tensor:
+    """Sinusoids of timesteps (B,) at geometric frequencies: (B, channels)."""
+    half = c.channels // 2
+    frequencies = torch.exp(-math.log(10000) / (half - c.freq_shift) * torch.arange(half, dtype=torch.float32, device=t.device))
+    angle = c.time_scale * t.float()[:, None] * frequencies
+    parts = [angle.cos(), angle.sin()] if c.flip_sin_to_cos else [angle.sin(), angle.cos()]
+    return torch.cat(parts, 1)
+
+
+def _initialize(layer: nn.Module, scale: float = 1.0) -> nn.Module:
+    """The paper's initialization: uniform with variance `scale` over the mean of fan-in and fan-out; zero biases."""
+    weight = layer.weight
+    receptive = math.prod(weight.shape[2:])
+    variance = 2 * max(scale, 1e-10) / (receptive * (weight.shape[0] + weight.shape[1]))
+    bound = math.sqrt(3 * variance)
+    nn.init.uniform_(weight, -bound, bound)  # type: ignore[arg-type]
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return layer
+
+
+def _conv(i: int, o: int, size: int = 3, scale: float = 1.0, **options) -> nn.Module:
+    return _initialize(nn.Conv2d(i, o, size, padding=size // 2, **options), scale)
+
+
+def _linear(i: int, o: int, scale: float = 1.0) -> nn.Module:
+    return _initialize(nn.Linear(i, o), scale)
+
+
+class TimeEmbedding(nn.Module):
+    def __init__(self, width: int):
+        super().__init__()
+        self.linear_1 = _linear(width, 4 * width)
+        self.linear_2 = _linear(4 * width, 4 * width)
+
+    def forward(self, e: torch.Tensor) -> torch.Tensor:
+        return self.linear_2(F.silu(self.linear_1(e)))
+
+
+class ResidualBlock(nn.Module):
+    """With `resample` -1 or 1 the block halves or doubles the resolution, on both of its branches."""
+
+    def __init__(self, c: DDPMUNetConfig, i: int, o: int, dropout: float, resample: int = 0):
+        super().__init__()
+        self.scale_shift = c.scale_shift
+        self.resample = resample
+        self.norm1 = nn.GroupNorm(c.groups, i, c.norm_eps)
+        self.conv1 = _conv(i, o)
+        self.time_emb_proj = _linear(4 * c.channels, 2 * o if c.scale_shift else o)
+        self.norm2 = nn.GroupNorm(c.groups, o, c.norm_eps)
+        self.dropout = nn.Dropout(dropout)
+        self.conv2 = _conv(o, o, scale=0)
+        self.conv_shortcut = _conv(i, o, 1) if i != o else None
+
+    def _resampled(self, x: torch.Tensor) -> torch.Tensor:
+        if self.resample < 0:
+            return F.avg_pool2d(x, 2)
+        return F.interpolate(x, scale_factor=2.0, mode="nearest") if self.resample > 0 else x
+
+    def forward(self, x: torch.Tensor, e: torch.Tensor) -> torch.Tensor:
+        h = self.conv1(self._resampled(F.silu(self.norm1(x))))
+        t = self.time_emb_proj(F.silu(e))[:, :, None, None]
+        if self.scale_shift:
+            scale, shift = t.chunk(2, 1)
+            h = self.norm2(h) * (1 + scale) + shift
+        else:
+            h = self.norm2(h + t)
+        h = self.conv2(self.dropout(F.silu(h)))
+        x = self._resampled(x)
+        return h + (x if self.conv_shortcut is None else self.conv_shortcut(x))
+
+
+class Attention(nn.Module):
+    def __init__(self, c: DDPMUNetConfig, width: int):
+        super().__init__()
+        self.heads = width // c.head_channels if c.head_channels else c.heads
+        self.group_norm = nn.GroupNorm(c.groups, width, c.norm_eps)
+        self.to_q, self.to_k, self.to_v = (_linear(width, width) for _ in range(3))
+        self.to_out = nn.ModuleList([_linear(width, width, 0)])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.group_norm(x).flatten(2).transpose(1, 2)
+        q, k, v = (to(h).unflatten(2, (self.heads, -1)).transpose(1, 2) for to in (self.to_q, self.to_k, self.to_v))
+        h = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        return x + self.to_out[0](h).transpose(1, 2).view_as(x)
+
+
+class Downsample(nn.Module):
+    def __init__(self, width: int, pad: str):
+        super().__init__()
+        self.pad = pad
+        self.conv = _initialize(nn.Conv2d(width, width, 3, stride=2, padding=0 if pad == "after" else 1))
+
+    def forward(self, x: torch.Tensor, e: torch.Tensor) -> torch.Tensor:
+        return self.conv(F.pad(x, (0, 1, 0, 1)) if self.pad == "after" else x)
+
+
+class Upsample(nn.Module):
+    def __init__(self, width: int):
+        super().__init__()
+        self.conv = _conv(width, width)
+
+    def forward(self, x: torch.Tensor, e: torch.Tensor) -> torch.Tensor:
+        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
+class Level(nn.Module):
+    """One level of one side: `resnets`, `attentions`, and what leads to the next level."""
+
+    def __init__(self, c: DDPMUNetConfig, inputs: list[int], width: int, attends: bool, dropout: float):
+        super().__init__()
+        self.resnets = nn.ModuleList(ResidualBlock(c, i, width, dropout) for i in inputs)
+        if attends:
+            self.attentions = nn.ModuleList(Attention(c, width) for _ in inputs)
+
+    def block(self, j: int, h: torch.Tensor, e: torch.Tensor) -> torch.Tensor:
+        h = self.resnets[j](h, e)
+        return self.attentions[j](h) if hasattr(self, "attentions") else h
+
+
+class Middle(nn.Module):
+    def __init__(self, c: DDPMUNetConfig, width: int, dropout: float):
+        super().__init__()
+        self.attentions = nn.ModuleList([Attention(c, width)])
+        self.resnets = nn.ModuleList(ResidualBlock(c, width, width, dropout) for _ in range(2))
+
+    def forward(self, h: torch.Tensor, e: torch.Tensor) -> torch.Tensor:
+        return self.resnets[1](self.attentions[0](self.resnets[0](h, e)), e)
 
 
 class DDPMUNet(nn.Module):
-    stride = 1
+    """From x_t (B, 3, H, W), H and W multiples of `stride`, and the paper's t less 1, (B,) in 0 ... T - 1: (B, out_channels, H, W).
+
+    Args:
+        out_channels: 3, or 6 with a variance for each element.
+        dropout: in training.
+    """
+
+    def __init__(self, config: DDPMUNetConfig, out_channels: int = 3, dropout: float = 0.0):
+        super().__init__()
+        c = self.config = config
+        widths = c.widths
+        last = len(widths) - 1
+        self.stride = 1 << last
+        self.conv_in = _conv(3, c.channels)
+        self.time_embedding = TimeEmbedding(c.channels)
+
+        def resampler(width: int, direction: int) -> nn.Module:
+            if c.resample == "residual":
+                return ResidualBlock(c, width, width, dropout, direction)
+            return Downsample(width, c.pad) if direction < 0 else Upsample(width)
+
+        skips = [c.channels]  # their channels
+        self.down_blocks = nn.ModuleList()
+        for i, width in enumerate(widths):
+            level = Level(c, [skips[-1], *[width] * (c.blocks - 1)], width, c.attends[i], dropout)
+            skips += [width] * c.blocks
+            if i < last:
+                level.downsamplers = nn.ModuleList([resampler(width, -1)])
+                skips.append(width)
+            self.down_blocks.append(level)
+        self.mid_block = Middle(c, widths[-1], dropout)
+        self.up_blocks = nn.ModuleList()
+        before = widths[-1]
+        for i in reversed(range(len(widths))):
+            inputs = [(before if j == 0 else widths[i]) + skips.pop() for j in range(c.blocks + 1)]
+            level = Level(c, inputs, widths[i], c.attends[i], dropout)
+            if i:
+                level.upsamplers = nn.ModuleList([resampler(widths[i], 1)])
+            before = widths[i]
+            self.up_blocks.append(level)
+        self.conv_norm_out = nn.GroupNorm(c.groups, widths[0], c.norm_eps)
+        self.conv_out = _conv(widths[0], out_channels, scale=0)
+
+    @staticmethod
+    def condition(level: int, snr: float, x: torch.Tensor) -> torch.Tensor:
+        """What the network is told of a level, (B,), with x's B, device and precision."""
+        return torch.full((x.shape[0],), float(level - 1)).to(x)
+
+    def forward(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        e = self.time_embedding(timestep_embedding(t, self.config).to(x))
+        h = self.conv_in(x)
+        skips = [h]
+        for level in self.down_blocks:
+            for j in range(len(level.resnets)):
+                h = level.block(j, h, e)
+                skips.append(h)
+            if hasattr(level, "downsamplers"):
+                h = level.downsamplers[0](h, e)
+                skips.append(h)
+        h = self.mid_block(h, e)
+        for level in self.up_blocks:
+            for j in range(len(level.resnets)):
+                h = level.block(j, torch.cat([h, skips.pop()], 1), e)
+            if hasattr(level, "upsamplers"):
+                h = level.upsamplers[0](h, e)
+        return self.conv_out(F.silu(self.conv_norm_out(h)))

@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,7 +16,16 @@ BUNDLED = Path(__file__).parent / "weights"
 DEFAULT = "photo-2"  # the newest of the bundled
 ENVIRONMENT = "DDPMCODEC_MODELS"
 
-_load = lru_cache(maxsize=2)(checkpoint.load)
+
+@lru_cache(maxsize=2)
+def _load(path: Path) -> Model:
+    if not path.is_dir():
+        return checkpoint.load(path)
+    from ddpmcodec.models import diffusers_layout
+
+    config, tensors = diffusers_layout.read(path)
+    return checkpoint.assemble(re.sub(r"[^a-z0-9._-]", "-", path.name.lower())[:64], config, tensors)
+
 
 
 def directories() -> list[Path]:
@@ -33,7 +43,7 @@ def available() -> dict[str, Path]:
 
 
 def find(name: str = DEFAULT) -> Model:
-    """The model of that name, or in the file of that path.
+    """The model of that name, or in the file, or diffusers folder, of that path.
 
     Raises:
         ModelError: nothing has this name, or the file is not a model.
@@ -41,9 +51,9 @@ def find(name: str = DEFAULT) -> Model:
     models = available()
     if name in models:
         return _load(models[name])
-    if os.path.isfile(name):  # unlike Path.is_file, also False for names that no file can have
+    if os.path.exists(name):  # unlike Path.exists, also False for names that no file can have
         return _load(Path(name).resolve())
-    raise ModelError(f"no model {name!r}: known are {', '.join(models) or 'none'}; a path to a .safetensors file works too")
+    raise ModelError(f"no model {name!r}: known are {', '.join(models) or 'none'}; a path to a .safetensors file or a diffusers folder works too")
 
 
 def find_hash(name: str, model_hash: bytes) -> Model:

@@ -50,15 +50,17 @@ def average(decay: float) -> Callable:
     return update
 
 
-def build_state(configuration: Configuration, device: torch.device) -> TrainingState:
-    """A run's state before its first iteration, with new weights.
+def build_state(configuration: Configuration, device: torch.device, seed: int = 0) -> TrainingState:
+    """A run's state before its first iteration, with new weights drawn from the seed.
 
     Raises:
         ConfigurationError: there is no such model, or it cannot take the crops.
     """
     try:
         config = checkpoint.complete(configuration.model)
-        network = checkpoint.build_network(config, configuration.optimizer.dropout)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = checkpoint.build_network(config, configuration.optimizer.dropout)
         checkpoint.Model("new", config, copy.deepcopy(network))  # its levels, too
     except ModelError as e:
         raise ConfigurationError(str(e)) from e

@@ -127,7 +127,7 @@ def train(
 
     Args:
         init: whose weights a new run begins with.
-        iterations, minutes, anneal: as `training.run`.
+        iterations, minutes, anneal: as `training.run`; without `iterations`, a run at constant rate has the configuration's.
         say: called with a line on what happens.
 
     Returns:
@@ -168,6 +168,8 @@ def train(
 
     if dry_run:
         anneal, iterations, minutes = False, state.progress.iteration + DRY_RUN_ITERATIONS, None
+    elif not anneal and iterations is None:
+        iterations = configuration.optimizer.iterations
     bar = tqdm(desc="train", unit="it", disable=quiet or not processes.leads or sys.stderr is None or None, leave=False)
     with training.Stop().listening() as stop, bar:
         training.run(

@@ -57,9 +57,7 @@ def photos():
 
 def begin(configuration, weights=0):
     """A state with new weights drawn from this seed."""
-    with torch.random.fork_rng():
-        torch.manual_seed(weights)
-        return training.build_state(configuration, CPU)
+    return training.build_state(configuration, CPU, weights)
 
 
 def trainer(configuration, state=None, seed=5, processes=ALONE):

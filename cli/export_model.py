@@ -1,0 +1,25 @@
+"""`ddpmcodec export`."""
+
+from pathlib import Path
+
+import click
+
+from ddpmcodec.errors import ModelError
+
+
+@click.command("export", short_help="Write a model as a diffusers folder.")
+@click.argument("model")
+@click.option("-o", "--output", required=True, metavar="DIR", help="The folder, which must not be there yet.")
+def command(model, output):
+    """Write MODEL (a name or a path), one of the paper's kind, as a folder that diffusers' DDPMPipeline.from_pretrained reads.
+
+    \b
+    ddpmcodec export tiny -o tiny-diffusers/
+    """
+    from ddpmcodec.models import diffusers_layout, registry
+
+    found = registry.find(model)
+    if found.config["architecture"] != "ddpm-unet":
+        raise ModelError(f"{model}: a {found.config['architecture']} has no counterpart in diffusers")
+    diffusers_layout.write(Path(output), found.config, found.network.state_dict())
+    click.echo(f"{output}", err=True)
