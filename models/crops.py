@@ -39,8 +39,16 @@ def read(path: Path, data: Data) -> list[np.ndarray]:
         if image.mode.startswith(("I", "F")):  # which Pillow would clip to 255
             raise ValueError("more than 8 bits a channel")
         rgb = image.convert("RGB")
-    sizes = [(round(rgb.width * s), round(rgb.height * s)) for s in (rule.scales(*rgb.size) if rule else [1.0])]
-    return [np.asarray(rgb if size == rgb.size else rgb.resize(size, Image.Resampling.LANCZOS)) for size in sizes]
+    return [np.asarray(_reduced(rgb, scale)) for scale in (rule.scales(*rgb.size) if rule else [1.0])]
+
+
+def _reduced(image: Image.Image, scale: float) -> Image.Image:
+    """By a whole number as means over squares, by any other with Lanczos' filter."""
+    if scale == 1:
+        return image
+    if (1 / scale).is_integer():
+        return image.reduce(int(1 / scale))
+    return image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.LANCZOS)
 
 
 def load(directory: Path, data: Data, note: Callable[[str], None] = lambda text: None) -> list[np.ndarray]:
