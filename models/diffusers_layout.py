@@ -1,0 +1,253 @@
+"""Models as diffusers keeps them: the folder of a DDPMPipeline (`unet/`, `scheduler/`), or of a UNet2DModel alone.
+
+google/ddpm-cifar10-32, ddpm-celebahq-256, ddpm-church-256 and their like have this layout. Our state dict has the same keys, so only the
+configurations are translated.
+"""
+
+import json
+import re
+import secrets
+import shutil
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+
+from ddpmcodec.errors import ModelError, OutputError
+from ddpmcodec.models import checkpoint
+from ddpmcodec.models.ddpm_unet import DDPMUNetConfig
+
+WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
+DOWN = {"DownBlock2D": False, "ResnetDownsampleBlock2D": False, "AttnDownBlock2D": True}  # with attention or not
+UP = {"UpBlock2D": False, "ResnetUpsampleBlock2D": False, "AttnUpBlock2D": True}
+SCHEDULES = {"linear": "linear", "squaredcos_cap_v2": "cosine"}  # ours by diffusers' name
+PREDICTIONS = {"epsilon": "epsilon", "sample": "x_0", "v_prediction": "v"}
+VARIANCES = {
+    "fixed_small": "beta-tilde",
+    "fixed_small_log": "beta-tilde",
+    "fixed_large": "beta",
+    "fixed_large_log": "beta",
+    "learned_range": "learned-range",
+}
+# Attention's names before diffusers 0.15.
+OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+
+# What must have one value for the network to be ours.
+_FIXED_NETWORK = {
+    "act_fn": "silu",
+    "add_attention": True,
+    "center_input_sample": False,
+    "class_embed_type": None,
+    "in_channels": 3,
+    "mid_block_scale_factor": 1,
+    "mid_block_type": "UNetMidBlock2D",
+    "num_class_embeds": None,
+    "time_embedding_dim": None,
+    "time_embedding_type": "positional",
+}
+_FIXED_PROCESS = {
+    "clip_sample": True,
+    "clip_sample_range": 1.0,
+    "rescale_betas_zero_snr": False,
+    "thresholding": False,
+    "trained_betas": None,
+}
+
+
+def _require(source: Path, config: dict, fixed: dict[str, Any]) -> None:
+    for field, value in fixed.items():
+        if config.get(field, value) != value:
+            raise ModelError(f"{source}: {field} is {config[field]!r}; only {value!r} is supported")
+
+
+def _choice(source: Path, config: dict, field: str, default: str, known: dict[str, Any]) -> Any:
+    value = config.get(field, default)
+    if not isinstance(value, str) or value not in known:
+        raise ModelError(f"{source}: {field} is {value!r}; supported are {', '.join(known)}")
+    return known[value]
+
+
+def _json(path: Path) -> dict:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    except (OSError, ValueError, RecursionError) as e:  # msgspec's errors are ValueErrors
+        raise ModelError(f"{path} cannot be read: {e}") from e
+
+
+def _network_config(source: Path, config: dict) -> dict:
+    _require(source, config, _FIXED_NETWORK)
+    try:
+        widths = [int(v) for v in config["block_out_channels"]]
+        downs, ups = config["down_block_types"], config["up_block_types"]
+        resolution = config["sample_size"] or 1 << (len(widths) - 1)
+        if any(kind not in known for kinds, known in ((downs, DOWN), (ups, UP)) for kind in kinds):
+            raise ModelError(f"{source}: block types are {', '.join((*downs, *ups))}; supported are {', '.join((*DOWN, *UP))}")
+        attends = [DOWN[kind] for kind in downs]
+        if not len(widths) == len(downs) == len(ups) or [UP[kind] for kind in reversed(ups)] != attends:
+            raise ModelError(f"{source}: the levels of block_out_channels, down_block_types and up_block_types differ")
+        residual = [kind.startswith("Resnet") or (DOWN[kind] and config.get("downsample_type") == "resnet") for kind in downs[:-1]]
+        if any(width % widths[0] for width in widths) or any(r != residual[0] for r in residual):
+            raise ModelError(f"{source}: levels of {widths} channels, or of several kinds of resampling, are not supported")
+        return {
+            "resolution": resolution,
+            "channels": widths[0],
+            "multipliers": [width // widths[0] for width in widths],
+            "blocks": config["layers_per_block"],
+            "attention": [resolution >> i for i, attention in enumerate(attends) if attention],
+            "head_channels": config.get("attention_head_dim", 8),
+            "groups": config.get("norm_num_groups", 32),
+            "norm_eps": config.get("norm_eps", 1e-5),
+            "scale_shift": {"default": False, "scale_shift": True}[config.get("resnet_time_scale_shift", "default")],
+            "resample": "residual" if any(residual) else "conv",
+            "pad": {0: "after", 1: "both"}[config.get("downsample_padding", 1)],
+            "flip_sin_to_cos": config.get("flip_sin_to_cos", True),
+            "freq_shift": config.get("freq_shift", 0),
+        }
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as e:
+        raise ModelError(f"{source}: not the configuration of a UNet2DModel that is supported: {e}") from e
+
+
+def _process_config(source: Path, config: dict, outputs: int) -> dict:
+    _require(source, config, _FIXED_PROCESS)
+    T = config.get("num_train_timesteps", 1000)
+    variance = _choice(source, config, "variance_type", "learned_range" if outputs == 6 else "fixed_small", VARIANCES)
+    if outputs != (6 if variance == "learned-range" else 3):
+        raise ModelError(f"{source}: the network has {outputs} channels for a variance that is {variance}")
+    return {
+        "prediction": _choice(source, config, "prediction_type", "epsilon", PREDICTIONS),
+        "variance": variance,
+        "levels": {
+            "kind": "discrete",
+            "schedule": _choice(source, config, "beta_schedule", "linear", SCHEDULES),
+            "T": T,
+            "beta_1": config.get("beta_start", 1e-4),
+            "beta_T": config.get("beta_end", 0.02),
+        },
+        "start": T,
+    }
+
+
+def _tensors(folder: Path) -> dict[str, torch.Tensor]:
+    for path in (folder / name for name in WEIGHTS):
+        if not path.is_file():
+            continue
+        try:
+            if path.suffix == ".bin":
+                tensors = torch.load(path, map_location="cpu", weights_only=True)
+            else:
+                with safe_open(path, framework="pt") as f:
+                    tensors = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118 - not a mapping
+        except SafetensorError as e:
+            raise ModelError(f"{path} cannot be read: {e}") from e
+        except Exception as e:  # what torch.load raises is no one thing; it has run no code of the file's
+            raise ModelError(f"{path} cannot be read as a dictionary of tensors, and nothing else is loaded: {str(e).splitlines()[0]}") from e
+        if not isinstance(tensors, dict) or not all(isinstance(v, torch.Tensor) for v in tensors.values()):
+            raise ModelError(f"{path} is no dictionary of tensors")
+        return {_modern(name): value.squeeze((2, 3)) if value.ndim == 4 and ".attentions." in name else value for name, value in tensors.items()}
+    raise ModelError(f"{folder} has neither {' nor '.join(WEIGHTS)}")
+
+
+def _modern(name: str) -> str:
+    return re.sub(r"(attentions\.\d+)\.(query|key|value|proj_attn)\.", lambda m: f"{m[1]}.{OLD_NAMES[m[2]]}.", name)
+
+
+def read(folder: Path) -> tuple[dict, dict[str, torch.Tensor]]:
+    """The configuration, as our checkpoints carry it, and the tensors of a model.
+
+    A UNet2DModel without a scheduler has the paper's process: T = 1000, linear.
+
+    Raises:
+        ModelError: it cannot be read, or is of a kind that is not ours; the message names the field.
+    """
+    unet = folder / "unet" if (folder / "unet").is_dir() else folder
+    source = unet / "config.json"
+    network = _json(source)
+    if (kind := network.get("_class_name", "UNet2DModel")) not in ("UNet2DModel", "UNetUnconditionalModel"):
+        raise ModelError(f"{source}: a {kind}, not a UNet2DModel")
+    places = [folder / "scheduler" / "scheduler_config.json", folder / "scheduler_config.json"]
+    scheduler = next((path for path in places if path.is_file()), None)
+    process = _process_config(scheduler or source, {} if scheduler is None else _json(scheduler), network.get("out_channels", 3))
+    config = {"architecture": "ddpm-unet", **_network_config(source, network), **process}
+    return checkpoint.complete(config), _tensors(unet)
+
+
+def _unet_json(c: DDPMUNetConfig, outputs: int) -> dict:
+    residual = c.resample == "residual"
+    plain = ("ResnetDownsampleBlock2D", "ResnetUpsampleBlock2D") if residual else ("DownBlock2D", "UpBlock2D")
+    kind = "resnet" if residual else "conv"
+    return {
+        "_class_name": "UNet2DModel",
+        **_FIXED_NETWORK,
+        "sample_size": c.resolution,
+        "out_channels": outputs,
+        "block_out_channels": c.widths,
+        "layers_per_block": c.blocks,
+        "down_block_types": ["AttnDownBlock2D" if attends else plain[0] for attends in c.attends],
+        "up_block_types": ["AttnUpBlock2D" if attends else plain[1] for attends in reversed(c.attends)],
+        "downsample_type": kind,
+        "upsample_type": kind,
+        "attention_head_dim": c.head_channels,
+        "norm_num_groups": c.groups,
+        "attn_norm_num_groups": c.groups,
+        "norm_eps": c.norm_eps,
+        "resnet_time_scale_shift": "scale_shift" if c.scale_shift else "default",
+        "downsample_padding": 0 if c.pad == "after" else 1,
+        "flip_sin_to_cos": c.flip_sin_to_cos,
+        "freq_shift": c.freq_shift,
+    }
+
+
+def _key_of(mapping: dict[str, str], value: str, field: str) -> str:
+    for key, ours in mapping.items():
+        if ours == value:
+            return key
+    raise ModelError(f"{field} = {value!r} has no counterpart in diffusers")
+
+
+def write(folder: Path, config: dict, tensors: dict[str, torch.Tensor]) -> None:
+    """Write a model as a DDPMPipeline's folder.
+
+    Raises:
+        ModelError: diffusers has no such model.
+        OutputError: the folder is there already, or cannot be written; nothing is left behind.
+    """
+    known = DDPMUNetConfig.__struct_fields__
+    c = msgspec.convert({k: v for k, v in config.items() if k in known}, DDPMUNetConfig)
+    if c.time_scale != 1 or (c.heads != 1 and c.head_channels is None):
+        raise ModelError("a time_scale, or a number of heads that is the same at every level, has no counterpart in diffusers")
+    levels = config["levels"]
+    scheduler = {
+        "_class_name": "DDPMScheduler",
+        **_FIXED_PROCESS,
+        "num_train_timesteps": levels["T"],
+        "beta_schedule": _key_of(SCHEDULES, levels["schedule"], "levels.schedule"),
+        "beta_start": levels["beta_1"],
+        "beta_end": levels["beta_T"],
+        "prediction_type": _key_of(PREDICTIONS, config["prediction"], "prediction"),
+        "variance_type": _key_of(VARIANCES, config["variance"], "variance"),
+    }
+    index = {"_class_name": "DDPMPipeline", "scheduler": ["diffusers", "DDPMScheduler"], "unet": ["diffusers", "UNet2DModel"]}
+    outputs = 6 if config["variance"] == "learned-range" else 3
+    documents = {
+        "model_index.json": index,
+        "scheduler/scheduler_config.json": scheduler,
+        "unet/config.json": _unet_json(c, outputs),
+    }
+    weights = {name: value.contiguous() for name, value in tensors.items()}
+    temporary = folder.with_name(f".ddpmcodec-{secrets.token_hex(8)}.tmp")
+    try:
+        if folder.exists():
+            raise OutputError(f"{folder} exists already")
+        temporary.mkdir()
+        for name, document in documents.items():
+            (temporary / name).parent.mkdir(exist_ok=True)
+            (temporary / name).write_text(json.dumps(document, indent=2) + "\n")
+        (temporary / "unet" / WEIGHTS[0]).write_bytes(safetensors.torch.save(weights, {"format": "pt"}))
+        temporary.rename(folder)
+    except OSError as e:
+        raise OutputError(f"{folder}: {e.strerror or e}") from e
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
