@@ -25,7 +25,8 @@ def command(source, output, name, resolution, heads, head_channels, schedule, ti
 
     \b
     ddpmcodec import ddpm-cifar10-32/ -o cifar10.safetensors
-    ddpmcodec import lsun_uncond_100M_1200K_bs128.pt -o lsun.safetensors --resolution 256 --rescale-timesteps
+    ddpmcodec import cifar10_uncond_50M_500K.pt -o cifar.safetensors --resolution 32 --heads 4 \\
+        --schedule cosine --timesteps 4000 --rescale-timesteps
     ddpmcodec encode picture.png -o picture.ddpm --model cifar10.safetensors
     """
     files.check_writable(output)
