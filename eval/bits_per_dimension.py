@@ -90,6 +90,12 @@ def _batches(pictures: Iterable[tuple[str, np.ndarray]]) -> Iterable[list[tuple[
         yield batch
 
 
+def _generators(seed: int, batch: Sequence[tuple[int, np.ndarray]]) -> list[torch.Generator]:
+    """One for each picture, from the seed and its number."""
+    states = (np.random.SeedSequence((seed, number)).generate_state(1)[0] for number, _ in batch)
+    return [torch.Generator().manual_seed(int(state)) for state in states]
+
+
 def _noise(generators: Sequence[torch.Generator], shape: torch.Size) -> torch.Tensor:
     return torch.stack([torch.randn(shape[1:], generator=g) for g in generators])
 
@@ -119,7 +125,7 @@ def evaluate(
     rows: list[tuple[int, float, list[float], list[float]]] = []
     for batch in _batches(pictures):
         x_0 = picture.to_tensor(np.concatenate([pixels for _, pixels in batch]), len(batch))
-        generators = [torch.Generator().manual_seed((seed << 32) + number) for number, _ in batch]
+        generators = _generators(seed, batch)
         abar_T = process.abars[0]
         prior = gaussian_kl(math.sqrt(abar_T) * x_0.double(), torch.tensor(1 - abar_T, dtype=torch.float64), 0.0, 1.0).mean((1, 2, 3))
         terms, errors = [], []
@@ -217,7 +223,7 @@ def _best_fraction(process: ReverseProcess, pictures: Sequence[tuple[str, np.nda
     nats = np.zeros(grid.size)
     for batch in _batches(pictures):
         x_0 = picture.to_tensor(np.concatenate([pixels for _, pixels in batch]), len(batch))
-        x_t = q_sample(x_0, process.abars[-2], _noise([torch.Generator().manual_seed((seed << 32) + n) for n, _ in batch], x_0.shape))
+        x_t = q_sample(x_0, process.abars[-2], _noise(_generators(seed, batch), x_0.shape))
         mean = process(len(process) - 1, x_t).mean
         nats += [-float(discretized_log_likelihood(x_0, mean, low + f * (high - low)).mean()) * len(batch) for f in grid.tolist()]
     return float(grid[nats.argmin()])

@@ -59,6 +59,29 @@ def model(model_path: str) -> Model:
     return checkpoint.load(Path(model_path))
 
 
+def paper_config(**changes) -> dict:
+    """The configuration of a small model of the paper's kind, complete."""
+    config = {"architecture": "ddpm-unet", "resolution": 16, "channels": 8, "multipliers": [1, 2], "blocks": 1, "attention": [8], "groups": 4}
+    config |= {"levels": {"kind": "discrete", "schedule": "linear", "T": 50, "beta_1": 1e-4, "beta_T": 0.3}, "start": 50}
+    return checkpoint.complete(config | changes)
+
+
+@pytest.fixture(scope="session")
+def paper_model():
+    """Makes such a model, of random weights that predict something."""
+
+    def make(**changes) -> Model:
+        config = paper_config(**changes)
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            network = checkpoint.build_network(config)
+            for name, p in network.named_parameters():
+                p.data += 0.02 * torch.randn_like(p) if name != "variance_fraction" else 0
+        return Model("paper", config, network)
+
+    return make
+
+
 @pytest.fixture(scope="session")
 def photo() -> np.ndarray:
     """A part of a photo, 100 x 80."""
