@@ -10,29 +10,16 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
-from ddpmcodec.cli import files, options
+from ddpmcodec.cli import files, options, reverse
 from ddpmcodec.errors import InputError, ModelError, OutputError
-
-ALL = "all"
-
-
-class Steps(click.ParamType):
-    """`all`, or a number of steps."""
-
-    name = "steps"
-
-    def convert(self, value, param, ctx):
-        if value == ALL:
-            return value
-        return click.IntRange(1, 1 << 14).convert(value, param, ctx)
 
 
 @click.command("bpd", short_help="The variational bound, term by term.")
 @click.option("--data", "paths", multiple=True, required=True, metavar="PICTURE|DIR", help="May be repeated.")
 @options.model
-@click.option("--steps", "counts", multiple=True, type=Steps(), metavar="all|N", help="Visit so many levels, evenly spaced; may be repeated "
+@click.option("--steps", "counts", multiple=True, type=reverse.Steps(), metavar="all|N", help="Visit so many levels, evenly spaced; may be repeated "
               "[default: all timesteps, of a model of continuous levels 100].")  # fmt: skip
-@click.option("--variance", type=click.Choice(["beta", "beta-tilde"]), help="Of p, instead of the model's.")
+@reverse.variance
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N pictures.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, metavar="N")
 @click.option("-o", "--output", metavar="DIR", help="Write bpd.json, progressive.csv and bpd.png, the paper's figure 5.")
@@ -60,7 +47,6 @@ def command(paths, model, counts, variance, limit, seed, output, search, fit, st
     from ddpmcodec.eval import pictures as sets
     from ddpmcodec.models import checkpoint, registry
     from ddpmcodec.models.levels import DiscreteLevels
-    from ddpmcodec.models.reverse import subsequence
 
     def note(text: str) -> None:
         if not quiet:
@@ -81,18 +67,14 @@ def command(paths, model, counts, variance, limit, seed, output, search, fit, st
         with tqdm(desc=f"{len(levels)} steps", total=len(loaded) * len(levels), unit="eval", disable=quiet or None, leave=False) as bar:
             return bpd.evaluate(of, loaded, levels, variance=variance, seed=seed, progress=lambda done: bar.update(done) and None)
 
-    every = subsequence(denoiser.levels, denoiser.start, denoiser.start) if discrete else bpd.candidates(denoiser)
     results = []
     if counts or not (search or fit):
-        for count in counts or ([ALL] if discrete else [100]):
-            try:
-                levels = every if count == ALL else subsequence(denoiser.levels, denoiser.start, count)
-            except ValueError as e:
-                raise click.BadParameter(str(e), param_hint="--steps") from e
-            bound = bound_of(levels)
+        for count in counts or ([reverse.ALL] if discrete else [None]):
+            bound = bound_of(reverse.levels(denoiser, denoiser.start, count))
             results.append(bpd.summary(bound, denoiser, variance or denoiser.variance))
     stored = denoiser
     if search or fit:
+        every = bpd.candidates(denoiser)
         table = bound_of(every)
         if fit:
             stored = bpd.fit(denoiser, loaded, table, seed=seed)

@@ -15,8 +15,12 @@ from ddpmcodec.errors import ModelError
 @click.option("--resolution", type=click.IntRange(8, 4096), metavar="N", help="OpenAI's: side of the pictures it was trained on.")
 @click.option("--heads", type=click.IntRange(1, 1024), default=1, show_default=True, metavar="N", help="OpenAI's: --num_heads.")
 @click.option("--head-channels", type=click.IntRange(1, 4096), metavar="N", help="OpenAI's: --num_head_channels, instead of --heads.")
-@click.option("--schedule", type=click.Choice(["linear", "cosine"]), default="linear", show_default=True, help="OpenAI's: --noise_schedule.")
-@click.option("--timesteps", type=click.IntRange(2, 1 << 14), default=1000, show_default=True, metavar="T", help="OpenAI's: --diffusion_steps.")
+@click.option(
+    "--schedule", type=click.Choice(["linear", "cosine"]), default="linear", show_default=True, help="OpenAI's: --noise_schedule."
+)
+@click.option(
+    "--timesteps", type=click.IntRange(2, 1 << 14), default=1000, show_default=True, metavar="T", help="OpenAI's: --diffusion_steps."
+)
 @click.option("--rescale-timesteps", is_flag=True, help="OpenAI's: --rescale_timesteps, the default of improved-diffusion.")
 @click.option("--new-attention-order", is_flag=True, help="OpenAI's: --use_new_attention_order.")
 def command(source, output, name, resolution, heads, head_channels, schedule, timesteps, rescale_timesteps, new_attention_order):
@@ -55,4 +59,6 @@ def command(source, output, name, resolution, heads, head_channels, schedule, ti
         raise ModelError("a model is written to a file, not to stdout")
     checkpoint.save(Path(output), model.name, model.config, tensors)
     parameters = sum(t.numel() for t in tensors.values())
-    click.echo(f"{output}: {model.name}, {parameters / 1e6:.1f} million parameters, {model.levels.T} timesteps, hash {model.hash.hex()}", err=True)
+    click.echo(
+        f"{output}: {model.name}, {parameters / 1e6:.1f} million parameters, {model.levels.T} timesteps, hash {model.hash.hex()}", err=True
+    )

@@ -19,7 +19,7 @@ VALIDATION_SIGMAS = (15.0, 25.0, 50.0)  # of 255
 @click.option(
     "--config", default="photo", show_default=True, metavar="NAME|FILE", help="Configuration: a bundled one's name or a TOML file."
 )
-@click.option("--data", required=True, metavar="DIR", help="Pictures to train on, in it and below.")
+@click.option("--data", required=True, metavar="PATH", help="What to train on: a folder of pictures, CIFAR10, LSUN's lmdb, .npz.")
 @click.option("--val", metavar="DIR", help="Pictures to measure the denoising PSNR on, at the end.")
 @click.option("-o", "--output", required=True, metavar="DIR", help="The run: state, model, log. A run that is there goes on.")
 @click.option("--init", metavar="NAME|PATH", help="Begin a new run with this model's weights.")

@@ -138,9 +138,7 @@ def decode(
     """
     if (pictures := _container.parse(bytes(data)).header.pictures) > 1:
         raise PictureError(f"the file holds {pictures} pictures: decode_pictures returns them all")
-    [image] = decode_pictures(
-        data, steps, model=model, reconstruct=reconstruct, seed=seed, max_pixels=max_pixels, progress=progress
-    )
+    [image] = decode_pictures(data, steps, model=model, reconstruct=reconstruct, seed=seed, max_pixels=max_pixels, progress=progress)
     return image
 
 

@@ -140,7 +140,9 @@ class Plan:
         levels, dimensions = self.header.levels, self.header.dimensions
         snr = levels.snr(level)
         kl = kl_bits(error * (levels.snr(destination) - snr), dimensions)
-        if self.levels is not None and kl < STARTING_BITS:  # sending nothing costs the steps that follow less than this one's beginning would
+        if (
+            self.levels is not None and kl < STARTING_BITS
+        ):  # sending nothing costs the steps that follow less than this one's beginning would
             return Step(destination, 0, self.nu, evaluate)
         wanted = max(1, round(path_bits(kl, self.nu) + self.remainder))
         bits_left = max(0, self._bits_left())

@@ -231,12 +231,21 @@ def _best_fraction(process: ReverseProcess, pictures: Sequence[tuple[str, np.nda
 
 def summary(bound: Bound, model: Model, variance: str) -> dict:
     """JSON-serializable: terms, totals with standard errors, and the progressive table."""
+
     def entry(values: np.ndarray) -> dict[str, float]:
         mean, error = mean_and_error(values)
         return {"mean": mean, "standard_error": error}
 
-    totals = {"total": bound.total, "L_T": bound.prior, "rate": bound.rate, "distortion_L_0": bound.distortion, "codec_rate": bound.codec.sum(1)}
-    terms = [{"from": t, "to": s, **entry(column)} for t, s, column in zip(bound.levels, (*bound.levels[1:], 0), bound.steps.T, strict=True)]
+    totals = {
+        "total": bound.total,
+        "L_T": bound.prior,
+        "rate": bound.rate,
+        "distortion_L_0": bound.distortion,
+        "codec_rate": bound.codec.sum(1),
+    }
+    terms = [
+        {"from": t, "to": s, **entry(column)} for t, s, column in zip(bound.levels, (*bound.levels[1:], 0), bound.steps.T, strict=True)
+    ]
     return {
         "model": {"name": model.name, "hash": model.hash.hex()},
         "variance": variance,

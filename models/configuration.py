@@ -3,7 +3,7 @@
 import math
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -36,10 +36,15 @@ class Reduce(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`crop`: side of the training crops in pixels."""
+    """`crop`: side of the training crops in pixels. `square`: pictures are reduced to squares of that side, in place of `reduce`.
+
+    `augment`: all eight flips and rotations of a crop, its mirror image, or neither.
+    """
 
     crop: Count
     reduce: tuple[Reduce, ...] = (Reduce("*"),)
+    augment: Literal["dihedral", "flip", "none"] = "dihedral"
+    square: bool = False
 
 
 class RelativeError(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="loss", tag="relative-error"):

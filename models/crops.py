@@ -34,12 +34,26 @@ def find(directory: Path) -> list[Path]:
 
 def read(path: Path, data: Data) -> list[np.ndarray]:
     """One picture file as (H, W, 3) uint8 arrays, reduced as the configuration says; OSError or ValueError where it cannot be read."""
-    rule = next((rule for rule in data.reduce if fnmatch.fnmatch(path.name, rule.files)), None)
     with Image.open(path) as image:
         if image.mode.startswith(("I", "F")):  # which Pillow would clip to 255
             raise ValueError("more than 8 bits a channel")
         rgb = image.convert("RGB")
+    if data.square:
+        return [squared(rgb, data.crop)]
+    rule = next((rule for rule in data.reduce if fnmatch.fnmatch(path.name, rule.files)), None)
     return [np.asarray(_reduced(rgb, scale)) for scale in (rule.scales(*rgb.size) if rule else [1.0])]
+
+
+def squared(image: Image.Image, side: int) -> np.ndarray:
+    """The square in the middle of an RGB image, reduced (never enlarged) to (side, side, 3) uint8."""
+    short = min(image.size)
+    left, top = (image.width - short) // 2, (image.height - short) // 2
+    square = image.crop((left, top, left + short, top + short))
+    if short <= side:
+        return np.asarray(square)
+    if short % side == 0:
+        return np.asarray(square.reduce(short // side))
+    return np.asarray(square.resize((side, side), Image.Resampling.LANCZOS))
 
 
 def _reduced(image: Image.Image, scale: float) -> Image.Image:
@@ -89,15 +103,16 @@ def load(directory: Path, data: Data, note: Callable[[str], None] = lambda text:
 
 
 class Crops:
-    """Random crops, flipped and transposed, from pictures kept on the device as one flat array.
+    """Random crops from pictures kept on the device as one flat array.
 
     A picture is drawn with a probability in proportion to the square root of its area.
 
     Args:
         pictures: (H, W, 3) uint8 arrays, no side shorter than `size`. Emptied, since both copies need not fit in memory.
+        augment: "dihedral": flipped both ways and transposed at random; "flip": left and right exchanged; or "none".
     """
 
-    def __init__(self, pictures: list[np.ndarray], size: int, device: torch.device):
+    def __init__(self, pictures: list[np.ndarray], size: int, device: torch.device, augment: str = "dihedral"):
         shape = torch.tensor([p.shape[:2] for p in pictures])
         area = shape.prod(1)
         self.pixels = torch.empty((int(area.sum()), 3), dtype=torch.uint8, device=device)
@@ -107,6 +122,10 @@ class Crops:
         self.height, self.width = shape.to(device).unbind(1)
         self.weights = area.double().sqrt().to(device)
         self.size = size
+        self.augment = augment
+
+    def description(self) -> str:
+        return f"{self.height.numel()} pictures, {len(self.pixels) / 1e6:.1f} million pixels"
 
     def draw(self, count: int, generator: torch.Generator) -> torch.Tensor:
         """(count, 3, size, size) float32 in [-1, 1]."""
@@ -119,9 +138,14 @@ class Crops:
         top = (uniform() * (self.height[i] - self.size + 1)).long()
         left = (uniform() * (self.width[i] - self.size + 1)).long()
         forward = torch.arange(self.size, device=device).expand(count, -1)
-        y = torch.where((uniform() < 0.5)[:, None], forward.flip(1), forward)
-        x = torch.where((uniform() < 0.5)[:, None], forward.flip(1), forward)
-        transposed = (uniform() < 0.5)[:, None, None]
+
+        def perhaps(augmented: bool) -> torch.Tensor:
+            return uniform() < 0.5 if augmented else torch.zeros(count, dtype=torch.bool, device=device)
+
+        dihedral = self.augment == "dihedral"
+        y = torch.where(perhaps(dihedral)[:, None], forward.flip(1), forward)
+        x = torch.where(perhaps(self.augment != "none")[:, None], forward.flip(1), forward)
+        transposed = perhaps(dihedral)[:, None, None]
         row = torch.where(transposed, y[:, None, :], y[:, :, None])
         column = torch.where(transposed, x[:, :, None], x[:, None, :])
         at = lambda v: v[:, None, None]  # noqa: E731

@@ -143,10 +143,14 @@ def _tensors(folder: Path) -> dict[str, torch.Tensor]:
         except SafetensorError as e:
             raise ModelError(f"{path} cannot be read: {e}") from e
         except Exception as e:  # what torch.load raises is no one thing; it has run no code of the file's
-            raise ModelError(f"{path} cannot be read as a dictionary of tensors, and nothing else is loaded: {str(e).splitlines()[0]}") from e
+            raise ModelError(
+                f"{path} cannot be read as a dictionary of tensors, and nothing else is loaded: {str(e).splitlines()[0]}"
+            ) from e
         if not isinstance(tensors, dict) or not all(isinstance(v, torch.Tensor) for v in tensors.values()):
             raise ModelError(f"{path} is no dictionary of tensors")
-        return {_modern(name): value.squeeze((2, 3)) if value.ndim == 4 and ".attentions." in name else value for name, value in tensors.items()}
+        return {
+            _modern(name): value.squeeze((2, 3)) if value.ndim == 4 and ".attentions." in name else value for name, value in tensors.items()
+        }
     raise ModelError(f"{folder} has neither {' nor '.join(WEIGHTS)}")
 
 

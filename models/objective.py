@@ -1,9 +1,9 @@
 """What a network is trained for.
 
-    bound           L of equation 5 of arXiv 2006.11239, at one uniform timestep a picture (the paper's L): bits per dimension
-    simple          L_simple of equation 14, the same without its weights; for predictions other than epsilon the squared error of those
-    relative-error  the same weighted so that a gain of 1 % counts the same at every noise level: the squared eps-error over the typical one
-                    of a good denoiser there, the noise levels drawn where the codec spends its bits
+bound           L of equation 5 of arXiv 2006.11239, at one uniform timestep a picture (the paper's L): bits per dimension
+simple          L_simple of equation 14, the same without its weights; for predictions other than epsilon the squared error of those
+relative-error  the same weighted so that a gain of 1 % counts the same at every noise level: the squared eps-error over the typical one
+                of a good denoiser there, the noise levels drawn where the codec spends its bits
 """
 
 import math
@@ -99,7 +99,9 @@ class TimestepObjective:
     def __call__(self, network: Callable, x_0: torch.Tensor, u: torch.Tensor, eps: torch.Tensor) -> torch.Tensor:
         """As `ContinuousObjective`."""
         t = self.timesteps(u)
-        abar_t, abar_s, low, high = (v[i].view(-1, 1, 1, 1) for v, i in ((self.abars, t), (self.abars, t - 1), (self.low, t - 1), (self.high, t - 1)))
+        abar_t, abar_s, low, high = (
+            v[i].view(-1, 1, 1, 1) for v, i in ((self.abars, t), (self.abars, t - 1), (self.low, t - 1), (self.high, t - 1))
+        )
         x_t = (abar_t**0.5 * x_0 + (1 - abar_t) ** 0.5 * eps).float()
         output = network(x_t, (t - 1).float()).float()
         predicted = output[:, :CHANNELS]

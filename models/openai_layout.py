@@ -30,7 +30,9 @@ def _load(path: Path) -> Tensors:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as e:
         first = str(e).strip().splitlines() or [type(e).__name__]
-        raise ModelError(f"{path} cannot be read as a dictionary of tensors, and a pickle of anything else would run its code: {first[0]}") from e
+        raise ModelError(
+            f"{path} cannot be read as a dictionary of tensors, and a pickle of anything else would run its code: {first[0]}"
+        ) from e
     if not isinstance(found, dict) or not all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in found.items()):
         raise ModelError(f"{path} is no dictionary of tensors")
     return found

@@ -27,7 +27,6 @@ def _load(path: Path) -> Model:
     return checkpoint.assemble(re.sub(r"[^a-z0-9._-]", "-", path.name.lower())[:64], config, tensors)
 
 
-
 def directories() -> list[Path]:
     """Where models are looked for, in order."""
     return [BUNDLED, *(Path(d) for d in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if d)]
@@ -53,7 +52,9 @@ def find(name: str = DEFAULT) -> Model:
         return _load(models[name])
     if os.path.exists(name):  # unlike Path.exists, also False for names that no file can have
         return _load(Path(name).resolve())
-    raise ModelError(f"no model {name!r}: known are {', '.join(models) or 'none'}; a path to a .safetensors file or a diffusers folder works too")
+    raise ModelError(
+        f"no model {name!r}: known are {', '.join(models) or 'none'}; a path to a .safetensors file or a diffusers folder works too"
+    )
 
 
 def find_hash(name: str, model_hash: bytes) -> Model:

@@ -20,7 +20,7 @@ from torch.optim.swa_utils import AveragedModel
 from ddpmcodec.errors import ConfigurationError, ModelError, TrainingError
 from ddpmcodec.models import checkpoint, objective
 from ddpmcodec.models.configuration import Configuration
-from ddpmcodec.models.crops import Crops
+from ddpmcodec.models.datasets import Source
 from ddpmcodec.models.distributed import Processes
 from ddpmcodec.models.muon import Muon
 from ddpmcodec.models.training_state import TrainingState
@@ -88,7 +88,7 @@ class Trainer:
         seed: of everything random; in [0, 2^32).
     """
 
-    def __init__(self, configuration: Configuration, state: TrainingState, crops: Crops, seed: int, processes: Processes):
+    def __init__(self, configuration: Configuration, state: TrainingState, crops: Source, seed: int, processes: Processes):
         self.configuration = configuration
         self.state = state
         self.crops = crops

@@ -18,7 +18,7 @@ import torch
 from tqdm import tqdm
 
 from ddpmcodec.errors import OutputError
-from ddpmcodec.models import checkpoint, crops, training
+from ddpmcodec.models import checkpoint, datasets, training
 from ddpmcodec.models.checkpoint import Model
 from ddpmcodec.models.configuration import Configuration
 from ddpmcodec.models.distributed import Processes
@@ -146,11 +146,11 @@ def train(
     origin = run.restore()
     if origin is None and init is not None:
         state.initialize(init)
-    source = crops.Crops(crops.load(data, configuration.data, say), configuration.data.crop, processes.device)
+    source = datasets.source(data, configuration.data, processes.device, say)
     weights = origin or (init.name if init else "new")
     precision = "bf16" if training.has_bfloat16(processes.device) else "fp32"
     say(
-        f"{source.height.numel()} pictures, {len(source.pixels) / 1e6:.1f} million pixels; weights: {weights}, {state.progress.iteration}"
+        f"{source.description()}; weights: {weights}, {state.progress.iteration}"
         f" iterations; {processes.device}, {precision}, {processes.count} process{'es' if processes.count > 1 else ''}"
     )
     trainer = training.Trainer(configuration, state, source, seed, processes)

@@ -61,7 +61,15 @@ def model(model_path: str) -> Model:
 
 def paper_config(**changes) -> dict:
     """The configuration of a small model of the paper's kind, complete."""
-    config = {"architecture": "ddpm-unet", "resolution": 16, "channels": 8, "multipliers": [1, 2], "blocks": 1, "attention": [8], "groups": 4}
+    config = {
+        "architecture": "ddpm-unet",
+        "resolution": 16,
+        "channels": 8,
+        "multipliers": [1, 2],
+        "blocks": 1,
+        "attention": [8],
+        "groups": 4,
+    }
     config |= {"levels": {"kind": "discrete", "schedule": "linear", "T": 50, "beta_1": 1e-4, "beta_T": 0.3}, "start": 50}
     return checkpoint.complete(config | changes)
 

@@ -14,7 +14,19 @@ from ddpmcodec.models import checkpoint, openai_layout, process
 class Reference:
     """UNetModel of improved-diffusion and guided-diffusion as a function of a state dict, which it makes as it goes when there is none."""
 
-    def __init__(self, channels, multipliers, blocks, attention, heads=1, head_channels=None, scale_shift=True, updown=False, new_order=False, outputs=6):
+    def __init__(
+        self,
+        channels,
+        multipliers,
+        blocks,
+        attention,
+        heads=1,
+        head_channels=None,
+        scale_shift=True,
+        updown=False,
+        new_order=False,
+        outputs=6,
+    ):
         self.channels, self.multipliers, self.blocks, self.attention = channels, multipliers, blocks, attention
         self.heads, self.head_channels, self.scale_shift, self.updown, self.new_order = heads, head_channels, scale_shift, updown, new_order
         self.outputs = outputs
@@ -31,7 +43,9 @@ class Reference:
         return F.group_norm(x, 32, self.tensor(f"{name}.weight", x.shape[1], center=1.0), self.tensor(f"{name}.bias", x.shape[1]), 1e-5)
 
     def conv(self, name, x, o, size=3, **options):
-        return F.conv2d(x, self.tensor(f"{name}.weight", o, x.shape[1], size, size), self.tensor(f"{name}.bias", o), padding=size // 2, **options)
+        return F.conv2d(
+            x, self.tensor(f"{name}.weight", o, x.shape[1], size, size), self.tensor(f"{name}.bias", o), padding=size // 2, **options
+        )
 
     def linear(self, name, x, o):
         return F.linear(x, self.tensor(f"{name}.weight", o, x.shape[1]), self.tensor(f"{name}.bias", o))

@@ -1,0 +1,76 @@
+"""`ddpmcodec interpolate`."""
+
+import sys
+
+import click
+from tqdm import tqdm
+
+from ddpmcodec.cli import files, grids, options, reverse
+from ddpmcodec.errors import PictureError
+
+
+def numbers(kind):
+    """A callback that reads numbers separated by commas."""
+
+    def convert(ctx: click.Context, param: click.Parameter, value: str):
+        try:
+            return [kind(v) for v in value.split(",")]
+        except ValueError:
+            raise click.BadParameter("give numbers separated by commas") from None
+
+    return convert
+
+
+@click.command("interpolate", short_help="Pictures between two pictures.")
+@click.argument("a")
+@click.argument("b")
+@click.option("-o", "--output", required=True, metavar="FILE.png", help="A row for each t: A, the pictures of each lambda, B; - is stdout.")
+@click.option("--t", "timesteps", default="500", show_default=True, callback=numbers(int), metavar="T[,T...]", help="Diffuse both to x_t; of a "
+              "model of continuous levels, the level.")  # fmt: skip
+@click.option("--lambda", "lambdas", default="0,0.2,0.4,0.6,0.8,1", show_default=True, callback=numbers(float), metavar="X,X...")
+@reverse.steps
+@reverse.variance
+@options.model
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, metavar="N")
+@options.threads
+@options.quiet
+def command(a, b, output, timesteps, lambdas, steps, variance, model, seed, threads, quiet):
+    """Interpolate between the pictures A and B, of one size: both are diffused to x_t, their latents interpolated, and decoded with noise that
+    is the same for all lambda (figure 8). With several t, coarse to fine (figure 9).
+
+    \b
+    ddpmcodec interpolate a.png b.png -o between.png --model celeba.safetensors --t 500
+    ddpmcodec interpolate a.png b.png -o coarse-to-fine.png --model celeba.safetensors --t 1000,750,500,250,125
+    """
+    if not all(-10 <= w <= 10 for w in lambdas):
+        raise click.BadParameter("give numbers from -10 to 10", param_hint="--lambda")
+    grids.check(output)
+    data = [files.read(path) for path in (a, b)]
+    options.use_threads(threads)
+
+    import numpy as np
+
+    from ddpmcodec import picture
+    from ddpmcodec.models import registry, sampling
+    from ddpmcodec.models.reverse import ReverseProcess
+
+    pixels = []
+    for path, content in zip((a, b), data, strict=True):
+        with files.naming(path):
+            pixels.append(picture.read(content))
+    if pixels[0].shape != pixels[1].shape:
+        sizes = " and ".join(f"{p.shape[1]}x{p.shape[0]}" for p in pixels)
+        raise PictureError(f"{a} and {b} have different sizes, {sizes}")
+    denoiser = registry.find(model or registry.DEFAULT)
+    for t in timesteps:
+        if not denoiser.levels.contains(t) or denoiser.levels.distance(denoiser.start, t) < 0:
+            raise click.BadParameter(f"{t} is no level of {denoiser.name}, which begins at {denoiser.start}", param_hint="--t")
+    x_a, x_b = map(picture.to_tensor, pixels)
+    rows = []
+    with tqdm(desc="interpolate", total=len(timesteps), unit="row", disable=quiet or sys.stderr is None or None, leave=False) as bar:
+        for t in timesteps:
+            process = ReverseProcess(denoiser, reverse.levels(denoiser, t, steps), variance)
+            between = picture.to_pixels(sampling.interpolate(process, x_a, x_b, lambdas, seed))
+            rows.append([pixels[0], *np.split(between, len(lambdas)), pixels[1]])
+            bar.update()
+    files.write(output, grids.png(grids.grid(rows)))

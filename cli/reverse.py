@@ -1,0 +1,42 @@
+"""The steps of a reverse process, as options of the commands that run one."""
+
+from collections.abc import Sequence
+
+import click
+
+ALL = "all"
+DEFAULT_STEPS = 100  # where there are so many
+
+
+class Steps(click.ParamType):
+    """`all`, or a number of steps."""
+
+    name = "steps"
+
+    def convert(self, value, param, ctx):
+        return value if value == ALL else click.IntRange(1, 1 << 14).convert(value, param, ctx)
+
+
+steps = click.option("--steps", type=Steps(), metavar="all|N", help="Visit so many levels, evenly spaced [default: 100, or all where there are "
+                     "fewer].")  # fmt: skip
+variance = click.option("--variance", type=click.Choice(["beta", "beta-tilde"]), help="Of p, instead of the model's.")
+
+
+def levels(model, start: int, count: str | int | None) -> Sequence[int]:
+    """The levels that `--steps` asks for, from `start` on.
+
+    Raises:
+        click.BadParameter: there are not so many, or no "all" of them.
+    """
+    from ddpmcodec.models.levels import DiscreteLevels
+    from ddpmcodec.models.reverse import subsequence
+
+    timesteps = start if isinstance(model.levels, DiscreteLevels) else None
+    if count == ALL and timesteps is None:
+        raise click.BadParameter(f"the levels of {model.name} are continuous: there is no 'all' of them", param_hint="--steps")
+    if count == ALL or count is None:
+        count = min(timesteps or DEFAULT_STEPS, DEFAULT_STEPS) if count is None else timesteps
+    try:
+        return subsequence(model.levels, start, count)
+    except ValueError as e:
+        raise click.BadParameter(str(e), param_hint="--steps") from e

@@ -1,0 +1,108 @@
+"""Drawing pictures from a model: Algorithm 2 of arXiv 2006.11239 along any of its steps, DDIM, and interpolation between pictures."""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ddpmcodec.models.checkpoint import CHANNELS
+from ddpmcodec.models.process import q_sample
+from ddpmcodec.models.reverse import ReverseProcess
+
+
+class Noise:
+    """Standard normal tensors for B pictures, of which each has its own sequence: picture k is the same in any batch.
+
+    Args:
+        numbers: of the pictures; equal ones draw equal noise.
+    """
+
+    def __init__(self, seed: int, numbers: Iterable[int]):
+        states = (np.random.SeedSequence((seed, number)).generate_state(1)[0] for number in numbers)
+        self.generators = [torch.Generator().manual_seed(int(state)) for state in states]
+
+    def draw(self, height: int, width: int) -> torch.Tensor:
+        """(B, 3, height, width)."""
+        return torch.stack([torch.randn(CHANNELS, height, width, generator=g) for g in self.generators])
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Where a chain is: `x_t` at `level`, and x0hat there, (B, 3, H, W); at the end x_0 itself, and no level."""
+
+    level: int | None
+    x_t: torch.Tensor
+    x_0: torch.Tensor
+
+
+def ancestral(process: ReverseProcess, x_t: torch.Tensor, noise: Noise) -> Iterator[Sample]:
+    """Algorithm 2 from x_t (B, 3, H, W) at the first visited level, each step's x0hat on the way (figure 6).
+
+    The last step takes p's mean, as the paper's code does.
+    """
+    for i, level in enumerate(process.levels):
+        p = process(i, x_t)
+        yield Sample(level, x_t, p.x_0)
+        x_t = p.mean
+        if i < len(process) - 1:
+            x_t = x_t + (p.log_variance / 2).exp() * noise.draw(*x_t.shape[2:])
+    yield Sample(None, x_t, x_t)
+
+
+def ddim(process: ReverseProcess, x_t: torch.Tensor, noise: Noise, eta: float = 0.0) -> Iterator[Sample]:
+    """DDIM (Song, Meng & Ermon 2021, arXiv 2010.02502, equation 12), deterministic with eta = 0; with eta = 1 Algorithm 2 with beta-tilde."""
+    for i, level in enumerate(process.levels):
+        x_0 = process(i, x_t).x_0
+        yield Sample(level, x_t, x_0)
+        abar_t, abar_s = process.abars[i], process.abars[i + 1]
+        eps = (x_t - math.sqrt(abar_t) * x_0) / math.sqrt(1 - abar_t)
+        variance = eta**2 * process.posteriors[i].variance
+        x_t = math.sqrt(abar_s) * x_0 + math.sqrt(max(0.0, 1 - abar_s - variance)) * eps
+        if variance:
+            x_t = x_t + math.sqrt(variance) * noise.draw(*x_t.shape[2:])
+    yield Sample(None, x_t, x_t)
+
+
+def last(chain: Iterator[Sample]) -> torch.Tensor:
+    """The pictures that a chain ends in, (B, 3, H, W) in [-1, 1]."""
+    for state in chain:
+        end = state.x_0
+    return end.clamp(-1, 1)
+
+
+def interpolate(process: ReverseProcess, a: torch.Tensor, b: torch.Tensor, lambdas: Sequence[float], seed: int) -> torch.Tensor:
+    """Figure 8 (and, over several first levels, figure 9): both pictures diffused to the first visited level, their latents interpolated
+    linearly, and decoded with noise that is the same for all lambda.
+
+    Args:
+        a, b: (1, 3, H, W) in [-1, 1].
+
+    Returns:
+        (len(lambdas), 3, H, W) in [-1, 1]; lambda = 0 decodes a's latent, 1 that of b.
+    """
+    abar = process.abars[0]
+    x_a, x_b = (q_sample(x, abar, Noise(seed, [number]).draw(*x.shape[2:])) for number, x in enumerate((a, b)))
+    x_t = torch.cat([(1 - w) * x_a + w * x_b for w in lambdas])
+    return last(ancestral(process, x_t, Noise(seed, [2] * len(lambdas))))
+
+
+def nearest(pictures: np.ndarray, training: Iterable[np.ndarray]) -> list[tuple[int, float]]:
+    """For each picture the number of the training picture that is nearest in Euclidean distance, and that distance in RMSE of 255.
+
+    Args:
+        pictures: (N, H, W, 3) uint8.
+        training: (H, W, 3) uint8 arrays, of which those of another size are passed over; one at a time is kept in memory.
+
+    Returns:
+        (-1, infinity) where none has the size.
+    """
+    best = [(-1, math.inf)] * len(pictures)
+    wanted = pictures.astype(np.float32)
+    for number, picture in enumerate(training):
+        if picture.shape != pictures.shape[1:]:
+            continue
+        rmse = np.sqrt(np.square(wanted - picture.astype(np.float32)).mean((1, 2, 3), dtype=np.float64))
+        best = [(number, float(error)) if error < least[1] else least for least, error in zip(best, rmse, strict=True)]
+    return best
