@@ -15,7 +15,9 @@ from ddpmcodec.errors import InputError, ModelError, OutputError
 
 
 @click.command("bpd", short_help="The variational bound, term by term.")
-@click.option("--data", "paths", multiple=True, required=True, metavar="PICTURE|DIR", help="May be repeated.")
+@click.option(
+    "--data", "paths", multiple=True, required=True, metavar="PATH", help="Pictures, a folder of them, CIFAR10 or .npz; may be repeated."
+)
 @options.model
 @click.option("--steps", "counts", multiple=True, type=reverse.Steps(), metavar="all|N", help="Visit so many levels, evenly spaced; may be repeated "
               "[default: all timesteps, of a model of continuous levels 100].")  # fmt: skip
@@ -56,8 +58,7 @@ def command(paths, model, counts, variance, limit, seed, output, search, fit, st
     discrete = isinstance(denoiser.levels, DiscreteLevels)
     if fit and not discrete:
         raise ModelError(f"{denoiser.name} has continuous levels: a variance is fitted to each timestep")
-    found = sets.find(paths)[:limit]
-    loaded = list(sets.load(found, lambda path, error: note(f"{path}: left out: {error}")))
+    loaded = list(sets.load_any(paths, lambda path, error: note(f"{path}: left out: {error}"), limit))
     if not loaded:
         raise InputError(f"no readable pictures in {', '.join(paths)}")
     loaded.sort(key=lambda named: named[1].shape)  # so that pictures of one size are evaluated together

@@ -13,8 +13,9 @@ def lines(info: dict) -> list[str]:
     state = "whole" if info["complete"] else f"cut: {info['whole_steps']} of {len(info['steps'])} steps are whole"
     if info["lossless"]:
         state = "lossless"
+    several = f"{info['pictures']} pictures of " if info["pictures"] > 1 else ""
     out = [
-        f"{info['width']} x {info['height']} {info['mode']}, {info['bytes']} bytes, {info['bpp']:.4f} bpp, {state}",
+        f"{several}{info['width']} x {info['height']} {info['mode']}, {info['bytes']} bytes, {info['bpp']:.4f} bpp, {state}",
         f"format version {info['format_version']}, model {info['model']} {info['model_hash']}, seed {info['seed']},"
         f" x_T at sigma {info['levels']['start_sigma']:.0f}",
         "sections " + ", ".join(f"{s['type']} {s['size']}" for s in info["sections"]),

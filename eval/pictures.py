@@ -1,5 +1,6 @@
 """The pictures that an evaluation runs over."""
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 
 from ddpmcodec import picture
 from ddpmcodec.errors import DdpmcodecError, InputError
+from ddpmcodec.models import datasets
 
 
 def find(paths: Sequence[str], stride: int = 1) -> list[Path]:
@@ -41,3 +43,23 @@ def load(paths: Sequence[Path], skipped: Callable[[Path, DdpmcodecError], None])
             skipped(path, InputError(e.strerror or str(e)))
         else:
             yield path.name if names[path.name] == 1 else str(path), pixels
+
+
+def load_any(
+    paths: Sequence[str], skipped: Callable[[Path, DdpmcodecError], None], limit: int | None = None
+) -> Iterator[tuple[str, np.ndarray]]:
+    """As `load` of `find`, and the pictures of CIFAR10 and of .npz and .npy files too; the first `limit`.
+
+    Raises:
+        InputError: as `find`, or a set is damaged.
+    """
+    files: list[str] = []
+    arrays: list[tuple[str, np.ndarray]] = []
+    for path in paths:
+        found = datasets.read(Path(path))
+        if found is None:
+            files.append(path)
+        else:
+            arrays += [(f"{path}[{i}]", array) for i, array in enumerate(found[:limit])]
+    named = load(find(files), skipped) if files else iter(())
+    yield from itertools.islice(itertools.chain(arrays, named), limit)

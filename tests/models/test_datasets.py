@@ -44,7 +44,9 @@ class OldPickler(pickle._Pickler):
 
 def python_batch(arrays):
     buffer = io.BytesIO()
-    OldPickler(buffer, 2).dump({b"batch_label": b"training", b"labels": [0] * len(arrays), b"data": planes(arrays), b"filenames": [b"a.png"]})
+    OldPickler(buffer, 2).dump(
+        {b"batch_label": b"training", b"labels": [0] * len(arrays), b"data": planes(arrays), b"filenames": [b"a.png"]}
+    )
     return buffer.getvalue()
 
 
@@ -103,7 +105,9 @@ def test_a_pickle_that_runs_code_is_refused(content, tmp_path, capfd):
     assert "executed" not in capfd.readouterr().out
 
 
-@pytest.mark.parametrize("content", [b"", b"garbage", pickle.dumps({b"data": np.zeros((2, 5), np.uint8)}, 2), pickle.dumps({b"data": 1}), pickle.dumps(3)])
+@pytest.mark.parametrize(
+    "content", [b"", b"garbage", pickle.dumps({b"data": np.zeros((2, 5), np.uint8)}, 2), pickle.dumps({b"data": 1}), pickle.dumps(3)]
+)
 def test_batches_that_are_none(content, tmp_path):
     for name in ("data_batch_1", "data_batch_1.bin"):
         (tmp_path / name).write_bytes(content)
@@ -187,7 +191,9 @@ def test_how_pictures_are_augmented(tmp_path):
     turned = [np.rot90(p, k, (1, 2)) for p in (picture, mirrored) for k in range(4)]
     expected = {"none": [picture], "flip": [picture, mirrored], "dihedral": turned}
     for augment, wanted in expected.items():
-        assert seen(datasets.source(tmp_path / "a.npy", Data(8, augment=augment), CPU)) == {np.ascontiguousarray(p).tobytes() for p in wanted}
+        assert seen(datasets.source(tmp_path / "a.npy", Data(8, augment=augment), CPU)) == {
+            np.ascontiguousarray(p).tobytes() for p in wanted
+        }
 
 
 def test_squares(tmp_path):
@@ -197,7 +203,11 @@ def test_squares(tmp_path):
     middle = picture[:, 12:28].reshape(8, 2, 8, 2, 3).mean((1, 3))
     (only,) = seen(source)
     assert np.abs(np.frombuffer(only, np.uint8).reshape(8, 8, 3) - middle).max() <= 0.5
-    assert crops.squared(Image.fromarray(picture), 12).shape == (12, 12, 3) and crops.squared(Image.fromarray(picture), 99).shape == (16, 16, 3)
+    assert crops.squared(Image.fromarray(picture), 12).shape == (12, 12, 3) and crops.squared(Image.fromarray(picture), 99).shape == (
+        16,
+        16,
+        3,
+    )
     with pytest.raises(InputError, match="smaller than the crop"):
         datasets.source(tmp_path / "a.npy", Data(32), CPU)
 

@@ -2,14 +2,20 @@
 
 import math
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.distributions import Normal, kl_divergence
 
-from ddpmcodec.models import objective
-from ddpmcodec.models.configuration import RelativeError
+from ddpmcodec.errors import ConfigurationError
+from ddpmcodec.models import checkpoint, objective, process
+from ddpmcodec.models.bound import discretized_log_likelihood
+from ddpmcodec.models.configuration import Configuration, RelativeError
+from ddpmcodec.models.parameterization import PREDICTIONS, target
+from ddpmcodec.models.reverse import ReverseProcess
 
 NOISE = RelativeError((1.0, 2.0, 120.0, 800.0, 20000.0), (0.08, 0.64, 0.18, 0.10))
 SIGMAS = torch.tensor([1.0, 5.0, 25.0, 120.0, 800.0, 20000.0]) / 127.5
@@ -149,3 +155,94 @@ def test_what_is_trained_is_what_the_codec_evaluates(model, sample, level):
     x_t = (snr / (1 + snr)) ** 0.5 * x_0 + (1 / (1 + snr)) ** 0.5 * eps
     mse = (model.predict_x_0(x_t, level) - x_0).double().square().mean((1, 2, 3)) * snr
     torch.testing.assert_close(error.double(), mse / typical(sigma), rtol=1e-3, atol=0)
+
+
+# --- the paper's objectives, of networks that are told the timestep
+
+
+def paper_objective(loss, model_config, **options):
+    fields = {"model": model_config, "data": {"crop": 16}, "objective": {"loss": loss, **options}}
+    fields["optimizer"] = {"batch": 4, "learning_rate": 1e-3, "warmup": 0, "clip": 1.0, "ema": 0.9}
+    return objective.build(msgspec.convert(fields, Configuration), torch.device("cpu"))
+
+
+@pytest.fixture
+def batch():
+    generator = torch.Generator().manual_seed(2)
+    pixels = torch.randint(0, 256, (6, 3, 16, 16), generator=generator)
+    return pixels / 127.5 - 1, (torch.arange(6) + 0.5) / 6, torch.randn(6, 3, 16, 16, generator=generator)
+
+
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_l_simple_is_equation_14(prediction, paper_model, batch):
+    """And its counterpart for other predictions: the squared error of what is predicted."""
+    model = paper_model(prediction=prediction)
+    x_0, u, eps = batch
+    losses = paper_objective("simple", model.config)(model.network, x_0, u, eps)
+    for i, loss in enumerate(losses.tolist()):
+        t = 1 + int(50 * float(u[i]))
+        abar_t, abar_s = float(model.levels.alpha_bars[t]), float(model.levels.alpha_bars[t - 1])
+        x_t = process.q_sample(x_0[i : i + 1], abar_t, eps[i : i + 1])
+        output = model.network(x_t, torch.tensor([t - 1.0]))
+        expected = (output - target(prediction, x_0[i], eps[i], abar_t, abar_s)).square().mean()
+        assert loss == pytest.approx(float(expected), rel=1e-3)
+
+
+@pytest.mark.parametrize("variance", ["beta", "beta-tilde", "learned", "learned-range"])
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_the_bound_is_a_term_of_equation_5(variance, prediction, paper_model, batch):
+    """T times the term at t, as the evaluation computes it: the KL against the posterior, or for t = 1 the discretized decoder."""
+    model = paper_model(variance=variance, prediction=prediction)
+    x_0, _, eps = batch
+    x_0 = x_0 * 0.5
+    bound = paper_objective("bound", model.config)
+    reverse = ReverseProcess(model, range(50, 0, -1))
+    for t in (1, 2, 17, 50):
+        u = torch.full((6,), (t - 0.5) / 50)
+        losses = bound(model.network, x_0, u, eps)
+        assert bound.timesteps(u).tolist() == [t] * 6
+        i = 50 - t
+        x_t = process.q_sample(x_0, reverse.abars[i], eps)
+        p = reverse(i, x_t)
+        raw = model.predict(x_t, t).x_0  # which training does not clamp
+        mean = reverse.posteriors[i].mean(raw, x_t).double()
+        if t == 1:
+            nats = -discretized_log_likelihood(x_0, mean, p.log_variance)
+        else:
+            q = Normal(reverse.posteriors[i].mean(x_0, x_t).double(), reverse.posteriors[i].variance ** 0.5)
+            nats = kl_divergence(q, Normal(mean, (p.log_variance.double() / 2).exp().expand(mean.shape)))
+        torch.testing.assert_close(losses, (50 * nats.mean((1, 2, 3)) / math.log(2)).float(), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("variance", ["learned", "learned-range"])
+def test_the_bound_trains_variances(variance, paper_model, batch):
+    network = checkpoint.build_network(paper_model(variance=variance).config)
+    paper_objective("bound", paper_model(variance=variance).config)(network, *batch).mean().backward()
+    gradient = network.variance_fraction.grad if variance == "learned" else network.conv_out.bias.grad[3:]
+    assert torch.isfinite(gradient).all() and gradient.abs().max() > 0
+    assert all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
+
+
+def test_the_relative_error_at_timesteps(paper_model, batch):
+    """The nearest timestep to the sigma drawn, and the squared eps-error over the typical one."""
+    model = paper_model(prediction="epsilon")
+    x_0, u, eps = batch
+    loss = paper_objective("relative-error", model.config, sigma=[2.0, 200.0], share=[1.0])
+    t = loss.timesteps(u)
+    wanted = 127.5 * objective.draw_sigmas(u, RelativeError((2.0, 200.0), (1.0,)))
+    assert t.tolist() == [model.levels.nearest((127.5 / s) ** 2) for s in wanted.tolist()]
+    losses = loss(model.network, x_0, u, eps)
+    for i in range(6):
+        snr = model.levels.snr(int(t[i]))
+        x_t = process.q_sample(x_0[i : i + 1], process.abar_of_snr(snr), eps[i : i + 1])
+        mse = float((model.network(x_t, t[i : i + 1] - 1.0) - eps[i]).square().mean())
+        assert float(losses[i]) == pytest.approx(mse / process.typical_relative_error(process.sigma_of_snr(snr)), rel=1e-3)
+
+
+def test_what_cannot_be_trained(paper_model, model):
+    for variance in ("learned", "learned-range"):
+        with pytest.raises(ConfigurationError, match="trained by the bound"):
+            paper_objective("simple", paper_model(variance=variance).config)
+    for loss in ("simple", "bound"):
+        with pytest.raises(ConfigurationError, match="relative error"):
+            paper_objective(loss, model.config)
