@@ -77,7 +77,7 @@ def command(images, output, bpp, lossless, evaluations, effort, model, levels, s
         except ValueError as e:
             raise click.BadParameter(str(e), param_hint="--levels") from e
     with options.progress_bar("encode", quiet) as progress:
-        e = encode_pixels(
+        encoding = encode_pixels(
             pixels,
             denoiser,
             bpp=bpp,
@@ -89,6 +89,6 @@ def command(images, output, bpp, lossless, evaluations, effort, model, levels, s
             pictures=len(images),
             progress=progress,
         )
-    files.write(output, e.data)
+    files.write(output, encoding.data)
     if not quiet:
-        click.echo(f"{output}: {e.summary()}", err=True)
+        click.echo(f"{output}: {encoding.summary()}", err=True)

@@ -60,5 +60,5 @@ def command(source, output, name, resolution, heads, head_channels, schedule, ti
     checkpoint.save(Path(output), model.name, model.config, tensors)
     parameters = sum(t.numel() for t in tensors.values())
     click.echo(
-        f"{output}: {model.name}, {parameters / 1e6:.1f} million parameters, {model.levels.T} timesteps, hash {model.hash.hex()}", err=True
+        f"{output}: {model.name}, {parameters / 1e6:.1f} million parameters, {model.start} timesteps, hash {model.hash.hex()}", err=True
     )

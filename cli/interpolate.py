@@ -25,8 +25,8 @@ def numbers(kind):
 @click.argument("a")
 @click.argument("b")
 @click.option("-o", "--output", required=True, metavar="FILE.png", help="A row for each t: A, the pictures of each lambda, B; - is stdout.")
-@click.option("--t", "timesteps", default="500", show_default=True, callback=numbers(int), metavar="T[,T...]", help="Diffuse both to x_t; of a "
-              "model of continuous levels, the level.")  # fmt: skip
+@click.option("--t", "timesteps", default="500", show_default=True, callback=numbers(int), metavar="T[,T...]", help="Diffuse both to x_t; "
+              "of a model of continuous levels, to a level.")  # fmt: skip
 @click.option("--lambda", "lambdas", default="0,0.2,0.4,0.6,0.8,1", show_default=True, callback=numbers(float), metavar="X,X...")
 @reverse.steps
 @reverse.variance
@@ -35,8 +35,8 @@ def numbers(kind):
 @options.threads
 @options.quiet
 def command(a, b, output, timesteps, lambdas, steps, variance, model, seed, threads, quiet):
-    """Interpolate between the pictures A and B, of one size: both are diffused to x_t, their latents interpolated, and decoded with noise that
-    is the same for all lambda (figure 8). With several t, coarse to fine (figure 9).
+    """Interpolate between the pictures A and B, of one size: both are diffused to x_t, their latents interpolated, and decoded with
+    noise that is the same for all lambda (figure 8). With several t, coarse to fine (figure 9).
 
     \b
     ddpmcodec interpolate a.png b.png -o between.png --model celeba.safetensors --t 500

@@ -17,8 +17,8 @@ class Steps(click.ParamType):
         return value if value == ALL else click.IntRange(1, 1 << 14).convert(value, param, ctx)
 
 
-steps = click.option("--steps", type=Steps(), metavar="all|N", help="Visit so many levels, evenly spaced [default: 100, or all where there are "
-                     "fewer].")  # fmt: skip
+steps = click.option("--steps", type=Steps(), metavar="all|N", help="Visit so many levels, evenly spaced [default: 100, or all where "
+                     "there are fewer].")  # fmt: skip
 variance = click.option("--variance", type=click.Choice(["beta", "beta-tilde"]), help="Of p, instead of the model's.")
 
 
@@ -34,9 +34,10 @@ def levels(model, start: int, count: str | int | None) -> Sequence[int]:
     timesteps = start if isinstance(model.levels, DiscreteLevels) else None
     if count == ALL and timesteps is None:
         raise click.BadParameter(f"the levels of {model.name} are continuous: there is no 'all' of them", param_hint="--steps")
-    if count == ALL or count is None:
-        count = min(timesteps or DEFAULT_STEPS, DEFAULT_STEPS) if count is None else timesteps
+    fewest = min(timesteps or DEFAULT_STEPS, DEFAULT_STEPS)
+    number = timesteps if count == ALL else fewest if count is None else int(count)
+    assert number is not None
     try:
-        return subsequence(model.levels, start, count)
+        return subsequence(model.levels, start, number)
     except ValueError as e:
         raise click.BadParameter(str(e), param_hint="--steps") from e

@@ -41,8 +41,8 @@ class Size(click.ParamType):
 @reverse.variance
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, metavar="N")
 @click.option("--progressive", metavar="FILE.png", help="Figure 6: a row for each of the first samples, x0hat on the way.")
-@click.option("--shared-latent", type=click.IntRange(1), metavar="T", help="Figure 7: one x_T' at the visited level nearest to T, from which "
-              "all samples are completed.")  # fmt: skip
+@click.option("--shared-latent", type=click.IntRange(1), metavar="T", help="Figure 7: one x_t at the visited level nearest to T, from "
+              "which all samples are completed.")  # fmt: skip
 @click.option("--nearest", metavar="DIR", help="Beside each sample, the picture in DIR that is nearest to it; .png only.")
 @options.threads
 @options.quiet

@@ -67,7 +67,7 @@ def encode(
     from ddpmcodec.models import registry
 
     limit = picture.MAX_PIXELS if max_pixels is None else max_pixels
-    images = list(image) if isinstance(image, list | tuple) else [image]
+    images: list[Any] = list(image) if isinstance(image, list | tuple) else [image]
     pixels = picture.together([picture.load(each, limit) for each in images], limit)
     denoiser = registry.find(model or registry.DEFAULT)
     return encode_pixels(
@@ -178,7 +178,10 @@ def decode_pictures(
 def decode_progressive(
     data: bytes, *, model: str | None = None, steps: int | None = None, max_pixels: int | None = None
 ) -> Iterator[tuple[int, Image.Image]]:
-    """Every picture on the way: (step, picture) after 0, 1, ... whole steps; of several pictures, the first. Arguments and errors as `decode`."""
+    """Every picture on the way: (step, picture) after 0, 1, ... whole steps; of several pictures, the first.
+
+    Arguments and errors as `decode`.
+    """
     from ddpmcodec import decoder, picture
 
     parsed = open_file(data, steps, max_pixels)

@@ -130,9 +130,8 @@ def together(arrays: Sequence[np.ndarray], max_pixels: int = MAX_PIXELS) -> np.n
     height, width = arrays[0].shape[:2]
     for i, array in enumerate(arrays):
         if array.shape != arrays[0].shape:
-            raise PictureError(
-                f"pictures coded together have one size: the first has {width} x {height} pixels, number {i + 1} {array.shape[1]} x {array.shape[0]}"
-            )
+            other = f"number {i + 1} {array.shape[1]} x {array.shape[0]}"
+            raise PictureError(f"pictures coded together have one size: the first has {width} x {height} pixels, {other}")
     if len(arrays) > 1 and (len(arrays) * height * width > max_pixels or len(arrays) > MAX_PICTURES):
         raise LimitError(f"{len(arrays)} pictures of {width} x {height} pixels are over the limit of {max_pixels} (--max-pixels)")
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)

@@ -267,9 +267,9 @@ def table(summaries: Sequence[dict]) -> str:
     ]
     for s in summaries:
         error = f"{s['total']['mean']:.3f} ± {s['total']['standard_error']:.3f}"
-        cells = [f"{s[k]['mean']:.3f}" for k in ("rate", "distortion_L_0")]
+        rate, distortion, codec = (f"{s[k]['mean']:.3f}" for k in ("rate", "distortion_L_0", "codec_rate"))
+        name = f"{s['model']['name']}, {s['pictures']} pictures, variance {s['variance']}"
         lines.append(
-            f"| {s['model']['name']}, {s['pictures']} pictures, variance {s['variance']} | {s['levels']} | {error} | {s['L_T']['mean']:.5f} |"
-            f" {cells[0]} | {cells[1]} | {s['rmse']['mean']:.2f} | {s['codec_rate']['mean']:.3f} |"
+            f"| {name} | {s['levels']} | {error} | {s['L_T']['mean']:.5f} | {rate} | {distortion} | {s['rmse']['mean']:.2f} | {codec} |"
         )
     return "\n".join(lines)

@@ -8,7 +8,7 @@ and the values as little-endian float32.
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -199,8 +199,8 @@ class Model:
         return self.predict(x_t, level).x_0
 
 
-def variance_fraction(network: Network, output: torch.Tensor, t) -> torch.Tensor | None:
-    """f of `models/reverse.py` at timestep t, a number or one for each picture: from a network's output, or what it keeps for each timestep."""
+def variance_fraction(network: Callable, output: torch.Tensor, t) -> torch.Tensor | None:
+    """f of `models/reverse.py` at timestep t (a number or one a picture): from a network's output, or what it keeps for each timestep."""
     if output.shape[1] > CHANNELS:
         return (output[:, CHANNELS:] + 1) / 2
     kept = getattr(network, "variance_fraction", None)

@@ -1,7 +1,7 @@
 """What a network is trained on: folders of pictures, CIFAR10, LSUN's lmdb, arrays.
 
-Nothing is fetched. CIFAR10 is at https://www.cs.toronto.edu/~kriz/cifar.html, its python or binary version, unpacked or not; LSUN's downloader at
-https://github.com/fyu/lsun; CelebA-HQ is made by https://github.com/tkarras/progressive_growing_of_gans, as a folder of pictures.
+Nothing is fetched. CIFAR10 is at https://www.cs.toronto.edu/~kriz/cifar.html, its python or binary version, unpacked or not; LSUN's
+downloader at https://github.com/fyu/lsun; CelebA-HQ is made by https://github.com/tkarras/progressive_growing_of_gans, as a folder of pictures.
 """
 
 import io
@@ -187,7 +187,7 @@ class Lmdb:
 
     def _read(self, key: bytes) -> torch.Tensor:
         with self.environment.begin() as transaction:
-            value = transaction.get(key)
+            value = transaction.get(key) or b""
         try:
             with Image.open(io.BytesIO(value)) as image:
                 pixels = crops.squared(image.convert("RGB"), self.data.crop)

@@ -1,7 +1,7 @@
 """The U-Net of Ho, Jain & Abbeel 2020 (arXiv 2006.11239, appendix B), and the variations on it that published checkpoints have.
 
-Levels at 1, 1/2, 1/4, ... with residual blocks (group normalization, SiLU, 3x3 convolution, the timestep added, the same again), self-attention
-at some of them and in the middle, skips concatenated. It is told the timestep by a sinusoidal embedding.
+Levels at 1, 1/2, 1/4, ... with residual blocks (group normalization, SiLU, 3x3 convolution, the timestep added, the same again),
+self-attention at some of them and in the middle, skips concatenated. It is told the timestep by a sinusoidal embedding.
 
 The state dict has the keys of diffusers' UNet2DModel, so that such a checkpoint loads as it is.
 """
@@ -31,7 +31,7 @@ class DDPMUNetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         attention: resolutions with self-attention; the middle always has it.
         heads: of the attention; `head_channels` says instead how many channels each has.
         groups, norm_eps: of the group normalization.
-        scale_shift: the timestep scales and shifts behind the second normalization (Dhariwal & Nichol 2021), rather than being added before.
+        scale_shift: the timestep scales and shifts behind the second normalization (Dhariwal & Nichol 2021), instead of being added.
         resample: "conv", or "residual" blocks between the levels (Dhariwal & Nichol's resblock_updown).
         pad: a strided convolution pads "after" the picture, as TensorFlow does, or on "both" sides.
         flip_sin_to_cos, freq_shift: of the embedding, cosines first; half the width less `freq_shift` in the exponent's denominator.
@@ -91,13 +91,13 @@ def timestep_embedding(t: torch.Tensor, c: DDPMUNetConfig) -> torch.Tensor:
     return torch.cat(parts, 1)
 
 
-def _initialize(layer: nn.Module, scale: float = 1.0) -> nn.Module:
+def _initialize(layer: nn.Conv2d | nn.Linear, scale: float = 1.0) -> nn.Module:
     """The paper's initialization: uniform with variance `scale` over the mean of fan-in and fan-out; zero biases."""
     weight = layer.weight
     receptive = math.prod(weight.shape[2:])
     variance = 2 * max(scale, 1e-10) / (receptive * (weight.shape[0] + weight.shape[1]))
     bound = math.sqrt(3 * variance)
-    nn.init.uniform_(weight, -bound, bound)  # type: ignore[arg-type]
+    nn.init.uniform_(weight, -bound, bound)
     nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
     return layer
 
@@ -188,17 +188,42 @@ class Upsample(nn.Module):
 
 
 class Level(nn.Module):
-    """One level of one side: `resnets`, `attentions`, and what leads to the next level."""
+    """One level of one side: residual blocks, each with its attention."""
 
     def __init__(self, c: DDPMUNetConfig, inputs: list[int], width: int, attends: bool, dropout: float):
         super().__init__()
         self.resnets = nn.ModuleList(ResidualBlock(c, i, width, dropout) for i in inputs)
-        if attends:
-            self.attentions = nn.ModuleList(Attention(c, width) for _ in inputs)
+        self.attentions = nn.ModuleList(Attention(c, width) for _ in inputs) if attends else None
 
     def block(self, j: int, h: torch.Tensor, e: torch.Tensor) -> torch.Tensor:
         h = self.resnets[j](h, e)
-        return self.attentions[j](h) if hasattr(self, "attentions") else h
+        return h if self.attentions is None else self.attentions[j](h)
+
+
+class Down(Level):
+    def __init__(self, c: DDPMUNetConfig, inputs: list[int], width: int, attends: bool, dropout: float, sampler: nn.Module | None):
+        super().__init__(c, inputs, width, attends, dropout)
+        self.downsamplers = None if sampler is None else nn.ModuleList([sampler])
+
+    def forward(self, h: torch.Tensor, e: torch.Tensor) -> list[torch.Tensor]:
+        """Everything that the way up is given, the last of it what goes on."""
+        outputs = []
+        for j in range(len(self.resnets)):
+            h = self.block(j, h, e)
+            outputs.append(h)
+        return outputs if self.downsamplers is None else [*outputs, self.downsamplers[0](h, e)]
+
+
+class Up(Level):
+    def __init__(self, c: DDPMUNetConfig, inputs: list[int], width: int, attends: bool, dropout: float, sampler: nn.Module | None):
+        super().__init__(c, inputs, width, attends, dropout)
+        self.upsamplers = None if sampler is None else nn.ModuleList([sampler])
+
+    def forward(self, h: torch.Tensor, e: torch.Tensor, skips: list[torch.Tensor]) -> torch.Tensor:
+        """Takes its `skips` off the end."""
+        for j in range(len(self.resnets)):
+            h = self.block(j, torch.cat([h, skips.pop()], 1), e)
+        return h if self.upsamplers is None else self.upsamplers[0](h, e)
 
 
 class Middle(nn.Module):
@@ -228,30 +253,26 @@ class DDPMUNet(nn.Module):
         self.conv_in = _conv(3, c.channels)
         self.time_embedding = TimeEmbedding(c.channels)
 
-        def resampler(width: int, direction: int) -> nn.Module:
+        def sampler(level: int, direction: int) -> nn.Module | None:
+            if level == (last if direction < 0 else 0):
+                return None
             if c.resample == "residual":
-                return ResidualBlock(c, width, width, dropout, direction)
-            return Downsample(width, c.pad) if direction < 0 else Upsample(width)
+                return ResidualBlock(c, widths[level], widths[level], dropout, direction)
+            return Downsample(widths[level], c.pad) if direction < 0 else Upsample(widths[level])
 
         skips = [c.channels]  # their channels
         self.down_blocks = nn.ModuleList()
         for i, width in enumerate(widths):
-            level = Level(c, [skips[-1], *[width] * (c.blocks - 1)], width, c.attends[i], dropout)
-            skips += [width] * c.blocks
-            if i < last:
-                level.downsamplers = nn.ModuleList([resampler(width, -1)])
-                skips.append(width)
-            self.down_blocks.append(level)
+            inputs = [skips[-1], *[width] * (c.blocks - 1)]
+            self.down_blocks.append(Down(c, inputs, width, c.attends[i], dropout, sampler(i, -1)))
+            skips += [width] * (c.blocks + (i < last))
         self.mid_block = Middle(c, widths[-1], dropout)
         self.up_blocks = nn.ModuleList()
         before = widths[-1]
         for i in reversed(range(len(widths))):
-            inputs = [(before if j == 0 else widths[i]) + skips.pop() for j in range(c.blocks + 1)]
-            level = Level(c, inputs, widths[i], c.attends[i], dropout)
-            if i:
-                level.upsamplers = nn.ModuleList([resampler(widths[i], 1)])
+            inputs = [before + skips.pop(), *[widths[i] + skips.pop() for _ in range(c.blocks)]]
+            self.up_blocks.append(Up(c, inputs, widths[i], c.attends[i], dropout, sampler(i, 1)))
             before = widths[i]
-            self.up_blocks.append(level)
         self.conv_norm_out = nn.GroupNorm(c.groups, widths[0], c.norm_eps)
         self.conv_out = _conv(widths[0], out_channels, scale=0)
 
@@ -262,19 +283,10 @@ class DDPMUNet(nn.Module):
 
     def forward(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         e = self.time_embedding(timestep_embedding(t, self.config).to(x))
-        h = self.conv_in(x)
-        skips = [h]
-        for level in self.down_blocks:
-            for j in range(len(level.resnets)):
-                h = level.block(j, h, e)
-                skips.append(h)
-            if hasattr(level, "downsamplers"):
-                h = level.downsamplers[0](h, e)
-                skips.append(h)
-        h = self.mid_block(h, e)
-        for level in self.up_blocks:
-            for j in range(len(level.resnets)):
-                h = level.block(j, torch.cat([h, skips.pop()], 1), e)
-            if hasattr(level, "upsamplers"):
-                h = level.upsamplers[0](h, e)
+        skips = [self.conv_in(x)]
+        for down in self.down_blocks:
+            skips += down(skips[-1], e)
+        h = self.mid_block(skips[-1], e)
+        for up in self.up_blocks:
+            h = up(h, e, skips)
         return self.conv_out(F.silu(self.conv_norm_out(h)))

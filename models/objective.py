@@ -8,6 +8,7 @@ relative-error  the same weighted so that a gain of 1 % counts the same at every
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -82,7 +83,7 @@ class TimestepObjective:
         self.T = levels.T
         abars = levels.alpha_bars
         least = posterior(abars[1], abars[2]).variance
-        ranges = [variance_range(s, t, least) for s, t in zip(abars[:-1], abars[1:], strict=True)]
+        ranges = [variance_range(s, t, least) for s, t in pairwise(abars)]
         self.low, self.high = torch.tensor(ranges, dtype=torch.float64, device=device).T
         if self.variance == "beta":  # as in `models/reverse.py`: the step to x_0 has beta-tilde_2
             self.high[0] = self.low[0]

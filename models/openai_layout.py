@@ -1,7 +1,7 @@
-"""Models as OpenAI's improved-diffusion (Nichol & Dhariwal 2021) and guided-diffusion (Dhariwal & Nichol 2021) keep them: `.pt` state dicts.
+"""`.pt` state dicts of OpenAI's improved-diffusion (Nichol & Dhariwal 2021) and guided-diffusion (Dhariwal & Nichol 2021).
 
-Sizes follow from the shapes. The rest is in the flags of the command that trained it, which those repositories' READMEs give: improved-diffusion
-has 4 heads and rescales timesteps unless they say otherwise, guided-diffusion's models have heads of 64 channels.
+Sizes follow from the shapes. The rest is in the flags of the command that trained it, which those repositories' READMEs give:
+improved-diffusion has 4 heads and rescales timesteps unless they say otherwise, guided-diffusion's models have heads of 64 channels.
 """
 
 import pickle

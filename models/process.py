@@ -27,12 +27,12 @@ def alpha_bars(betas: np.ndarray) -> np.ndarray:
     return np.concatenate([[1.0], np.cumprod(1 - betas)])
 
 
-def snr(abar: float) -> float:
+def snr(abar):
     """Signal-to-noise ratio abar / (1 - abar)."""
     return abar / (1 - abar)
 
 
-def abar_of_snr(snr: float) -> float:
+def abar_of_snr(snr):
     """The inverse of `snr`."""
     return snr / (1 + snr)
 

@@ -1,8 +1,8 @@
-"""The reverse process p_theta(x_s | x_t) from one visited level to the next, as Algorithm 2, the variational bound and interpolation use it.
+"""The reverse process p_theta(x_s | x_t) from one visited level to the next, for sampling, the variational bound and interpolation.
 
-The variance of p is one of `VARIANCES`. Those that are not fixed are a point f on the line from ln beta-tilde_t to ln beta_t (Nichol & Dhariwal
-2021, arXiv 2102.09672, equation 15), which are the two ends that the best variance lies between (Ho et al., section 3.2); so they serve any
-subsequence of the timesteps.
+The variance of p is one of those below. Those that are not fixed are a point f on the line from ln beta-tilde_t to ln beta_t (Nichol &
+Dhariwal 2021, arXiv 2102.09672, equation 15), the two ends that the best variance lies between (Ho et al., section 3.2); so they serve
+any subsequence of the timesteps.
 
     beta            beta_t, fixed; of a subsequence 1 - abar_t / abar_s
     beta-tilde      beta-tilde_t, fixed: the posterior's

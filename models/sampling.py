@@ -52,7 +52,7 @@ def ancestral(process: ReverseProcess, x_t: torch.Tensor, noise: Noise) -> Itera
 
 
 def ddim(process: ReverseProcess, x_t: torch.Tensor, noise: Noise, eta: float = 0.0) -> Iterator[Sample]:
-    """DDIM (Song, Meng & Ermon 2021, arXiv 2010.02502, equation 12), deterministic with eta = 0; with eta = 1 Algorithm 2 with beta-tilde."""
+    """DDIM (Song, Meng & Ermon 2021, arXiv 2010.02502, equation 12), deterministic with eta = 0, Algorithm 2 with eta = 1."""
     for i, level in enumerate(process.levels):
         x_0 = process(i, x_t).x_0
         yield Sample(level, x_t, x_0)

@@ -64,7 +64,7 @@ def test_a_linear_gaussian_model_has_its_closed_form():
 
 
 def test_the_finest_schedule_has_the_limit_of_the_rate():
-    """Infinitely fine steps send the mutual information of x_0 and x_1, 1/2 log2 (1 + lambda snr). (From t = 2 to 1 the snr still doubles.)"""
+    """Infinitely fine steps send the information of x_1 on x_0, 1/2 log2 (1 + lambda snr). (From t = 2 to 1 the snr still doubles.)"""
     bound = bpd.evaluate(LinearGaussian(), gaussian_pictures(2), range(1000, 0, -1))
     snr = LINEAR.snr(1)
     ideal = 0.5 * math.log2(1 + LAMBDA * snr)

@@ -131,7 +131,7 @@ def test_bytes_that_are_no_text(tmp_path):
 def test_what_is_not_there(tmp_path, monkeypatch, name):
     """The message says what would be."""
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigurationError, match="known are .*photo"):
+    with pytest.raises(ConfigurationError, match=r"known are .*photo"):
         configuration.load(name)
 
 

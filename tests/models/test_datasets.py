@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -38,8 +39,7 @@ class OldPickler(pickle._Pickler):
         else:
             super().save_global(obj, name)
 
-    dispatch = dict(pickle._Pickler.dispatch)
-    dispatch[type(np._core.multiarray._reconstruct)] = save_global
+    dispatch: ClassVar = {**pickle._Pickler.dispatch, type(np._core.multiarray._reconstruct): save_global}
 
 
 def python_batch(arrays):

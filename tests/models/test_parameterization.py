@@ -47,6 +47,6 @@ def test_mu_is_the_mean_of_equation_7(sample):
 
 
 def test_epsilon_and_v_are_what_they_are_called(sample):
-    x_0, eps, abar_t, abar_s = sample
+    x_0, eps, abar_t, _ = sample
     assert torch.equal(target("epsilon", *sample), eps) and torch.equal(target("x_0", *sample), x_0)
     torch.testing.assert_close(target("v", *sample), abar_t.sqrt() * eps - (1 - abar_t).sqrt() * x_0)
