@@ -46,13 +46,16 @@ def prepare(directory: str, names: list[str]) -> list[str]:
 @click.option("-o", "--output", metavar="DIR", help="Also write one JSON file a codec there.")
 @click.option("--denoise", callback=sigmas, metavar="15,25,50", help="Instead: PSNR of the denoiser at these noise levels, of 255.")
 @click.option("--lossless", is_flag=True, help="Instead: sizes of lossless files, beside PNG, WebP and JPEG XL.")
+@click.option(
+    "--together", is_flag=True, help="With --lossless: pictures of one size as one file, beside the bound, in bits per dimension."
+)
 @click.option("--stride", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Use every N-th picture.")
 @options.evaluations
 @options.effort
 @options.model
 @options.threads
 @options.quiet
-def command(paths, codecs, rates, output, denoise, lossless, stride, evaluations, effort, model, threads, quiet):
+def command(paths, codecs, rates, output, denoise, lossless, together, stride, evaluations, effort, model, threads, quiet):
     """Measure codecs by real bytes, or the denoiser, on pictures.
 
     Prints a Markdown table. PSNR at a rate is read off each picture's own curve, linearly in log bpp, then averaged; "-" where a
@@ -64,11 +67,14 @@ def command(paths, codecs, rates, output, denoise, lossless, stride, evaluations
     ddpmcodec eval photos/ --codec ddpm --codec avif --bpp 0.25 --bpp 0.5 --stride 4 -o results/
     ddpmcodec eval photos/ --denoise 15,25,50
     ddpmcodec eval photos/ --lossless
+    ddpmcodec eval crops.npz --lossless --together --model tiny --effort 3
     """
     if denoise is not None and (output or codecs or rates or lossless):
         raise click.UsageError("--denoise goes without -o, --codec, --bpp and --lossless")
     if lossless and (codecs or rates):
         raise click.UsageError("--lossless goes without --codec and --bpp")
+    if together and not lossless:
+        raise click.UsageError("--together goes with --lossless")
     options.use_threads(threads)
 
     from ddpmcodec.eval import denoising, pictures, rate_distortion
@@ -81,6 +87,21 @@ def command(paths, codecs, rates, output, denoise, lossless, stride, evaluations
         failed.append(path)
         tqdm.write(f"{path}: left out: {error}", file=sys.stderr)
 
+    if together:
+        denoiser = registry.find(model or registry.DEFAULT)
+        outputs = prepare(output, ["together"]) if output else []
+        named = list(pictures.load_any(paths, skipped))[::stride]
+        with tqdm(desc="lossless", total=2 * len(named), disable=quiet or None, leave=False) as bar:
+            result = lossless_sizes.together(
+                named, denoiser, evaluations, effort, lambda text: tqdm.write(text, file=sys.stderr), lambda done: bar.update(done) and None
+            )
+        result |= {"model": {"name": denoiser.name, "hash": denoiser.hash.hex()}, "evaluations": evaluations, "effort": effort}
+        for path in outputs:
+            files.write(path, (json.dumps(result, indent=1) + "\n").encode())
+        click.echo(lossless_sizes.together_table(result))
+        if failed:
+            raise InputError(f"{len(failed)} pictures could not be read")
+        return
     found = pictures.find(paths, stride)
     loaded = pictures.load(found, skipped)
     if denoise is not None:

@@ -38,8 +38,8 @@ VALIDATION_SIGMAS = (15.0, 25.0, 50.0)  # of 255
 def command(config, data, val, output, init, name, iterations, minutes, anneal, batch, crop, lr, seed, licence, dry_run, threads, quiet):
     """Train a denoiser on pictures.
 
-    A run at constant learning rate goes on with the same command, exactly where it was: Ctrl-C, SIGTERM and every ten minutes save it.
-    --anneal then makes a finished model of a copy. Where torchrun starts several processes, they share each batch.
+    A run at constant learning rate goes on with the same command, exactly where it was: Ctrl-C, SIGTERM, SIGHUP and every ten minutes
+    save it. --anneal then makes a finished model of a copy. Where torchrun starts several processes, they share each batch.
 
     \b
     ddpmcodec train --data photos/ --val CBSD68/ -o run/ --init photo-2 --minutes 120
@@ -48,6 +48,8 @@ def command(config, data, val, output, init, name, iterations, minutes, anneal, 
     """
     if anneal and iterations is None and minutes is None:
         raise click.UsageError("--anneal needs --iterations or --minutes")
+    if not output:
+        raise click.BadParameter("give a directory", param_hint="--output")
     options.use_threads(threads)
 
     import msgspec
@@ -68,11 +70,15 @@ def command(config, data, val, output, init, name, iterations, minutes, anneal, 
 
     with distributed.processes(optimizer.batch) as processes:
 
-        def say(text: str) -> None:
-            if processes.leads and not quiet and sys.stderr is not None:
+        def warn(text: str) -> None:
+            if processes.leads and sys.stderr is not None:
                 with contextlib.suppress(OSError):  # a reader that has gone ends no training
                     tqdm.write(text, file=sys.stderr)
                     sys.stderr.flush()
+
+        def say(text: str) -> None:
+            if not quiet:
+                warn(text)
 
         state = training.build_state(configuration, processes.device, seed)
         run = TrainingRun(Path(output), state, name or Path(config).stem, anneal)
@@ -88,6 +94,7 @@ def command(config, data, val, output, init, name, iterations, minutes, anneal, 
             seed=seed,
             dry_run=dry_run,
             say=say,
+            warn=warn,
             quiet=quiet,
         )
         leads = processes.leads

@@ -2,6 +2,7 @@
 
 import importlib
 import io
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -10,9 +11,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ddpmcodec import container, decoder
+from ddpmcodec import container, decoder, picture
 from ddpmcodec.encoder import encode_pixels
 from ddpmcodec.errors import EvaluationError
+from ddpmcodec.models.bound import discretized_log_likelihood
 from ddpmcodec.models.checkpoint import Model
 
 
@@ -79,6 +81,72 @@ def evaluate(
                 row[codec] = None
         area = pixels.shape[0] * pixels.shape[1]
         yield {k: 8 * v / area if isinstance(v, int) else v for k, v in row.items()}
+
+
+def together(
+    pictures: Sequence[tuple[str, np.ndarray]],
+    model: Model,
+    evaluations: int,
+    effort: int,
+    note: Callable[[str], None] = lambda text: None,
+    progress: Callable[[int], None] = lambda done: None,
+) -> dict[str, Any]:
+    """Pictures of one size coded as one file, and one by one, beside the bound that those files have; bits per dimension.
+
+    The bound is the sum over the file's own steps of KL(q || p), p with the codec's variance, and L_0 of equation 13 with x0hat as the
+    mean and the one variance that is best for all. An anchor has the pictures one by one too, and one above the other as one picture.
+
+    Args:
+        progress: called with each picture's share of the encodes done.
+
+    Raises:
+        PictureError: their sizes differ.
+        EvaluationError: a file has not kept its pictures.
+    """
+    arrays = [pixels for _, pixels in pictures]
+    stacked = picture.together(arrays, max_pixels=picture.MAX_PIXELS)
+    options: dict[str, Any] = {"lossless": True, "evaluations": evaluations, "effort": effort}
+    encoding = encode_pixels(stacked, model, pictures=len(arrays), **options)
+    parsed = container.parse(encoding.data)
+    state = decoder.last_state(parsed, model, lambda done, total: None)
+    if not np.array_equal(decoder.pixels(parsed, state), stacked):
+        raise EvaluationError("our lossless file has not kept the pictures")
+    progress(len(arrays))
+    alone = []
+    for pixels in arrays:
+        alone.append(ddpm_bytes(pixels, model, evaluations, effort))
+        progress(1)
+    x_0 = picture.to_tensor(stacked, len(arrays))
+    variances = float((state.x0hat - x_0).square().mean()) * np.geomspace(0.25, 4, 81)
+    nats = min(-float(discretized_log_likelihood(x_0, state.x0hat, np.log(v)).mean()) for v in variances)
+    bits = 8 / stacked.size
+    rate, distortion = encoding.kl_bits / stacked.size, nats / math.log(2)
+    result: dict[str, Any] = {
+        "pictures": len(arrays),
+        "rate": rate,
+        "distortion_L_0": distortion,
+        "bound": rate + distortion,
+        "ddpm": {"together": len(encoding.data) * bits, "alone": sum(alone) * bits},
+    }
+    for codec, anchor in LOSSLESS_ANCHORS.items():
+        try:
+            sizes = {"together": len(anchor.encode(stacked)), "alone": sum(len(anchor.encode(pixels)) for pixels in arrays)}
+        except EvaluationError as e:
+            note(f"{codec} left out: {e}")
+        else:
+            result[codec] = {k: v * bits for k, v in sizes.items()}
+    return result
+
+
+def together_table(result: Mapping[str, Any]) -> str:
+    """`together` as a Markdown table."""
+    codecs = [codec for codec in ("ddpm", *LOSSLESS_ANCHORS) if codec in result]
+    lines = [f"| bits per dimension, {result['pictures']} pictures | {' | '.join(codecs)} |", "|---|" + "---:|" * len(codecs)]
+    for name in ("together", "alone"):
+        lines.append(f"| coded {name} | {' | '.join(f'{result[codec][name]:.3f}' for codec in codecs)} |")
+    ratio = result["ddpm"]["together"] / result["bound"]
+    bound = f"bound {result['bound']:.3f} = rate {result['rate']:.3f} + distortion {result['distortion_L_0']:.3f}"
+    return "\n".join([*lines, "", f"{bound}; our file of all / bound: {ratio:.3f}"])
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:

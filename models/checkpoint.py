@@ -116,7 +116,9 @@ def complete(config: dict) -> dict:
     Raises:
         ModelError: it is not understood.
     """
-    return msgspec.to_builtins(_ddpm_config(config)) if config.get("architecture") == "ddpm-unet" else config
+    if config.get("architecture") != "ddpm-unet":
+        return config
+    return msgspec.json.decode(msgspec.json.encode(_ddpm_config(config)))  # as a file would have it
 
 
 def build_levels(config: dict) -> Levels:

@@ -1,10 +1,12 @@
 """What a network is trained on: folders of pictures, CIFAR10, LSUN's lmdb, arrays.
 
 Nothing is fetched. CIFAR10 is at https://www.cs.toronto.edu/~kriz/cifar.html, its python or binary version, unpacked or not; LSUN's
-downloader at https://github.com/fyu/lsun; CelebA-HQ is made by https://github.com/tkarras/progressive_growing_of_gans, as a folder of pictures.
+downloader at https://github.com/fyu/lsun; CelebA-HQ, a folder of pictures, is made by
+https://github.com/tkarras/progressive_growing_of_gans.
 """
 
 import io
+import os
 import pickle
 import re
 import tarfile
@@ -149,8 +151,8 @@ def read(path: Path) -> np.ndarray | None:
         return _arrays(path) if path.suffix.lower() in (".npz", ".npy") else None
     except InputError as e:
         raise InputError(f"{path}: {e}") from e
-    except FileNotFoundError as e:
-        raise InputError(f"{path} does not exist") from e
+    except (FileNotFoundError, PermissionError) as e:
+        raise InputError(f"{e.filename or path}: {e.strerror}") from e
     except (OSError, EOFError, ValueError, tarfile.TarError, zipfile.BadZipFile) as e:
         raise InputError(f"{path} is damaged: {' '.join(str(e).split())}") from e
 
@@ -212,7 +214,7 @@ def source(path: Path, data: Data, device: torch.device, note: Callable[[str], N
     Raises:
         InputError: there is nothing, or nothing that can be read, or nothing that a crop fits in.
     """
-    if path.is_dir() and (path / "data.mdb").is_file():
+    if os.path.isfile(path / "data.mdb"):  # unlike Path.is_file, also False where it may not be looked at
         return Lmdb(path, data, device)
     arrays = read(path)
     if arrays is None:

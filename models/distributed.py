@@ -66,17 +66,27 @@ def processes(batch: int) -> Iterator[Processes]:
     """Join the others, if torchrun has started any.
 
     Raises:
-        ConfigurationError: they cannot share a batch of that many crops equally.
+        ConfigurationError: they cannot share a batch of that many crops equally, or the environment is not torchrun's.
     """
-    rank, count = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    try:
+        rank, count, local = (int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)))
+    except ValueError as e:
+        raise ConfigurationError(f"RANK, WORLD_SIZE and LOCAL_RANK are torchrun's to set: {e}") from e
+    if not 0 <= rank < count:
+        raise ConfigurationError(f"RANK {rank} is not that of one of {count} processes: start them with torchrun")
     if batch % count:
         raise ConfigurationError(f"a batch of {batch} cannot be shared equally by {count} processes")
     cuda = torch.cuda.is_available()
-    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if cuda else torch.device("cpu")
+    device = torch.device("cuda", local) if cuda else torch.device("cpu")
     if cuda:
         torch.cuda.set_device(device)
     if count > 1:
-        dist.init_process_group("nccl" if cuda else "gloo")
+        try:
+            dist.init_process_group("nccl" if cuda else "gloo")
+        except (ValueError, RuntimeError) as e:
+            raise ConfigurationError(
+                f"the {count} processes do not find each other: {str(e).splitlines()[0]}; start them with torchrun"
+            ) from e
     try:
         yield Processes(rank, count, device)
         if count > 1:

@@ -110,10 +110,13 @@ class Trainer:
         rise = min(1.0, (progress.iteration + 1) / warmup) if warmup else 1.0
         return rise if progress.annealed is None else rise * max(LEAST_FACTOR, 1 - progress.annealed)
 
+    def _seed_of(self, *numbers: int) -> int:
+        return int(np.random.SeedSequence((self.seed, *numbers)).generate_state(1)[0])
+
     def batch(self, iteration: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """This process's part of an iteration's batch: x_0, quantile of the noise level, eps."""
         count = self.configuration.optimizer.batch
-        self.generator.manual_seed(int(np.random.SeedSequence((self.seed, iteration)).generate_state(1)[0]))
+        self.generator.manual_seed(self._seed_of(iteration))
         x_0 = self.crops.draw(count, self.generator)
         u = objective.stratified(count, self.generator)
         eps = torch.randn(x_0.shape, device=self.device, generator=self.generator)
@@ -131,6 +134,8 @@ class Trainer:
                 group["lr"] = factor * self.rates[name]
             optimizer.zero_grad()
         x_0, u, eps = self.batch(progress.iteration)
+        if options.dropout:  # which draws from torch's own generator
+            torch.manual_seed(self._seed_of(progress.iteration, self.processes.rank))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             losses = self.objective(self.predict, x_0, u, eps)
         losses.mean().backward()
@@ -201,7 +206,7 @@ class Meter:
 
 
 class Stop:
-    """Whether a run has been asked to stop: at Ctrl-C or SIGTERM the iteration under way is finished."""
+    """Whether a run has been asked to stop: at Ctrl-C, SIGTERM or a terminal that hangs up, the iteration under way is finished."""
 
     def __init__(self):
         self.asked = False
@@ -211,7 +216,8 @@ class Stop:
         def ask(number, frame):
             self.asked = True
 
-        before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
+        known = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+        before = {s: signal.signal(s, ask) for s in known}
         try:
             yield self
         finally:

@@ -7,6 +7,7 @@ annealed.safetensors   the model of that, with annealed.md
 log.csv                one line a report
 """
 
+import contextlib
 import csv
 import os
 import shutil
@@ -17,7 +18,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from ddpmcodec.errors import OutputError
+from ddpmcodec.errors import DdpmcodecError, OutputError
 from ddpmcodec.models import checkpoint, datasets, training
 from ddpmcodec.models.checkpoint import Model
 from ddpmcodec.models.configuration import Configuration
@@ -40,6 +41,7 @@ class TrainingRun:
         self.model_path = directory / ("annealed.safetensors" if anneal else "model.safetensors")
         self.card_path = self.model_path.with_suffix(".md")
         self.log_path = directory / "log.csv"
+        self.made = False
 
     def prepare(self) -> None:
         """Make the directory and see that a state fits, before the work rather than after it.
@@ -49,6 +51,7 @@ class TrainingRun:
         """
         directory = self.state_path.parent
         try:
+            self.made = not directory.exists()
             directory.mkdir(parents=True, exist_ok=True)
             free = shutil.disk_usage(directory).free
         except OSError as e:
@@ -59,6 +62,12 @@ class TrainingRun:
         needed = 8 * sum(p.numel() * p.element_size() for p in self.state.network.parameters())
         if free < needed:
             raise OutputError(f"{directory}: {free >> 20} MiB are free, a state and its replacement take {needed >> 20} MiB")
+
+    def withdraw(self) -> None:
+        """Leave no directory behind that was made for nothing."""
+        if self.made:
+            with contextlib.suppress(OSError):
+                self.state_path.parent.rmdir()
 
     def restore(self) -> Path | None:
         """Go on from what is there: a copy not yet annealed to its end, else the state at constant rate; None where there is neither.
@@ -121,6 +130,7 @@ def train(
     seed: int = 0,
     dry_run: bool = False,
     say: Callable[[str], None] = lambda text: None,
+    warn: Callable[[str], None] = lambda text: None,
     quiet: bool = True,
 ) -> bool:
     """Begin a run or go on with it, and save it; a dry run takes `DRY_RUN_ITERATIONS` and writes nothing.
@@ -128,7 +138,7 @@ def train(
     Args:
         init: whose weights a new run begins with.
         iterations, minutes, anneal: as `training.run`; without `iterations`, a run at constant rate has the configuration's.
-        say: called with a line on what happens.
+        say, warn: called with a line on what happens, and on what was not saved.
 
     Returns:
         Whether it came to its end, rather than being asked to stop.
@@ -143,23 +153,27 @@ def train(
     state = run.state
     if not dry_run:
         run.prepare()
-    origin = run.restore()
-    if origin is None and init is not None:
-        state.initialize(init)
-    source = datasets.source(data, configuration.data, processes.device, say)
+    try:
+        origin = run.restore()
+        if origin is None and init is not None:
+            state.initialize(init)
+        source = datasets.source(data, configuration.data, processes.device, say)
+        trainer = training.Trainer(configuration, state, source, seed, processes)
+    except DdpmcodecError:
+        run.withdraw()
+        raise
     weights = origin or (init.name if init else "new")
     precision = "bf16" if training.has_bfloat16(processes.device) else "fp32"
     say(
         f"{source.description()}; weights: {weights}, {state.progress.iteration}"
         f" iterations; {processes.device}, {precision}, {processes.count} process{'es' if processes.count > 1 else ''}"
     )
-    trainer = training.Trainer(configuration, state, source, seed, processes)
 
     def attempt(write: Callable[[], None]) -> None:
         try:
             write()
         except OutputError as e:  # what is in memory is worth more than to end here: the next time may find room
-            say(f"not saved: {e}")
+            warn(f"not saved: {e}")
 
     def report(result: Report) -> None:
         say(result.line())

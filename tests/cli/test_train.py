@@ -62,7 +62,7 @@ def train(folder):
 
 
 def contents(folder):
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
 
 
 @pytest.fixture
@@ -320,7 +320,7 @@ def test_data_that_cannot_be_trained_on(fails):
     textures(Path("small"), [(15, 90), (90, 15)])
     for data, message in [
         ("nowhere", "nowhere is not a directory"),
-        ("photos/0.png", "photos/0.png is not a directory"),
+        ("photos/0.png", "photos/0.png is no folder"),
         ("x" * 300, "name too long"),
         ("empty", "no pictures in empty"),
         ("text", "no readable pictures in text"),
@@ -353,7 +353,7 @@ def test_configurations(fails):
         Path(name).write_text(text)
         fails(CONFIGURATION, "--config", name, "--iterations", 2)
     for name in ("nowhere", "nowhere.toml", "photos", ""):
-        assert "known are photo" in fails(CONFIGURATION, "--config", name, "--iterations", 2)
+        assert "known are celeba_hq_256, cifar10" in fails(CONFIGURATION, "--config", name, "--iterations", 2)
     assert "multiples of 4" in fails(CONFIGURATION, "--crop", 18, "--iterations", 2)
 
 
@@ -444,3 +444,117 @@ def test_learning_that_fails_leaves_the_files(fails, train):
     assert "not a number" in fails(TRAINING, "--config", "fast.toml", "--iterations", 4)
     train("--iterations", 4)
     assert progress()["iteration"] == 4
+
+
+# ---- the environment
+
+
+@pytest.mark.parametrize(
+    "environment", [{"WORLD_SIZE": "two"}, {"WORLD_SIZE": "2", "RANK": "2"}, {"RANK": "1"}, {"WORLD_SIZE": "2", "RANK": "0"}], ids=str
+)
+def test_an_environment_that_is_not_torchruns(fails, monkeypatch, environment):
+    for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    fails(14, "--iterations", 1)
+
+
+def test_no_directory(fails):
+    fails(2, "-o", "", "--iterations", 1)
+
+
+def test_seeds_reach_the_first_weights(train):
+    hashes = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        train("-o", name, "--iterations", 1, "--lr", 1e-12, "--seed", seed)
+        hashes.append(checkpoint.load(Path(name) / "model.safetensors").hash)
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+# ---- models of the paper's kind
+
+PAPER = """
+[model]
+architecture = "ddpm-unet"
+resolution = 16
+channels = 8
+multipliers = [1, 2]
+blocks = 1
+attention = [8]
+groups = 4
+{model}
+levels = {{ kind = "discrete", schedule = "linear", T = 50, beta_1 = 1e-4, beta_T = 0.3 }}
+start = 50
+[data]
+crop = 16
+augment = "flip"
+[objective]
+loss = "{loss}"
+[optimizer]
+batch = 4
+learning_rate = 2e-3
+betas = [0.9, 0.999]
+warmup = 2
+clip = 1.0
+ema = 0.9
+dropout = 0.1
+iterations = {iterations}
+"""
+# The rows of table 2: what is predicted, the variance, and the loss.
+TABLE_2 = [
+    ("mu", "learned-range", "bound"),
+    ("mu", "beta", "bound"),
+    ("mu", "beta", "simple"),
+    ("epsilon", "learned-range", "bound"),
+    ("epsilon", "beta", "bound"),
+    ("epsilon", "beta", "simple"),
+    ("epsilon", "learned", "bound"),
+    ("x_0", "beta-tilde", "simple"),
+    ("v", "fitted", "simple"),
+]
+
+
+def paper_toml(prediction="epsilon", variance="beta", loss="simple", iterations=4):
+    model = f'prediction = "{prediction}"\nvariance = "{variance}"'
+    Path("paper.toml").write_text(PAPER.format(model=model, loss=loss, iterations=iterations))
+
+
+@pytest.mark.parametrize(("prediction", "variance", "loss"), TABLE_2)
+def test_the_rows_of_table_2(train, prediction, variance, loss):
+    paper_toml(prediction, variance, loss)
+    train("--config", "paper.toml", "-q")
+    assert progress()["iteration"] == 4  # the configuration's
+    model = checkpoint.load(Path("out/model.safetensors"))
+    assert (model.prediction, model.variance) == (prediction, variance)
+    card = Path("out/model.md").read_text()
+    assert f"50 timesteps, linear schedule; predicts {prediction}, variance {variance}" in card and "Muon" not in card
+
+
+def test_a_paper_model_is_resumed_exactly(train):
+    """Dropout included."""
+    paper_toml("epsilon", "learned", "bound")
+    train("--config", "paper.toml", "-o", "whole", "--iterations", 6)
+    train("--config", "paper.toml", "-o", "parts", "--iterations", 2)
+    train("--config", "paper.toml", "-o", "parts", "--iterations", 6)
+    whole, parts = (load_file(f"{name}/state.safetensors") for name in ("whole", "parts"))
+    assert whole.keys() == parts.keys() and all(torch.equal(whole[k], parts[k]) for k in whole)
+
+
+def test_losses_that_train_no_variance(fails):
+    paper_toml("epsilon", "learned", "simple")
+    assert "bound" in fails(14, "--config", "paper.toml")
+
+
+def test_arrays_are_data_too(train):
+    paper_toml()
+    np.savez("a.npz", images=np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), np.uint8))
+    assert "5 pictures" in train("--config", "paper.toml", "--data", "a.npz").stderr
+
+
+def test_arrays_that_are_none(fails):
+    paper_toml()
+    np.savez("a.npz", images=np.zeros((5, 8, 8, 3), np.uint8))
+    assert "smaller than the crop" in fails(3, "--config", "paper.toml", "--data", "a.npz")
+    fails(3, "--config", "paper.toml", "--data", "nothing.npz")
+    fails(3, "--config", "paper.toml", "--data", "paper.toml")

@@ -11,6 +11,7 @@ from PIL import Image
 
 from ddpmcodec.cli import main
 from ddpmcodec.encoder import encode_pixels
+from ddpmcodec.eval import crops
 from ddpmcodec.models import checkpoint
 
 
@@ -134,3 +135,33 @@ def test_usage_errors(directory: Path, options: list[str]):
 def test_output_that_cannot_be_made(directory: Path, tmp_path: Path):
     (tmp_path / "file").touch()
     assert run(directory, "--codec", "jpeg", "-o", tmp_path / "file").exit_code == 12
+
+
+def test_lossless_together(tmp_path: Path, model_path: str, photo: np.ndarray):
+    arrays = np.stack([photo[16 * i : 16 * i + 16, :24] for i in range(3)])
+    np.savez(tmp_path / "a.npz", images=arrays)
+    options = ["--model", model_path, "--evaluations", 4, "--effort", 1]
+    result = run(tmp_path / "a.npz", "--lossless", "--together", *options, "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.stderr
+    stored = json.loads((tmp_path / "out" / "together.json").read_text())
+    ours = encode_pixels(np.concatenate(arrays), checkpoint.load(Path(model_path)), lossless=True, evaluations=4, effort=1, pictures=3)
+    assert stored["ddpm"]["together"] == pytest.approx(8 * len(ours.data) / arrays.size)
+    assert stored["rate"] == pytest.approx(ours.kl_bits / arrays.size)
+    assert stored["ddpm"]["together"] < stored["ddpm"]["alone"] and stored["png"]["together"] < stored["png"]["alone"]
+    assert 0.9 < stored["ddpm"]["together"] / stored["bound"] < 1.6
+    assert result.stdout.startswith("| bits per dimension, 3 pictures | ddpm | png | webp |")
+    assert run(tmp_path / "a.npz", "--together").exit_code == 2
+    np.savez(tmp_path / "b.npz", images=arrays[:, :8])
+    assert run(tmp_path / "a.npz", tmp_path / "b.npz", "--lossless", "--together", *options).exit_code == 4
+
+
+def test_crops_are_the_reduced_middles(tmp_path: Path):
+    ramp = np.add.outer(np.arange(50), np.arange(70)).astype(np.uint8)[..., None].repeat(3, 2)
+    for name, pixels in {"a": ramp, "b": ramp[::-1], "small": ramp[:20]}.items():
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    result = CliRunner().invoke(crops.main, [str(tmp_path), "-o", str(tmp_path / "c.npz"), "--side", "16"])
+    assert result.exit_code == 0, result.output
+    cut = np.load(tmp_path / "c.npz")["images"]
+    assert cut.shape == (2, 16, 16, 3)
+    means = ramp.reshape(25, 2, 35, 2, 3).astype(float).mean((1, 3))
+    assert np.abs(cut[0] - means[4:20, 9:25]).max() <= 0.5

@@ -59,7 +59,7 @@ def test_bundled_models_come_first(tmp_path, monkeypatch, model_path):
     assert registry.find(registry.DEFAULT).hash != checkpoint.load(Path(model_path)).hash
 
 
-@pytest.mark.parametrize("name", ["photo-0", "/nowhere/model.safetensors", "", "a" * 5000, "nul\0", "."])
+@pytest.mark.parametrize("name", ["photo-0", "/nowhere/model.safetensors", "", "a" * 5000, "nul\0"])
 def test_names_of_nothing(name):
     with pytest.raises(ModelError, match=f"known are .*{registry.DEFAULT}"):
         registry.find(name)
