@@ -5,12 +5,13 @@ python -m ddpmcodec.eval.crops CBSD68 -o crops.npz
 
 import io
 import sys
+from pathlib import Path
 
 import click
 import numpy as np
 from PIL import Image
 
-from ddpmcodec.cli import files
+from ddpmcodec import atomic
 from ddpmcodec.errors import InputError
 from ddpmcodec.eval import pictures
 
@@ -39,7 +40,7 @@ def main(paths: tuple[str, ...], output: str, side: int, reduce: int, count: int
         raise InputError("no picture is large enough")
     buffer = io.BytesIO()
     np.savez_compressed(buffer, images=np.stack(cut))
-    files.write(output, buffer.getvalue())
+    atomic.write(Path(output), buffer.getvalue())
 
 
 if __name__ == "__main__":
