@@ -1,16 +1,22 @@
 """`ddpmcodec eval`."""
 
+import csv
+import io
 import json
+import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from tqdm import tqdm
 
 from ddpmcodec.cli import files, options
-from ddpmcodec.errors import DdpmcodecError, InputError, OutputError
-from ddpmcodec.eval.anchors import ANCHORS
+from ddpmcodec.errors import DdpmcodecError, EvaluationError, InputError, OutputError
 from ddpmcodec.plan import MAX_BPP
+
+if TYPE_CHECKING:
+    from ddpmcodec.eval.codecs import Codec
 
 
 def sigmas(ctx: click.Context, param: click.Parameter, value: str | None) -> list[float] | None:
@@ -40,7 +46,8 @@ def prepare(directory: str, names: list[str]) -> list[str]:
 
 @click.command("eval", short_help="Rate-distortion and denoising figures on a set of pictures.")
 @click.argument("paths", nargs=-1, required=True, metavar="PICTURE|DIR...")
-@click.option("--codec", "codecs", multiple=True, type=click.Choice(["ddpm", *ANCHORS]), help="May be repeated [default: all].")
+@click.option("--codec", "codecs", multiple=True, metavar="NAME", help="ddpm, jpeg, jpeg2000, webp, avif, jxl, webp-best, avif-best, "
+              "jxl-best or cmd:FILE.toml; may be repeated [default: ddpm, jpeg, webp, avif].")  # fmt: skip
 @click.option("--bpp", "rates", multiple=True, type=options.Rate(0.01, MAX_BPP), metavar="X",
               help="Rate to compare at; may be repeated [default: 0.25, 0.5, 1].")  # fmt: skip
 @click.option("-o", "--output", metavar="DIR", help="Also write one JSON file a codec there.")
@@ -50,12 +57,13 @@ def prepare(directory: str, names: list[str]) -> list[str]:
     "--together", is_flag=True, help="With --lossless: pictures of one size as one file, beside the bound, in bits per dimension."
 )
 @click.option("--stride", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Use every N-th picture.")
+@click.option("-j", "--jobs", type=click.IntRange(1, 1024), metavar="N", help="Processes [default: all cores], of --threads [1] threads.")
 @options.evaluations
 @options.effort
 @options.model
 @options.threads
 @options.quiet
-def command(paths, codecs, rates, output, denoise, lossless, together, stride, evaluations, effort, model, threads, quiet):
+def command(paths, codecs, rates, output, denoise, lossless, together, stride, jobs, evaluations, effort, model, threads, quiet):
     """Measure codecs by real bytes, or the denoiser, on pictures.
 
     Prints a Markdown table. PSNR at a rate is read off each picture's own curve, linearly in log bpp, then averaged; "-" where a
@@ -121,22 +129,98 @@ def command(paths, codecs, rates, output, denoise, lossless, together, stride, e
                 files.write(path, (json.dumps(result, indent=1) + "\n").encode())
             click.echo(lossless_sizes.table(rows))
     else:
-        codecs = list(dict.fromkeys(codecs)) or ["ddpm", *ANCHORS]
-        ours = registry.find(model or registry.DEFAULT) if "ddpm" in codecs else None
-        outputs = prepare(output, codecs) if output else []
-        with tqdm(desc="eval", total=len(found) * len(codecs), disable=quiet or None, leave=False) as bar:
-            results = rate_distortion.evaluate(
-                loaded,
-                codecs,
-                sorted(set(rates)) or rate_distortion.RATES,
-                ours,
-                evaluations,
-                effort,
-                progress=lambda codec, name: bar.update(),
+        chosen = choose(codecs, rates, model, evaluations, effort)
+        paths_of = dict(zip(chosen, prepare(output, [*chosen]), strict=True)) if output else {}
+        with tqdm(desc="eval", total=len(found) * len(chosen), disable=quiet or None, leave=False) as bar:
+            results = compare(
+                loaded, chosen, sorted(set(rates)) or rate_distortion.RATES, paths_of, jobs or os.cpu_count() or 1, threads or 1, bar
             )
         if len(failed) < len(found):
-            for path, result in zip(outputs, results.values(), strict=False):
-                files.write(path, (json.dumps(result, indent=1, allow_nan=False) + "\n").encode())
+            if output is not None:
+                write_csv(Path(output) / "pictures.csv", results)
             click.echo(rate_distortion.table(results))
+        refused = [(name, p, e["error"]) for name, r in results.items() for p, e in r["pictures"].items() if "error" in e]
+        for name, p, error in refused:
+            tqdm.write(f"{p}: {name}: {error}", file=sys.stderr)
+        if refused and not failed:
+            raise EvaluationError(f"{len(refused)} of {len(found) * len(chosen)} measurements failed")
     if failed:
         raise InputError(f"{len(failed)} of {len(found)} pictures could not be read")
+
+
+def choose(names, rates, model, evaluations: int, effort: int) -> "dict[str, Codec]":
+    """The codecs asked for, by name; they are there.
+
+    Raises:
+        EvaluationError: one is not known, or missing here.
+    """
+    from ddpmcodec.eval.codecs import ANCHORS, Ddpm, command_anchor
+    from ddpmcodec.eval.rate_distortion import RATES
+    from ddpmcodec.models import registry
+
+    chosen: dict[str, Codec] = {}
+    for name in names or ("ddpm", "jpeg", "webp", "avif"):
+        codec: Codec
+        if name == "ddpm":
+            codec = Ddpm(model or registry.DEFAULT, max(rates or RATES), evaluations, effort)
+        elif name.startswith("cmd:"):
+            codec = command_anchor(name.removeprefix("cmd:"))
+        elif name in ANCHORS:
+            codec = ANCHORS[name]
+        else:
+            raise EvaluationError(f"no codec {name!r}: known are ddpm, {', '.join(ANCHORS)}, and cmd:FILE.toml")
+        codec.check()
+        chosen[codec.name] = codec
+    return chosen
+
+
+def compare(pictures, codecs: "dict[str, Codec]", rates, outputs: dict[str, str], jobs: int, threads: int, bar: tqdm) -> dict[str, dict]:
+    """Measure what the output files do not have yet, and keep them up to date, so that an interrupted evaluation goes on."""
+    from ddpmcodec.eval import rate_distortion as rd
+
+    known = {name: rd.reusable(stored(outputs[name]) if name in outputs else None, codec) for name, codec in codecs.items()}
+    entries: dict[str, dict[str, dict]] = {name: {} for name in codecs}
+    order: list[str] = []
+
+    def results(name: str) -> dict:
+        return rd.results(codecs[name], {p: entries[name][p] for p in order if p in entries[name]}, rates)
+
+    def save(name: str) -> None:
+        if name in outputs:
+            files.write(outputs[name], (json.dumps(results(name), indent=1, allow_nan=False) + "\n").encode())
+
+    loaded = list(pictures)
+    order += [name for name, _ in loaded]
+    for name in codecs:
+        for picture, pixels in loaded:
+            if known[name].get(picture, {}).get("sha256") == rd.fingerprint(pixels):
+                entries[name][picture] = known[name][picture]
+                bar.update()
+    work = [(name, [c for c in codecs.values() if name not in entries[c.name]], pixels) for name, pixels in loaded]
+    for codec, picture, entry in rd.measure([w for w in work if w[1]], jobs, threads):
+        entries[codec.name][picture] = entry
+        save(codec.name)
+        bar.update()
+    for name in codecs if loaded else ():
+        save(name)
+    return {name: results(name) for name in codecs}
+
+
+def stored(path: str):
+    """What an output file holds, if it is there and JSON."""
+    try:
+        return json.loads(Path(path).read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def write_csv(path: Path, results: dict[str, dict]) -> None:
+    from ddpmcodec.eval import rate_distortion
+
+    rows = list(rate_distortion.rows(results))
+    text = io.StringIO(newline="")
+    if rows:
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    files.write(str(path), text.getvalue().encode())

@@ -13,6 +13,8 @@ COMMANDS = {
     "info": "info",
     "truncate": "truncate",
     "eval": "eval",
+    "plot": "plot",
+    "bd-rate": "bd_rate",
     "bpd": "bpd",
     "train": "train",
     "sample": "sample",

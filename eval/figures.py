@@ -1,11 +1,15 @@
 """Plots, by matplotlib (the extra `plot`)."""
 
 import io
+import math
 from collections.abc import Sequence
 
+from ddpmcodec.errors import EvaluationError
+from ddpmcodec.eval.curves import Curve
 
-def progressive(results: Sequence[dict]) -> bytes:
-    """Figure 5 of arXiv 2006.11239, as PNG: distortion over reverse steps, rate over reverse steps, distortion over rate.
+
+def progressive(results: Sequence[dict], kind: str = "png") -> bytes:
+    """Figure 5 of arXiv 2006.11239, as "png" or "svg": distortion over reverse steps, rate over reverse steps, distortion over rate.
 
     Args:
         results: of `bits_per_dimension.summary`.
@@ -33,5 +37,49 @@ def progressive(results: Sequence[dict]) -> bytes:
         axes.set_ylim(bottom=0)
     over_step.legend(fontsize=8)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
+    figure.savefig(buffer, format=kind, dpi=120)
+    return buffer.getvalue()
+
+
+# Wong's palette (Nature Methods 8, 441, 2011), which the colour-blind can tell apart; ours comes first, in black.
+COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#CC79A7", "#F0E442")
+MARKERS = "os^Dv<>P"
+LABELS = {"psnr-rgb": "PSNR-RGB (dB)", "ms-ssim-rgb": "MS-SSIM (dB: -10 log10 (1 - MS-SSIM))"}
+
+
+def rate_distortion(
+    curves: Sequence[Curve], *, log_rate: bool = False, low: float = 0.0, high: float = math.inf, kind: str = "png"
+) -> bytes:
+    """Rate-distortion curves, one panel for each metric that a curve has.
+
+    Args:
+        low, high: rates in bpp to show.
+        kind: "png" or "svg".
+
+    Raises:
+        ImportError: matplotlib is missing.
+        EvaluationError: no curve has a point in the range.
+    """
+    from matplotlib.figure import Figure
+
+    shown = [metric for metric in LABELS if any(metric in curve.metrics for curve in curves)]
+    if not shown or not any(low <= rate <= high for curve in curves for rate in curve.bpp):
+        raise EvaluationError("no curve has a quality to draw in that range of rates")
+    figure = Figure(figsize=(6.4 * len(shown), 4.8), layout="constrained")
+    for axes, metric in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
+        for i, curve in enumerate(curves):
+            if metric not in curve.metrics:
+                continue
+            points = [(r, v) for r, v in zip(curve.bpp, curve.metrics[metric], strict=True) if low <= r <= high]
+            values = [-10 * math.log10(max(1 - v, 1e-9)) if metric == "ms-ssim-rgb" else v for _, v in points]
+            style = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)], "markersize": 4}
+            axes.plot([r for r, _ in points], values, linestyle="-" if i < len(COLOURS) else "--", label=curve.name, **style)
+        if log_rate:
+            axes.set_xscale("log", base=2)
+            axes.xaxis.set_major_formatter("{x:g}")
+        axes.set(xlabel="rate (bits per pixel)", ylabel=LABELS[metric])
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=9)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind, dpi=120)
     return buffer.getvalue()

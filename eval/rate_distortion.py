@@ -1,69 +1,37 @@
-"""Rate-distortion curves by real bytes.
+"""Rate-distortion curves by real bytes, of several codecs on a set of pictures.
 
-Every point is a file: its bytes counted, its picture compared as 8-bit RGB. One encode of ours gives all of its points: the prefix of
-k steps counts the bytes of the file that `ddpmcodec.truncate(data, steps=k)` makes, and its PSNR comes from the encoder, which walks
-the same chain as the decoder and evaluates the network there anyway. (A step that keeps the last x0hat, which only steps of more than
-1.5 bpp do, has no picture of its own at its beginning and so gives no point there.)
+Every point is a file: its bytes counted, decoded, and compared as 8-bit RGB. One encode of ours gives all of its points: the prefix of
+k steps counts the bytes of the file that `ddpmcodec.truncate(data, steps=k)` makes. (A step that keeps the last x0hat, which only steps
+of more than 1.5 bpp do, has no picture of its own at its beginning and so gives no point there.)
 """
 
+import hashlib
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from importlib.metadata import version
+import multiprocessing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
 
 import numpy as np
 
-from ddpmcodec import container, encoder, picture, plan
-from ddpmcodec.errors import RateError
-from ddpmcodec.eval.anchors import ANCHORS
-from ddpmcodec.models.checkpoint import Model
+from ddpmcodec.errors import EvaluationError
+from ddpmcodec.eval.codecs import Codec, record
 
 RATES = (0.25, 0.5, 1.0)  # bpp
-DDPM = "ddpm"
-# Our encodes go this much beyond the highest rate, so that it lies on the curve: a share, and bytes for the rounding of small files.
-HEADROOM = 1.02
-HEADROOM_BYTES = 32
+# Where the mean curve of a progressive codec is read off, beside the rates asked for.
+CURVE_RATES = (0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0)
+METRICS = ("psnr-rgb", "ms-ssim-rgb", "encoding_time", "decoding_time")
+
+Entry = dict[str, Any]  # of a picture: its hash, and its points or the error
 
 
-@dataclass(frozen=True)
-class Point:
-    """One file: bytes, bits per pixel, PSNR in dB on 8-bit RGB (infinite where nothing was lost)."""
-
-    bytes: int
-    bpp: float
-    psnr: float
-
-
-def ddpm_curve(pixels: np.ndarray, model: Model, bpp: float, evaluations: int, effort: int) -> list[Point]:
-    """The points of the prefixes of one encode, a little above `bpp`; none where not even an empty file is that small."""
-    area = pixels.shape[0] * pixels.shape[1]
-    limit = min(HEADROOM * bpp + 8 * HEADROOM_BYTES / area, plan.MAX_BPP)
-    try:
-        encoding = encoder.encode_pixels(pixels, model, bpp=limit, evaluations=evaluations, effort=effort)
-    except RateError:
-        return []
-    parsed = container.parse(encoding.data)
-    sizes = {k: container.serialized_size(parsed.header, parsed.steps[:k]) for k in encoding.prefix_psnr}
-    return [Point(size, 8 * size / area, encoding.prefix_psnr[k]) for k, size in sizes.items()]
-
-
-def anchor_curve(pixels: np.ndarray, name: str) -> list[Point]:
-    """The points of an anchor at each of its qualities."""
-    anchor = ANCHORS[name]
-    area = pixels.shape[0] * pixels.shape[1]
-    points = []
-    for quality in anchor.qualities:
-        data = anchor.encode(pixels, quality)
-        points.append(Point(len(data), 8 * len(data) / area, picture.psnr(pixels, anchor.decode(data))))
-    return points
-
-
-def psnr_at(curve: Sequence[Point], bpp: float) -> float | None:
-    """PSNR in dB at a rate, linear in log bpp between the curve's finite points; None outside of them."""
+def value_at(points: Sequence[Mapping[str, Any]], bpp: float, metric: str = "psnr-rgb") -> float | None:
+    """A metric at a rate, linear in log bpp between the curve's points that have it; None outside of them."""
     best: dict[float, float] = {}
-    for point in curve:
-        if math.isfinite(point.psnr):
-            best[point.bpp] = max(point.psnr, best.get(point.bpp, -math.inf))
+    for point in points:
+        if (value := point[metric]) is not None:
+            best[point["bpp"]] = max(value, best.get(point["bpp"], -math.inf))
     rates = sorted(best)
     if not rates or not rates[0] <= bpp <= rates[-1]:
         return None
@@ -76,97 +44,113 @@ def mean(values: Iterable[float | None]) -> float | None:
     return None if None in known or not known else float(np.mean(known))  # type: ignore[arg-type]
 
 
-def evaluate(
-    pictures: Iterable[tuple[str, np.ndarray]],
-    codecs: Sequence[str],
-    rates: Sequence[float],
-    model: Model | None = None,
-    evaluations: int = plan.DEFAULT_EVALUATIONS,
-    effort: int = plan.DEFAULT_EFFORT,
-    progress: Callable[[str, str], None] = lambda codec, name: None,
-) -> dict[str, dict]:
-    """Curves of every codec on every picture.
+def fingerprint(pixels: np.ndarray) -> str:
+    """By which a picture is known to be the one measured before."""
+    return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()[:16]
+
+
+def entry_of(codec: Codec, pixels: np.ndarray) -> Entry:
+    """One picture's points, or what the codec says against it."""
+    entry: Entry = {"sha256": fingerprint(pixels)}
+    try:
+        return entry | {"points": [record(point) for point in codec.curve(pixels)]}
+    except EvaluationError as e:
+        return entry | {"error": str(e)}
+
+
+def _begin(threads: int) -> None:
+    """In a worker process."""
+    import os
+
+    import torch
+
+    os.environ["NUMBA_NUM_THREADS"] = str(threads)
+    torch.set_num_threads(threads)
+
+
+def measure(work: Iterable[tuple[str, Sequence[Codec], np.ndarray]], jobs: int, threads: int) -> Iterator[tuple[Codec, str, Entry]]:
+    """Codecs on pictures, in `jobs` processes of `threads` threads each; in the order in which they are done.
 
     Args:
-        pictures: names and (H, W, 3) uint8 pixels.
-        codecs: "ddpm" or names of `ANCHORS`.
-        rates: bpp at which the curves are compared.
-        model: our denoiser, where "ddpm" is among the codecs.
-        evaluations, effort: of our encoder.
-        progress: called after each picture with the codec's and the picture's name.
-
-    Returns:
-        By codec, its results in CompressAI's schema ("name", "description" and "results", lists of means over pictures: ours by rate, an
-        anchor's by quality) with "at_bpp", "pictures" and "versions" beside it. JSON-serializable: where a curve does not reach a rate,
-        or nothing was lost, there is None; "results" leaves such points out.
+        work: a picture's name, the codecs that it is for, and its pixels.
 
     Raises:
-        EvaluationError: this Pillow lacks one of the codecs, or one refuses a picture.
+        EvaluationError: a process has died.
     """
-    codecs = list(dict.fromkeys(codecs))
-    if DDPM in codecs and model is None:
-        raise ValueError("the codec 'ddpm' needs a model")
-    for codec in codecs:
-        if codec != DDPM:
-            ANCHORS[codec].check()
-    curves: dict[str, dict[str, list[Point]]] = {codec: {} for codec in codecs}
-    for name, pixels in pictures:
-        for codec in codecs:
-            if codec == DDPM:
-                assert model is not None
-                curves[codec][name] = ddpm_curve(pixels, model, max(rates), evaluations, effort)
-            else:
-                curves[codec][name] = anchor_curve(pixels, codec)
-            progress(codec, name)
-    results = {codec: _results(codec, by_picture, rates) for codec, by_picture in curves.items()}
-    if model is not None and DDPM in results:
-        settings = {"model": {"name": model.name, "hash": model.hash.hex()}, "effort": effort, "evaluations": evaluations}
-        results[DDPM] |= settings
-    return results
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _begin, (threads,)) as pool:
+        running: dict[Future, tuple[Codec, str]] = {}
+
+        def finished(at_most: int) -> Iterator[tuple[Codec, str, Entry]]:
+            while len(running) > at_most:
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    codec, name = running.pop(future)
+                    yield codec, name, future.result()
+
+        try:
+            for name, codecs, pixels in work:
+                for codec in codecs:
+                    running[pool.submit(entry_of, codec, pixels)] = codec, name
+                    yield from finished(2 * jobs)
+            yield from finished(0)
+        except BrokenProcessPool as e:
+            raise EvaluationError("a worker process has died: out of memory? fewer --jobs may help") from e
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
-def _results(codec: str, curves: dict[str, list[Point]], rates: Sequence[float]) -> dict:
-    """What `evaluate` returns for a codec, but for our encoder's settings."""
-    at_rates = {name: [psnr_at(curve, rate) for rate in rates] for name, curve in curves.items()}
-    means = [mean(psnrs[i] for psnrs in at_rates.values()) for i in range(len(rates))]
-    if codec == DDPM:
-        description = "ddpmcodec, every prefix of one encode a picture"
-        points = [(rate, psnr) for rate, psnr in zip(rates, means, strict=True) if psnr is not None]
+def results(codec: Codec, entries: Mapping[str, Entry], rates: Sequence[float]) -> dict[str, Any]:
+    """A codec's results in CompressAI's schema ("name", "description" and "results", lists of means over pictures: by rate where it is
+    progressive, else by quality), with "at_bpp", "pictures" and "settings" beside it.
+
+    JSON-serializable: where a curve does not reach a rate, a metric is missing or nothing was lost, there is None; "results" leaves such
+    points, and metrics that no point has, out.
+    """
+    curves = {name: entry.get("points", []) for name, entry in entries.items()}
+    if codec.progressive:
+        wanted = sorted({*rates, *(rate for rate in CURVE_RATES if min(rates) / 5 <= rate <= max(rates))})
+        means = {metric: [mean(value_at(curve, rate, metric) for curve in curves.values()) for rate in wanted] for metric in METRICS}
+        bpps: list[float | None] = [*wanted]
     else:
-        anchor = ANCHORS[codec]
-        extra = "".join(f", {key} {value}" for key, value in anchor.options.items())
-        description = f"Pillow's {anchor.format}{extra}, quality {', '.join(map(str, anchor.qualities))}"
-        columns = list(zip(*curves.values(), strict=True))  # by quality
-        mean_points = [(float(np.mean([p.bpp for p in c])), float(np.mean([p.psnr for p in c]))) for c in columns]
-        points = [(bpp, psnr) for bpp, psnr in mean_points if math.isfinite(psnr)]
+        columns = list(zip(*(curve for curve in curves.values() if curve), strict=False)) if all(curves.values()) else []
+        means = {metric: [mean(point[metric] for point in column) for column in columns] for metric in METRICS}
+        bpps = [mean(point["bpp"] for point in column) for column in columns]
+    kept = [i for i in range(len(bpps)) if means["psnr-rgb"][i] is not None]
+    lists = {"bpp": [bpps[i] for i in kept]} | {metric: [values[i] for i in kept] for metric, values in means.items()}
+    at_bpp = [{"bpp": rate, "psnr-rgb": mean(value_at(curve, rate) for curve in curves.values())} for rate in rates]
     return {
-        "name": codec,
-        "description": description,
-        "results": {"bpp": [bpp for bpp, _ in points], "psnr-rgb": [psnr for _, psnr in points]},
-        "at_bpp": _at_bpp(rates, means),
-        "pictures": {
-            name: {"points": [_point(p) for p in curve], "at_bpp": _at_bpp(rates, at_rates[name])} for name, curve in curves.items()
-        },
-        "versions": {package: version(package) for package in ("ddpmcodec", "torch", "pillow")},
+        "name": codec.name,
+        "description": codec.description(),
+        "results": {metric: values for metric, values in lists.items() if metric in ("bpp", "psnr-rgb") or None not in values},
+        "at_bpp": at_bpp,
+        "settings": codec.settings(),
+        "pictures": dict(entries),
     }
 
 
-def _at_bpp(rates: Sequence[float], psnrs: Sequence[float | None]) -> list[dict]:
-    return [{"bpp": rate, "psnr-rgb": psnr} for rate, psnr in zip(rates, psnrs, strict=True)]
+def reusable(stored: Any, codec: Codec) -> dict[str, Entry]:
+    """The pictures of earlier results that were measured with the same settings and without an error; none of anything else."""
+    if not isinstance(stored, dict) or stored.get("settings") != codec.settings() or not isinstance(stored.get("pictures"), dict):
+        return {}
+    return {name: e for name, e in stored["pictures"].items() if isinstance(e, dict) and "sha256" in e and "points" in e}
 
 
-def _point(point: Point) -> dict:
-    return {"bytes": point.bytes, "bpp": point.bpp, "psnr-rgb": point.psnr if math.isfinite(point.psnr) else None}
-
-
-def table(results: dict[str, dict]) -> str:
+def table(of_codecs: Mapping[str, Mapping[str, Any]]) -> str:
     """PSNR in dB of each codec at each rate, mean over pictures, as a Markdown table; "-" where a picture's curve does not reach it."""
-    first = next(iter(results.values()))
+    first = next(iter(of_codecs.values()))
     lines = [
         f"| PSNR-RGB in dB, {len(first['pictures'])} pictures | " + " | ".join(f"{entry['bpp']:g} bpp" for entry in first["at_bpp"]) + " |",
         "|---|" + "---:|" * len(first["at_bpp"]),
     ]
-    for codec, result in results.items():
+    for codec, result in of_codecs.items():
         cells = ["-" if entry["psnr-rgb"] is None else f"{entry['psnr-rgb']:.2f}" for entry in result["at_bpp"]]
         lines.append(f"| {codec} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def rows(of_codecs: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Every point of every picture, for a CSV."""
+    for codec, result in of_codecs.items():
+        for name, entry in result["pictures"].items():
+            for point in entry.get("points", ()):
+                yield {"codec": codec, "picture": name, **point}

@@ -97,7 +97,6 @@ def test_lossless(run, drawing):
         ("in.png", "-o", "out.ddpm", "--threads", "0"),
         ("in.png", "-o", "out.ddpm", "--max-pixels", "0"),
         ("in.png", "-o", "out.ddpm", "--lossless", "--bpp", "1"),
-        ("in.png", "in.png", "-o", "out.ddpm"),
         ("in.png", "-o", "out.ddpm", "--nonsense"),
     ],
     ids=" ".join,

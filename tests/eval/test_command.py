@@ -1,5 +1,6 @@
 """`ddpmcodec eval`, from the command line."""
 
+import csv
 import io
 import json
 from pathlib import Path
@@ -36,11 +37,41 @@ def test_rate_distortion(directory: Path, tmp_path: Path, model_path: str):
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines()[0] == "| PSNR-RGB in dB, 2 pictures | 2 bpp | 4 bpp |"
     assert [line.split()[1] for line in result.stdout.splitlines()[2:]] == ["ddpm", "avif"]
-    assert sorted(path.name for path in output.iterdir()) == ["avif.json", "ddpm.json"]
+    assert sorted(path.name for path in output.iterdir()) == ["avif.json", "ddpm.json", "pictures.csv"]
     ours = json.loads((output / "ddpm.json").read_text())
-    assert ours["results"]["bpp"] == [2, 4]
+    assert {2, 4} <= set(ours["results"]["bpp"])
     assert list(ours["pictures"]) == ["a.png", "b.png"]
     assert f"{ours['at_bpp'][0]['psnr-rgb']:.2f}" in result.stdout
+    rows = list(csv.DictReader(io.StringIO((output / "pictures.csv").read_text())))
+    assert {(row["codec"], row["picture"]) for row in rows} == {(c, p) for c in ("ddpm", "avif") for p in ("a.png", "b.png")}
+
+
+def test_an_evaluation_goes_on(directory: Path, tmp_path: Path):
+    """Pictures that were measured are not measured again, unless they or the settings have changed."""
+    options = ["--codec", "jpeg", "-o", tmp_path / "out"]
+    assert run(directory / "a.png", *options).exit_code == 0
+    stored = json.loads((tmp_path / "out" / "jpeg.json").read_text())
+    stored["pictures"]["a.png"]["points"][0]["encoding_time"] = 123.0
+    (tmp_path / "out" / "jpeg.json").write_text(json.dumps(stored))
+    assert run(directory, *options).exit_code == 0
+    again = json.loads((tmp_path / "out" / "jpeg.json").read_text())["pictures"]
+    assert list(again) == ["a.png", "b.png"] and again["a.png"]["points"][0]["encoding_time"] == 123
+    Image.new("RGB", (40, 30)).save(directory / "a.png")
+    assert run(directory, *options).exit_code == 0
+    assert json.loads((tmp_path / "out" / "jpeg.json").read_text())["pictures"]["a.png"]["points"][0]["encoding_time"] != 123
+
+
+def test_codecs_that_are_not_there(directory: Path, tmp_path: Path):
+    for name in ("vvc", "cmd:nowhere.toml"):
+        result = run(directory, "--codec", name)
+        assert result.exit_code == 13 and result.stderr.count("\n") == 1
+
+
+def test_a_refused_picture_is_named_and_the_rest_measured(directory: Path, tmp_path: Path):
+    Image.new("RGB", (20000, 1)).save(directory / "wide.png")
+    result = run(directory, "--codec", "webp", "--codec", "jpeg", "--bpp", "2", "-o", tmp_path / "out")
+    assert result.exit_code == 13 and "wide.png: webp: " in result.stderr
+    assert "| webp | - |" in result.stdout and json.loads((tmp_path / "out" / "webp.json").read_text())["pictures"]["a.png"]["points"]
 
 
 def test_denoise(directory: Path, model_path: str):
@@ -107,20 +138,15 @@ def test_an_empty_directory(tmp_path: Path):
     assert not (tmp_path / "out").exists()
 
 
-def test_existing_results_are_replaced_only_by_whole_ones(directory: Path, tmp_path: Path):
-    (tmp_path / "webp.json").write_text("old")
-    for path in directory.iterdir():
-        path.unlink()
-    Image.fromarray(np.zeros((1, 20000, 3), np.uint8)).save(directory / "wide.png")
-    result = run(directory, "--codec", "webp", "-o", tmp_path)
-    assert result.exit_code == 13 and "20000 x 1" in result.stderr
-    assert (tmp_path / "webp.json").read_text() == "old"
+def test_results_that_were_something_else_are_replaced(directory: Path, tmp_path: Path):
+    (tmp_path / "jpeg.json").write_text("old")
+    assert run(directory, "--codec", "jpeg", "-o", tmp_path).exit_code == 0
+    assert json.loads((tmp_path / "jpeg.json").read_text())["pictures"]
 
 
 @pytest.mark.parametrize(
     "options",
     [
-        ["--codec", "nosuch", "-o", "x"],
         ["--denoise", "15,,25"],
         ["--denoise", "nan"],
         ["--denoise", "0"],

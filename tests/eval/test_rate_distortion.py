@@ -1,17 +1,16 @@
-"""Curves by real bytes: points, interpolation, means, and the JSON that comes of them."""
+"""Curves by real bytes: interpolation, means, the JSON that comes of them, and measuring in processes."""
 
 import json
 import math
+import os
 
 import numpy as np
 import pytest
 
-import ddpmcodec
-from ddpmcodec import encoder, picture
+from ddpmcodec import picture
+from ddpmcodec.errors import EvaluationError
 from ddpmcodec.eval import rate_distortion as rd
-from ddpmcodec.eval.anchors import ANCHORS
-from ddpmcodec.eval.rate_distortion import Point
-from ddpmcodec.models.checkpoint import Model
+from ddpmcodec.eval.codecs import ANCHORS, Anchor, Ddpm
 
 FLAT = np.full((32, 48, 3), 128, np.uint8)
 
@@ -24,25 +23,28 @@ def test_psnr_by_hand():
     assert picture.psnr(a, a) == math.inf
 
 
+def points(*pairs):
+    return [{"bpp": bpp, "psnr-rgb": psnr, "ms-ssim-rgb": None, "encoding_time": 1.0, "decoding_time": bpp} for bpp, psnr in pairs]
+
+
 def test_interpolation_is_linear_in_log_bpp():
-    curve = [Point(4, 2.0, 40.0), Point(1, 0.5, 30.0), Point(2, 1.0, 36.0)]
-    assert rd.psnr_at(curve, 1) == 36
-    assert rd.psnr_at(curve, 0.5) == 30
-    assert rd.psnr_at(curve, 2) == 40
-    assert rd.psnr_at(curve, math.sqrt(0.5)) == pytest.approx(33)
-    assert rd.psnr_at(curve, 2**0.25) == pytest.approx(37)
+    curve = points((2.0, 40.0), (0.5, 30.0), (1.0, 36.0))
+    assert [rd.value_at(curve, rate) for rate in (1, 0.5, 2)] == [36, 30, 40]
+    assert rd.value_at(curve, math.sqrt(0.5)) == pytest.approx(33)
+    assert rd.value_at(curve, 2**0.25) == pytest.approx(37)
+    assert rd.value_at(curve, 1, "decoding_time") == 1 and rd.value_at(curve, 1, "ms-ssim-rgb") is None
 
 
 @pytest.mark.parametrize("bpp", [0.499, 2.001])
 def test_no_extrapolation(bpp: float):
-    assert rd.psnr_at([Point(1, 0.5, 30.0), Point(4, 2.0, 40.0)], bpp) is None
-    assert rd.psnr_at([], bpp) is None
+    assert rd.value_at(points((0.5, 30.0), (2.0, 40.0)), bpp) is None
+    assert rd.value_at([], bpp) is None
 
 
 def test_points_without_loss_or_of_one_size_give_no_nan():
-    curve = [Point(1, 0.5, 30.0), Point(2, 1.0, 35.0), Point(2, 1.0, 36.0), Point(4, 2.0, math.inf)]
-    assert rd.psnr_at(curve, 1) == 36
-    assert rd.psnr_at(curve, 1.5) is None
+    curve = points((0.5, 30.0), (1.0, 35.0), (1.0, 36.0), (2.0, None))
+    assert rd.value_at(curve, 1) == 36
+    assert rd.value_at(curve, 1.5) is None
 
 
 def test_a_mean_with_a_missing_value_is_missing():
@@ -51,77 +53,84 @@ def test_a_mean_with_a_missing_value_is_missing():
     assert rd.mean([]) is None
 
 
-def test_our_points_are_the_files_that_truncate_makes(photo: np.ndarray, model: Model, model_path: str):
-    curve = rd.ddpm_curve(photo, model, 1.5, evaluations=8, effort=1)
-    area = photo.shape[0] * photo.shape[1]
-    data = encoder.encode_pixels(photo, model, bpp=1.02 * 1.5 + 8 * 32 / area, evaluations=8, effort=1).data
-    pictures = dict(ddpmcodec.decode_progressive(data, model=model_path))
-    assert len(curve) == len(pictures)
-    assert curve[-1].bytes == len(data)
-    for k, point in enumerate(curve):
-        assert point.bytes == len(ddpmcodec.truncate(data, steps=k))
-        assert point.bpp == 8 * point.bytes / area
-        assert point.psnr == pytest.approx(picture.psnr(photo, np.asarray(pictures[k])), abs=0.01)
+def measured(pictures, codecs, jobs=1):
+    entries = {codec.name: {} for codec in codecs}
+    for codec, name, entry in rd.measure([(name, codecs, pixels) for name, pixels in pictures], jobs, 1):
+        entries[codec.name][name] = entry
+    return entries
 
 
-@pytest.mark.parametrize("shape", [(80, 100), (23, 41)])
-def test_our_curve_reaches_the_highest_rate(photo: np.ndarray, model: Model, shape: tuple[int, int]):
-    curve = rd.ddpm_curve(photo[: shape[0], : shape[1]], model, 2, evaluations=6, effort=1)
-    assert curve[0].bpp < 2 <= curve[-1].bpp
+def untimed(entry):
+    return [{k: v for k, v in point.items() if "time" not in k} for point in entry["points"]]
 
 
-def test_a_picture_too_small_for_the_rate_has_no_points(model: Model):
-    assert rd.ddpm_curve(FLAT[:2, :2], model, 0.25, evaluations=4, effort=1) == []
-
-
-def test_anchor_points(photo: np.ndarray):
-    curve = rd.anchor_curve(photo, "jpeg")
-    anchor = ANCHORS["jpeg"]
-    assert len(curve) == len(anchor.qualities)
-    data = anchor.encode(photo, anchor.qualities[3])
-    assert curve[3] == Point(len(data), 8 * len(data) / photo[..., 0].size, picture.psnr(photo, anchor.decode(data)))
-
-
-def test_results_in_compressai_schema(photo: np.ndarray, model: Model):
-    pictures = [("a", photo), ("b", photo[:64, :64])]
+def test_results_in_compressai_schema(photo, model, model_path):
+    codecs = [Ddpm(model_path, 3.0, evaluations=6, effort=1), ANCHORS["jpeg"]]
     rates = [1.0, 3.0]
-    progress: list[tuple[str, str]] = []
-    results = rd.evaluate(
-        pictures, ["ddpm", "jpeg", "jpeg"], rates, model, evaluations=6, effort=1, progress=lambda *done: progress.append(done)
-    )
-    assert progress == [("ddpm", "a"), ("jpeg", "a"), ("ddpm", "b"), ("jpeg", "b")]
-    assert results == json.loads(json.dumps(results, allow_nan=False))
-    for codec, result in results.items():
-        assert result["name"] == codec and isinstance(result["description"], str)
-        assert set(result["results"]) == {"bpp", "psnr-rgb"}
-        assert set(result["versions"]) == {"ddpmcodec", "torch", "pillow"}
-        assert set(result["pictures"]) == {"a", "b"}
-        for row in result["pictures"].values():
-            assert all(set(point) == {"bytes", "bpp", "psnr-rgb"} for point in row["points"])
-            assert [entry["bpp"] for entry in row["at_bpp"]] == rates
+    entries = measured([("a", photo), ("b", photo[:64, :64])], codecs)
+    for codec in codecs:
+        result = rd.results(codec, entries[codec.name], rates)
+        assert result == json.loads(json.dumps(result, allow_nan=False))
+        assert result["name"] == codec.name and isinstance(result["description"], str)
+        lists = result["results"]
+        assert set(lists) == {"bpp", "psnr-rgb", "encoding_time", "decoding_time"}  # so small that there is no MS-SSIM
+        assert len({len(values) for values in lists.values()}) == 1 and lists["bpp"] == sorted(lists["bpp"])
         for i, entry in enumerate(result["at_bpp"]):
-            rows = [row["at_bpp"][i]["psnr-rgb"] for row in result["pictures"].values()]
-            assert entry["psnr-rgb"] == (None if None in rows else pytest.approx(np.mean(rows)))
-    ours, jpeg = results["ddpm"], results["jpeg"]
-    assert ours["results"] == {"bpp": rates, "psnr-rgb": [entry["psnr-rgb"] for entry in ours["at_bpp"]]}
-    assert ours["model"] == {"name": model.name, "hash": model.hash.hex()}
-    assert (ours["effort"], ours["evaluations"]) == (1, 6)
-    assert jpeg["results"]["bpp"] == pytest.approx(
-        np.mean([[p["bpp"] for p in row["points"]] for row in jpeg["pictures"].values()], axis=0)
-    )
-    assert len(jpeg["results"]["psnr-rgb"]) == len(ANCHORS["jpeg"].qualities)
+            each = [rd.value_at(e["points"], rates[i]) for e in entries[codec.name].values()]
+            assert entry["psnr-rgb"] == (None if None in each else pytest.approx(np.mean(each)))
+    ours, jpeg = (rd.results(codec, entries[codec.name], rates) for codec in codecs)
+    assert set(rates) <= set(ours["results"]["bpp"]) <= {*rates, *rd.CURVE_RATES}
+    assert ours["settings"]["model"] == {"name": model.name, "hash": model.hash.hex()}
+    columns = [[p["bpp"] for p in e["points"]] for e in entries["jpeg"].values()]
+    assert jpeg["results"]["bpp"] == pytest.approx(np.mean(columns, axis=0))
 
 
-def test_cells_that_are_not_reached_are_null(photo: np.ndarray):
+def test_any_number_of_processes_gives_the_same(photo, model_path):
+    pictures = [("a", photo[:40, :40]), ("b", photo[40:, :50]), ("c", FLAT)]
+    codecs = [Ddpm(model_path, 2.0, evaluations=4, effort=1), ANCHORS["webp"]]
+    one, two = measured(pictures, codecs, 1), measured(pictures, codecs, 2)
+    for name in one:
+        assert sorted(one[name]) == sorted(two[name]) == ["a", "b", "c"]
+        for p in one[name]:
+            assert untimed(one[name][p]) == untimed(two[name][p])
+
+
+def test_a_codec_that_refuses_a_picture_ends_nothing(photo):
+    wide = np.zeros((1, 20000, 3), np.uint8)
+    entries = measured([("wide", wide), ("photo", photo)], [ANCHORS["webp"], ANCHORS["jpeg"]])
+    assert "20000 x 1" in entries["webp"]["wide"]["error"] and entries["webp"]["photo"]["points"] and entries["jpeg"]["wide"]["points"]
+    result = rd.results(ANCHORS["webp"], entries["webp"], [1.0])
+    assert result["at_bpp"] == [{"bpp": 1.0, "psnr-rgb": None}] and result["results"]["psnr-rgb"] == []
+
+
+def _exit(quality):
+    os._exit(9)
+
+
+def test_a_process_that_dies_is_an_error(photo):
+    with pytest.raises(EvaluationError, match="process has died"):
+        measured([("photo", photo)], [Anchor("dies", "JPEG", (50,), {}, _exit)])
+
+
+def test_cells_that_are_not_reached_are_null(photo):
     """The flat picture comes back without loss from every quality, and no JPEG of the other is so small."""
-    result = rd.evaluate([("flat", FLAT), ("photo", photo)], ["jpeg"], [0.01, 2.0])["jpeg"]
+    entries = {name: rd.entry_of(ANCHORS["jpeg"], pixels) for name, pixels in (("flat", FLAT), ("photo", photo))}
+    result = rd.results(ANCHORS["jpeg"], entries, [0.01, 2.0])
     json.dumps(result, allow_nan=False)
     assert [entry["psnr-rgb"] for entry in result["at_bpp"]] == [None, None]
     assert all(point["psnr-rgb"] is None for point in result["pictures"]["flat"]["points"])
-    assert result["pictures"]["photo"]["at_bpp"][0]["psnr-rgb"] is None
-    assert result["pictures"]["photo"]["at_bpp"][1]["psnr-rgb"] is not None
-    assert result["results"] == {"bpp": [], "psnr-rgb": []}
+    assert result["results"]["psnr-rgb"] == []
     assert rd.table({"jpeg": result}).splitlines()[-1] == "| jpeg | - | - |"
+
+
+def test_what_of_earlier_results_can_be_used(photo):
+    codec = ANCHORS["jpeg"]
+    entries = {"a": rd.entry_of(codec, photo), "b": {"sha256": "0", "error": "refused"}}
+    stored = json.loads(json.dumps(rd.results(codec, entries, [1.0])))
+    assert rd.reusable(stored, codec) == {"a": entries["a"]}
+    assert rd.reusable(stored, ANCHORS["webp"]) == {}
+    for other in (None, [], {}, {**stored, "pictures": 3}, {**stored, "settings": {}}):
+        assert rd.reusable(other, codec) == {}
 
 
 def test_table():
@@ -134,8 +143,3 @@ def test_table():
         "| ddpm | 30.13 | 36.00 |",
         "| jpeg | - | 33.00 |",
     ]
-
-
-def test_ours_needs_a_model():
-    with pytest.raises(ValueError, match="model"):
-        rd.evaluate([], ["ddpm"], [1.0])
