@@ -89,6 +89,10 @@ class TrainingError(DdpmcodecError):
     exit_code = 15
 
 
+class PeerError(TrainingError):
+    """Another of the processes that train together has gone."""
+
+
 class DriftError(DdpmcodecError):
     """A lossless file cannot be recovered here: arithmetic differs from the encoder's by more than the file allows for."""
 

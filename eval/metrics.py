@@ -21,5 +21,5 @@ def ms_ssim(a: np.ndarray, b: np.ndarray) -> float | None:
         from pytorch_msssim import ms_ssim as measure
     except ImportError:
         return None
-    tensors = [torch.from_numpy(v.copy()).permute(2, 0, 1)[None].double() for v in (a, b)]
+    tensors = [torch.from_numpy(v.copy()).permute(2, 0, 1)[None].float() for v in (a, b)]
     return float(measure(*tensors, data_range=255))

@@ -8,12 +8,24 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 
-from ddpmcodec.errors import ConfigurationError
+from ddpmcodec.errors import ConfigurationError, PeerError
+
+
+@contextlib.contextmanager
+def _peers() -> Iterator[None]:
+    """PeerError in place of what a backend says when a process has gone."""
+    try:
+        yield
+    except RuntimeError as e:
+        raise PeerError(f"another of the processes that train together has gone: {' '.join(str(e).split())[:120]}") from e
 
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among all: its rank, their number, and its device."""
+    """This process among all: its rank, their number, and its device.
+
+    Its methods raise PeerError where another process has gone.
+    """
 
     rank: int
     count: int
@@ -28,7 +40,8 @@ class Processes:
         if self.count == 1:
             return list(values)
         shared = torch.tensor(values, dtype=torch.float64, device=self.device)
-        dist.broadcast(shared, 0)
+        with _peers():
+            dist.broadcast(shared, 0)
         return shared.tolist()
 
     def average(self, tensors: Sequence[torch.Tensor]) -> None:
@@ -39,20 +52,23 @@ class Processes:
         """
         if self.count > 1:
             flat = torch.cat([t.reshape(-1) for t in tensors])
-            dist.all_reduce(flat)
+            with _peers():
+                dist.all_reduce(flat)
             _scatter(flat / self.count, tensors)
 
     def follow(self, tensors: Sequence[torch.Tensor]) -> None:
         """Each tensor becomes the first process's."""
         if self.count > 1:
             flat = torch.cat([t.reshape(-1) for t in tensors])
-            dist.broadcast(flat, 0)
+            with _peers():
+                dist.broadcast(flat, 0)
             _scatter(flat, tensors)
 
     def total(self, values: torch.Tensor) -> torch.Tensor:
         """The sum over all processes."""
         if self.count > 1:
-            dist.all_reduce(values)
+            with _peers():
+                dist.all_reduce(values)
         return values
 
 

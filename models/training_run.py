@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from ddpmcodec.errors import DdpmcodecError, OutputError
+from ddpmcodec.errors import DdpmcodecError, OutputError, PeerError
 from ddpmcodec.models import checkpoint, datasets, training
 from ddpmcodec.models.checkpoint import Model
 from ddpmcodec.models.configuration import Configuration
@@ -148,6 +148,7 @@ def train(
         InputError: there are no pictures.
         OutputError: the directory cannot be used, or the last save has failed; what was saved before is still there.
         TrainingError: the loss is no longer a number; what was saved before is still there.
+        PeerError: another process has gone; what there was is saved.
     """
     run.model()  # refuses a name that no model can have, before the work
     state = run.state
@@ -185,18 +186,23 @@ def train(
     elif not anneal and iterations is None:
         iterations = configuration.optimizer.iterations
     bar = tqdm(desc="train", unit="it", disable=quiet or not processes.leads or sys.stderr is None or None, leave=False)
-    with training.Stop().listening() as stop, bar:
-        training.run(
-            trainer,
-            anneal=anneal,
-            iterations=iterations,
-            minutes=minutes,
-            report_every=DRY_RUN_ITERATIONS if dry_run else REPORT_EVERY,
-            save=(lambda: None) if dry_run else (lambda: attempt(run.save)),
-            report=report,
-            tick=lambda iteration: bar.update() and None,
-            stop=stop,
-        )
+    try:
+        with training.Stop().listening() as stop, bar:
+            training.run(
+                trainer,
+                anneal=anneal,
+                iterations=iterations,
+                minutes=minutes,
+                report_every=DRY_RUN_ITERATIONS if dry_run else REPORT_EVERY,
+                save=(lambda: None) if dry_run else (lambda: attempt(run.save)),
+                report=report,
+                tick=lambda iteration: bar.update() and None,
+                stop=stop,
+            )
+    except PeerError:
+        if processes.leads and not dry_run:
+            run.save()  # the iteration that failed has changed nothing
+        raise
     if processes.leads and not dry_run:
         run.save()
     return not stop.asked
