@@ -17,8 +17,17 @@ DEFAULT = "photo-2"  # the newest of the bundled
 ENVIRONMENT = "DDPMCODEC_MODELS"
 
 
-@lru_cache(maxsize=2)
 def _load(path: Path) -> Model:
+    try:
+        modified = os.stat(path).st_mtime_ns
+    except OSError as e:
+        raise ModelError(f"{path}: {e.strerror}") from e
+    return _loaded(path, modified)
+
+
+@lru_cache(maxsize=4)
+def _loaded(path: Path, modified: int) -> Model:
+    """The model of a path; `modified` tells a file that has been replaced from the one loaded before."""
     if not path.is_dir():
         return checkpoint.load(path)
     from ddpmcodec.models import diffusers_layout

@@ -85,3 +85,14 @@ def test_bundled_weights_are_small_models_of_their_names():
     for path in bundled:
         assert path.stat().st_size <= 20_000_000
         assert checkpoint.load(path).name == path.stem
+
+
+def test_a_file_that_is_replaced_is_read_again(paper_model, tmp_path):
+    path = tmp_path / "m.safetensors"
+    hashes = []
+    for prediction in ("epsilon", "v"):
+        model = paper_model(prediction=prediction)
+        checkpoint.save(path, "m", model.config, model.network.state_dict())
+        hashes.append(registry.find(str(path)).hash)
+        assert registry.find(str(path)) is registry.find(str(path))
+    assert hashes[0] != hashes[1]
