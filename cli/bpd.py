@@ -19,8 +19,8 @@ from ddpmcodec.errors import InputError, ModelError, OutputError
     "--data", "paths", multiple=True, required=True, metavar="PATH", help="Pictures, a folder of them, CIFAR10 or .npz; may be repeated."
 )
 @options.model
-@click.option("--steps", "counts", multiple=True, type=reverse.Steps(), metavar="all|N", help="Visit so many levels, evenly spaced; may be "
-              "repeated [default: all timesteps, of a model of continuous levels 100].")  # fmt: skip
+@click.option("--steps", "counts", multiple=True, type=reverse.Steps(), metavar="all|N", help="Visit so many levels: those stored with the "
+              "model, else evenly spaced; may be repeated [default: all timesteps, of a model of continuous levels 100].")  # fmt: skip
 @reverse.variance
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N pictures.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, metavar="N")

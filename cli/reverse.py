@@ -17,13 +17,13 @@ class Steps(click.ParamType):
         return value if value == ALL else click.IntRange(1, 1 << 14).convert(value, param, ctx)
 
 
-steps = click.option("--steps", type=Steps(), metavar="all|N", help="Visit so many levels, evenly spaced [default: 100, or all where "
-                     "there are fewer].")  # fmt: skip
+steps = click.option("--steps", type=Steps(), metavar="all|N", help="Visit so many levels: those stored with the model, else evenly spaced "
+                     "[default: 100, or all where there are fewer].")  # fmt: skip
 variance = click.option("--variance", type=click.Choice(["beta", "beta-tilde"]), help="Of p, instead of the model's.")
 
 
 def levels(model, start: int, count: str | int | None) -> Sequence[int]:
-    """The levels that `--steps` asks for, from `start` on.
+    """The levels that `--steps` asks for, from `start` on: those stored with the model, where it has so many.
 
     Raises:
         click.BadParameter: there are not so many, or no "all" of them.
@@ -31,6 +31,8 @@ def levels(model, start: int, count: str | int | None) -> Sequence[int]:
     from ddpmcodec.models.levels import DiscreteLevels
     from ddpmcodec.models.reverse import subsequence
 
+    if start == model.start and count in model.schedules:
+        return list(model.schedules[count])
     timesteps = start if isinstance(model.levels, DiscreteLevels) else None
     if count == ALL and timesteps is None:
         raise click.BadParameter(f"the levels of {model.name} are continuous: there is no 'all' of them", param_hint="--steps")

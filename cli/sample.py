@@ -15,7 +15,7 @@ from ddpmcodec.errors import InputError, OutputError
 
 DEFAULT_SIDE = 64  # for models that take any size
 BATCH_PIXELS = 1 << 16
-PROGRESSIVE = 10  # pictures of a progressive row
+PROGRESSIVE = 10  # pictures of a progressive row, and rows
 
 
 class Size(click.ParamType):
@@ -96,13 +96,13 @@ def command(model, output, count, size, steps, ddim, eta, variance, seed, progre
             x_t = None if shared is None else shared.expand(len(numbers), -1, -1, -1)
             columns = []
             for i, state in enumerate(chain(process, numbers, x_t)):
-                if progressive is not None and i in shown:
+                if progressive is not None and first < PROGRESSIVE and i in shown:
                     columns.append(np.split(to_pixels(state.x_0), len(numbers)))
                 bar.update(len(numbers) if i < len(process) else 0)
             drawn += np.split(to_pixels(state.x_0), len(numbers))
             rows += [list(row) for row in zip(*columns, strict=True)]
     if progressive is not None:
-        files.write(progressive, grids.png(grids.grid(rows)))
+        files.write(progressive, grids.png(grids.grid(rows[:PROGRESSIVE])))
     if nearest:
         rows = beside_nearest(drawn, references, lambda text: None if quiet else click.echo(text, err=True))
     else:
