@@ -265,8 +265,10 @@ def write(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]
 def save(
     path: Path, name: str, config: dict, tensors: dict[str, torch.Tensor], schedules: Mapping[int, Sequence[int]] | None = None
 ) -> None:
-    """Write a model, as `write` does."""
+    """Write a model, as `write` does; tensors that float16 holds exactly, in float16."""
     metadata = {"name": name, "config": canonical_json(config)}
     if schedules:
         metadata["schedules"] = canonical_json({str(count): list(levels) for count, levels in schedules.items()})
-    write(path, tensors, metadata)
+    halves = {key: value.half() for key, value in tensors.items()}
+    kept = {key: halves[key] if torch.equal(halves[key].to(value.dtype), value) else value for key, value in tensors.items()}
+    write(path, kept, metadata)

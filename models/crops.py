@@ -13,6 +13,8 @@ from PIL import Image
 from ddpmcodec.errors import InputError
 from ddpmcodec.models.configuration import Data
 
+NOR = "nor batches of CIFAR10, nor an lmdb environment (data.mdb)"  # which a directory may hold instead: models/datasets.py
+
 
 def find(directory: Path) -> list[Path]:
     """All files below a directory, in sorted order, hidden ones aside.
@@ -28,28 +30,33 @@ def find(directory: Path) -> list[Path]:
     except OSError as e:
         raise InputError(f"{e.filename or directory}: {e.strerror}") from e
     if not found:
-        raise InputError(f"no pictures in {directory}")
+        raise InputError(f"no pictures in {directory}, {NOR}")
     return found
+
+
+def rgb(image: Image.Image) -> Image.Image:
+    """In RGB; ValueError where its values do not fit."""
+    if image.mode.startswith(("I", "F")):  # which Pillow would clip to 255
+        raise ValueError("more than 8 bits a channel")
+    return image.convert("RGB")
 
 
 def read(path: Path, data: Data) -> list[np.ndarray]:
     """One picture file as (H, W, 3) uint8 arrays, reduced as the configuration says; OSError or ValueError where it cannot be read."""
     with Image.open(path) as image:
-        if image.mode.startswith(("I", "F")):  # which Pillow would clip to 255
-            raise ValueError("more than 8 bits a channel")
-        rgb = image.convert("RGB")
+        whole = rgb(image)
     if data.square:
-        return [squared(rgb, data.crop)]
+        return [squared(whole, data.crop)]
     rule = next((rule for rule in data.reduce if fnmatch.fnmatch(path.name, rule.files)), None)
-    return [np.asarray(_reduced(rgb, scale)) for scale in (rule.scales(*rgb.size) if rule else [1.0])]
+    return [np.asarray(_reduced(whole, scale)) for scale in (rule.scales(*whole.size) if rule else [1.0])]
 
 
-def squared(image: Image.Image, side: int) -> np.ndarray:
-    """The square in the middle of an RGB image, reduced (never enlarged) to (side, side, 3) uint8."""
+def squared(image: Image.Image, side: int, enlarge: bool = False) -> np.ndarray:
+    """The square in the middle of an RGB image, reduced to (side, side, 3) uint8; a smaller one stays as it is unless to `enlarge`."""
     short = min(image.size)
     left, top = (image.width - short) // 2, (image.height - short) // 2
     square = image.crop((left, top, left + short, top + short))
-    if short <= side:
+    if short == side or (short < side and not enlarge):
         return np.asarray(square)
     if short % side == 0:
         return np.asarray(square.reduce(short // side))
@@ -96,7 +103,7 @@ def load(directory: Path, data: Data, note: Callable[[str], None] = lambda text:
                 note(f"{path}: left out: smaller than the crop of {data.crop} pixels")
             pictures += large
     if not readable:
-        raise InputError(f"no readable pictures in {directory}")
+        raise InputError(f"no readable pictures in {directory}, {NOR}")
     if not pictures:
         raise InputError(f"all pictures in {directory} are smaller than the crop of {data.crop} pixels")
     return pictures
@@ -117,8 +124,9 @@ class Crops:
         area = shape.prod(1)
         self.pixels = torch.empty((int(area.sum()), 3), dtype=torch.uint8, device=device)
         self.begin = (area.cumsum(0) - area).to(device)
+        pictures.reverse()  # what is popped from the end takes no time, whatever their number
         for begin, n in zip(self.begin.tolist(), area.tolist(), strict=True):
-            self.pixels[begin : begin + n] = torch.from_numpy(pictures.pop(0).reshape(-1, 3).copy())
+            self.pixels[begin : begin + n] = torch.from_numpy(pictures.pop().reshape(-1, 3).copy())
         self.height, self.width = shape.to(device).unbind(1)
         self.weights = area.double().sqrt().to(device)
         self.size = size

@@ -5,7 +5,9 @@ downloader at https://github.com/fyu/lsun; CelebA-HQ, a folder of pictures, is m
 https://github.com/tkarras/progressive_growing_of_gans.
 """
 
+import gzip
 import io
+import math
 import os
 import pickle
 import re
@@ -14,28 +16,29 @@ import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Any, Protocol
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from ddpmcodec.errors import InputError
 from ddpmcodec.models import crops
 from ddpmcodec.models.configuration import Data
 
+KINDS = "folder of pictures, CIFAR10 (its folder, .tar.gz or a batch), lmdb environment (a folder with data.mdb), .npz or .npy file"
+
 CIFAR_RECORD = 1 + 3 * 32 * 32  # label, then red, green and blue planes
 CIFAR_BATCH = re.compile(r"(data_batch_\d+|test_batch)(\.bin)?")
 TRAINING = re.compile(r"data_batch_.*")
-MAX_ARRAY_BYTES = 1 << 36
 
-# What CIFAR10's python batches, pickled by Python 2, need of the world.
-_HARMLESS = {
-    ("numpy.core.multiarray", "_reconstruct"): "numpy._core.multiarray",
-    ("numpy._core.multiarray", "_reconstruct"): "numpy._core.multiarray",
-    ("numpy", "ndarray"): "numpy",
-    ("numpy", "dtype"): "numpy",
-    ("_codecs", "encode"): "_codecs",
+LEFT_OUT_IN_A_ROW = 16  # damaged pictures of an lmdb environment, before it is called unreadable
+
+# What is done at random, each with probability 1/2, to (N, H, W, 3) where no place of a crop is drawn.
+CHANGES: dict[str, list[Callable[[torch.Tensor], torch.Tensor]]] = {
+    "none": [],
+    "flip": [lambda x: x.flip(2)],
+    "dihedral": [lambda x: x.flip(1), lambda x: x.flip(2), lambda x: x.transpose(1, 2)],
 }
 
 
@@ -49,25 +52,74 @@ class Source(Protocol):
         """How much there is."""
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    """Unpickles arrays and containers; what would run code is refused."""
+# ---- memory
 
-    def find_class(self, module: str, name: str):
-        if (module, name) not in _HARMLESS:
+
+def _available_bytes() -> int:
+    """Memory that can be had without swapping, as Linux estimates it; elsewhere 64 GiB."""
+    try:
+        fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        return int(fields["MemAvailable"].split()[0]) << 10
+    except (OSError, KeyError, ValueError, IndexError):
+        return 1 << 36
+
+
+def _check_fits(name: str, size: int) -> None:
+    """Before anything of that many bytes is unpacked: a small file may claim any size."""
+    if size > (available := _available_bytes()):
+        raise InputError(f"{name} takes {size / 2**30:.1f} GiB, {available / 2**30:.1f} GiB are available")
+
+
+# ---- CIFAR10
+
+
+class _Pickled:
+    """Stands in for a part of numpy in a pickle, and keeps what it was to be made of.
+
+    Numpy itself trusts its pickles: it takes the bytes of a forged array for pointers.
+    """
+
+    def __init__(self, *arguments: Any):
+        self.arguments = arguments
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+    def array(self) -> np.ndarray:
+        """As one of uint8, the only type there is in CIFAR10."""
+        _version, shape, dtype, fortran_order, content = self.state
+        if dtype.arguments[0] not in (b"u1", "u1"):
+            raise ValueError(f"its data is of type {dtype.arguments[0]!r}")
+        return np.frombuffer(content, np.uint8).reshape(shape, order="F" if fortran_order else "C")
+
+
+PARTS: dict[tuple[str, str], Any] = {
+    ("numpy.core.multiarray", "_reconstruct"): _Pickled,  # numpy 1, with which the files were made
+    ("numpy._core.multiarray", "_reconstruct"): _Pickled,
+    ("numpy", "ndarray"): _Pickled,
+    ("numpy", "dtype"): _Pickled,
+    ("_codecs", "encode"): str.encode,  # how Python 3 writes bytes that Python 2 can read
+}
+
+
+class _BatchUnpickler(pickle.Unpickler):
+    """Unpickles containers, and arrays as `_Pickled`; what would run code is refused."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in PARTS:
             raise InputError(f"it is a pickle that would run code, {module}.{name}: it is not read")
-        return super().find_class(_HARMLESS[module, name], name)
+        return PARTS[module, name]
 
 
 def _python_batch(data: bytes) -> np.ndarray:
     try:
-        batch = _ArrayUnpickler(io.BytesIO(data), encoding="bytes").load()
-        planes = np.asarray(batch[b"data"])
-        if planes.dtype != np.uint8 or planes.ndim != 2 or planes.shape[1] != CIFAR_RECORD - 1:
-            raise ValueError(f"data is {planes.dtype} {planes.shape}")
+        planes = _BatchUnpickler(io.BytesIO(data), encoding="bytes").load()[b"data"].array()
+        if planes.ndim != 2 or planes.shape[1] != CIFAR_RECORD - 1:
+            raise ValueError(f"its data has the shape {planes.shape}")
     except InputError:
         raise
     except Exception as e:  # a damaged pickle raises whatever its instructions lead to
-        raise InputError(f"it is no batch of CIFAR10's python version: {' '.join(str(e).split()) or type(e).__name__}") from e
+        raise InputError(f"it is no batch of CIFAR10's python version: {_reason(e)}") from e
     return planes
 
 
@@ -91,46 +143,57 @@ def _cifar(batches: dict[str, bytes]) -> np.ndarray:
 
 def _packed(path: Path) -> dict[str, bytes]:
     """The batches in a .tar.gz, by name; nothing is unpacked to the disk."""
-    batches = {}
-    with tarfile.open(path) as archive:
-        for member in archive:
-            name = Path(member.name).name
-            if member.isfile() and CIFAR_BATCH.fullmatch(name) and (content := archive.extractfile(member)) is not None:
-                batches[name] = content.read()
+    batches: dict[str, bytes] = {}
+    with open(path, "rb") if path.suffix == ".tar" else gzip.open(path) as stream:
+        with tarfile.open(fileobj=stream, mode="r:") as archive:
+            for member in archive:
+                name = Path(member.name).name
+                if member.isfile() and CIFAR_BATCH.fullmatch(name) and (content := archive.extractfile(member)) is not None:
+                    _check_fits(path.name, sum(map(len, batches.values())) + member.size)
+                    batches[name] = content.read()
+        while stream.read(1 << 20):  # to the checksum at the end
+            pass
     if not batches:
         raise InputError("no batches of CIFAR10 in it")
     return batches
 
 
-def _npy_header(file) -> tuple[tuple[int, ...], np.dtype]:
+# ---- arrays
+
+
+def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(file)
     return shape, dtype
 
 
-def _check_array(name: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
-    if dtype != np.uint8 or len(shape) != 4 or shape[3] != 3 or 0 in shape:
-        raise InputError(f"{name} is {dtype} {shape}, not uint8 (N, H, W, 3)")
-    if np.prod([float(n) for n in shape]) > MAX_ARRAY_BYTES:
-        raise InputError(f"{name} has the shape {shape}: more than {MAX_ARRAY_BYTES >> 30} GiB")
+def _first_pictures(files: Iterator[tuple[str, IO[bytes]]]) -> np.ndarray:
+    """The first array of .npy files that holds pictures."""
+    others = []
+    for name, file in files:
+        with file:
+            shape, dtype = _npy_header(file)
+            if dtype == np.uint8 and len(shape) == 4 and shape[3] == 3 and min(shape) > 0:
+                _check_fits(name, math.prod(shape))
+                file.seek(0)
+                return np.lib.format.read_array(file, allow_pickle=False)
+            others.append(f"{name} is {dtype} {shape}")
+    raise InputError(f"{', '.join(others[:4])}{', ...' * (len(others) > 4)}: not uint8 (N, H, W, 3)" if others else "it holds no arrays")
 
 
 def _arrays(path: Path) -> np.ndarray:
-    """The array of an .npy file, or of an .npz file the one called images or arr_0, or the first."""
+    """The array of an .npy file, or of an .npz file the first that holds pictures, those called images or arr_0 before others."""
     if path.suffix.lower() == ".npy":
-        with open(path, "rb") as f:
-            _check_array(path.name, *_npy_header(f))
-        return np.load(path, allow_pickle=False)
+        return _first_pictures(iter([(path.name, open(path, "rb"))]))
     with zipfile.ZipFile(path) as archive:
         members = [name for name in archive.namelist() if name.endswith(".npy")]
         members.sort(key=lambda name: ["images.npy", "arr_0.npy", name].index(name))
-        if not members:
-            raise InputError("it holds no arrays")
-        with archive.open(members[0]) as member:  # what is claimed is checked before it is unpacked
-            _check_array(members[0].removesuffix(".npy"), *_npy_header(member))
-        with archive.open(members[0]) as member:
-            return np.lib.format.read_array(member, allow_pickle=False)
+        return _first_pictures((name.removesuffix(".npy"), archive.open(name)) for name in members)
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def read(path: Path) -> np.ndarray | None:
@@ -142,7 +205,7 @@ def read(path: Path) -> np.ndarray | None:
     """
     try:
         if path.is_dir():
-            batches = {p.name: p.read_bytes() for p in path.iterdir() if CIFAR_BATCH.fullmatch(p.name)}
+            batches = {p.name: p.read_bytes() for p in path.iterdir() if CIFAR_BATCH.fullmatch(p.name) and p.is_file()}
             return _cifar(batches) if batches else None
         if CIFAR_BATCH.fullmatch(path.name):
             return _cifar({path.name: path.read_bytes()})
@@ -151,83 +214,103 @@ def read(path: Path) -> np.ndarray | None:
         return _arrays(path) if path.suffix.lower() in (".npz", ".npy") else None
     except InputError as e:
         raise InputError(f"{path}: {e}") from e
-    except (FileNotFoundError, PermissionError) as e:
-        raise InputError(f"{e.filename or path}: {e.strerror}") from e
-    except (OSError, EOFError, ValueError, tarfile.TarError, zipfile.BadZipFile) as e:
-        raise InputError(f"{path} is damaged: {' '.join(str(e).split())}") from e
+    except Exception as e:  # what damaged archives raise is up to each format's library
+        if isinstance(e, OSError) and e.strerror:
+            raise InputError(f"{e.filename or path}: {e.strerror}") from e
+        raise InputError(f"{path} is damaged: {_reason(e)}") from e
+
+
+# ---- LSUN
 
 
 class Lmdb:
     """Pictures of an lmdb environment, as LSUN has them, decoded when they are drawn: the sets do not fit in memory.
 
+    They become squares of `data.crop` as in StyleGAN's preparation of LSUN, which the paper's is: cut from the middle, reduced or enlarged.
+    A damaged picture's place is taken by the next one, so what is drawn still depends on the generator alone.
+
     Args:
         path: its directory.
-        data: pictures are reduced to squares of `data.crop`.
+        note: called with a sentence for each picture that is left out.
 
     Raises:
-        InputError: lmdb is not installed, or the path is no environment, or has no entries.
+        InputError: lmdb is not installed, or the path is no environment, is cut short, or has no entries.
     """
 
-    def __init__(self, path: Path, data: Data, device: torch.device):
+    def __init__(self, path: Path, data: Data, device: torch.device, note: Callable[[str], None] = lambda text: None):
         try:
             import lmdb
         except ImportError as e:
             raise InputError(f"{path} is an lmdb environment, which needs the package lmdb: pip install lmdb") from e
         try:
             self.environment = lmdb.open(str(path), readonly=True, lock=False, readahead=False, max_readers=256)
+            size = (self.environment.info()["last_pgno"] + 1) * self.environment.stat()["psize"]
+            if os.path.getsize(path / "data.mdb") < size:  # which would end the process: the file is mapped into memory
+                self.environment.close()
+                raise InputError(f"{path / 'data.mdb'} is cut short: it has not the {size} bytes that it should")
             with self.environment.begin() as transaction:
                 self.keys = list(transaction.cursor().iternext(keys=True, values=False))
-        except lmdb.Error as e:
-            raise InputError(f"{path} cannot be read as an lmdb environment: {e}") from e
+        except (lmdb.Error, OSError) as e:
+            raise InputError(f"{path} cannot be read as an lmdb environment: {_reason(e)}") from e
         if not self.keys:
             raise InputError(f"{path} has no entries")
-        self.path, self.data, self.device = path, data, device
+        self.path, self.data, self.device, self.note = path, data, device, note
+        self.left_out: set[bytes] = set()
         self.pool = ThreadPoolExecutor()
 
     def description(self) -> str:
         return f"{len(self.keys)} pictures of an lmdb environment"
 
-    def _read(self, key: bytes) -> torch.Tensor:
-        with self.environment.begin() as transaction:
-            value = transaction.get(key) or b""
-        try:
-            with Image.open(io.BytesIO(value)) as image:
-                pixels = crops.squared(image.convert("RGB"), self.data.crop)
-        except Exception as e:  # what Pillow raises for damaged pictures is up to each format's library
-            raise InputError(f"{self.path}: the picture {key!r} cannot be read: {' '.join(str(e).split())}") from e
-        if pixels.shape[0] < self.data.crop:
-            raise InputError(f"{self.path}: the picture {key!r} is smaller than {self.data.crop} pixels")
-        return torch.from_numpy(pixels.copy())
+    def _decode(self, key: bytes) -> np.ndarray:
+        with self.environment.begin() as transaction, Image.open(io.BytesIO(transaction.get(key) or b"")) as image:
+            return crops.squared(crops.rgb(image), self.data.crop, enlarge=True)
+
+    def _read(self, place: int) -> torch.Tensor:
+        for i in range(place, place + LEFT_OUT_IN_A_ROW):
+            key = self.keys[i % len(self.keys)]
+            try:
+                return torch.from_numpy(self._decode(key).copy())
+            except UnidentifiedImageError:  # whose text has an address in it
+                reason = "no picture"
+            except Exception as e:  # what Pillow raises for damaged pictures is up to each format's library
+                reason = _reason(e)
+            if key not in self.left_out:
+                self.left_out.add(key)
+                self.note(f"{self.path}: the picture {key!r} is left out: {reason}")
+        raise InputError(f"{self.path}: {LEFT_OUT_IN_A_ROW} pictures in a row cannot be read, such as {key!r}: {reason}")
 
     def draw(self, count: int, generator: torch.Generator) -> torch.Tensor:
         places = torch.randint(len(self.keys), (count,), generator=generator, device=self.device).tolist()
-        pixels = torch.stack(list(self.pool.map(self._read, [self.keys[i] for i in places]))).to(self.device)
-        if self.data.augment != "none":
-            mirrored = torch.rand(count, generator=generator, device=self.device) < 0.5
-            pixels = torch.where(mirrored[:, None, None, None], pixels.flip(2), pixels)
-        return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
+        x = torch.stack(list(self.pool.map(self._read, places))).to(self.device)
+        for change in CHANGES[self.data.augment]:
+            changed = torch.rand(count, generator=generator, device=self.device) < 0.5
+            x = torch.where(changed[:, None, None, None], change(x), x)
+        return x.permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+# ---- any of them
 
 
 def source(path: Path, data: Data, device: torch.device, note: Callable[[str], None] = lambda text: None) -> Source:
     """The pictures of a path, of whatever kind it is.
 
+    Args:
+        note: called with a sentence for each picture that is left out.
+
     Raises:
         InputError: there is nothing, or nothing that can be read, or nothing that a crop fits in.
     """
     if os.path.isfile(path / "data.mdb"):  # unlike Path.is_file, also False where it may not be looked at
-        return Lmdb(path, data, device)
+        return Lmdb(path, data, device, note)
     arrays = read(path)
     if arrays is None:
-        if path.exists() and not path.is_dir():
-            raise InputError(f"{path} is no folder, no .npz or .npy file and no batch or archive of CIFAR10")
+        if not path.exists():
+            raise InputError(f"{path} is not a directory or a file; looked for a {KINDS}")
+        if not path.is_dir():
+            raise InputError(f"{path} is no {KINDS}")
         return crops.Crops(crops.load(path, data, note), data.crop, device, data.augment)
-    pictures = list(_prepared(arrays, data))
-    if min(pictures[0].shape[:2]) < data.crop:
-        height, width = pictures[0].shape[:2]
+    height, width = arrays.shape[1:3]
+    if min(height, width) < data.crop:
         raise InputError(f"{path}: pictures of {width}x{height} are smaller than the crop of {data.crop} pixels")
+    pictures = [crops.squared(Image.fromarray(a), data.crop) for a in arrays] if data.square else list(arrays)
     return crops.Crops(pictures, data.crop, device, data.augment)
-
-
-def _prepared(arrays: np.ndarray, data: Data) -> Iterator[np.ndarray]:
-    for array in arrays:
-        yield crops.squared(Image.fromarray(array), data.crop) if data.square else np.ascontiguousarray(array)

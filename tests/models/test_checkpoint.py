@@ -263,3 +263,17 @@ def test_models_do_not_share_weights(model_path):
     with torch.no_grad():
         next(b.network.parameters()).add_(1)
     assert all(torch.equal(v, copied[k]) for k, v in a.network.state_dict().items())
+
+
+def test_what_float16_holds_is_stored_in_it(paper_model, tmp_path):
+    """A model read and written again keeps its size and its hash."""
+    model = paper_model()
+    tensors = {k: v.half() for k, v in model.network.state_dict().items()}
+    tensors["conv_in.bias"] = torch.full((8,), 0.1)
+    once, twice = tmp_path / "once.safetensors", tmp_path / "twice.safetensors"
+    checkpoint.save(once, "m", model.config, tensors)
+    loaded = checkpoint.load(once)
+    checkpoint.save(twice, "m", loaded.config, loaded.network.state_dict())
+    assert checkpoint.load(twice).hash == loaded.hash and twice.stat().st_size == once.stat().st_size
+    stored = load_file(twice)
+    assert stored["conv_in.bias"].dtype == torch.float32 and stored["conv_in.weight"].dtype == torch.float16

@@ -1,13 +1,14 @@
 """Data sets, made here in the layouts of their authors, read back exactly or refused."""
 
+import contextlib
 import io
 import os
 import pickle
+import struct
 import subprocess
 import sys
 import tarfile
 import zipfile
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -29,25 +30,16 @@ def planes(arrays):
     return np.ascontiguousarray(arrays.transpose(0, 3, 1, 2)).reshape(len(arrays), -1)
 
 
-class OldPickler(pickle._Pickler):
-    """Pickles as Python 2 did: names of numpy 1, and bytes for strings."""
-
-    def save_global(self, obj, name=None):
-        if obj is np._core.multiarray._reconstruct:
-            self.write(b"cnumpy.core.multiarray\n_reconstruct\n")
-            self.memoize(obj)
-        else:
-            super().save_global(obj, name)
-
-    dispatch: ClassVar = {**pickle._Pickler.dispatch, type(np._core.multiarray._reconstruct): save_global}
+# Bytes of pickles of Python 2 and numpy 1: how an empty array and a dtype are begun, and how a dtype ends.
+ARRAY = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\n(K\x00tU\x01b\x87R(K\x01"
+DTYPE = b"cnumpy\ndtype\n(U\x02%bK\x00K\x01tR(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
 
 
 def python_batch(arrays):
-    buffer = io.BytesIO()
-    OldPickler(buffer, 2).dump(
-        {b"batch_label": b"training", b"labels": [0] * len(arrays), b"data": planes(arrays), b"filenames": [b"a.png"]}
-    )
-    return buffer.getvalue()
+    content = planes(arrays).tobytes()
+    shape = b"M" + struct.pack("<H", len(arrays)) + b"M\x00\x0c\x86"
+    data = ARRAY + shape + DTYPE % b"u1" + b"\x89T" + struct.pack("<i", len(content)) + content + b"tb"
+    return b"\x80\x02}(U\x0bbatch_labelU\x15training batch 1 of 5U\x06labels](K\x06K\x09eU\x04data" + data + b"u."
 
 
 def binary_batch(arrays):
@@ -92,6 +84,14 @@ def test_cifar10_packed(cifar, tmp_path):
     assert set(tmp_path.iterdir()) == before
 
 
+def test_a_batch_that_was_pickled_again(tmp_path):
+    arrays = pictures(3)
+    for protocol in (2, 3, 4):
+        for data in (planes(arrays), np.asfortranarray(planes(arrays))):
+            (tmp_path / "data_batch_1").write_bytes(pickle.dumps({b"data": data}, protocol))
+            np.testing.assert_array_equal(datasets.read(tmp_path), arrays)
+
+
 class Code:
     def __reduce__(self):
         return os.system, ("echo executed",)
@@ -115,6 +115,21 @@ def test_batches_that_are_none(content, tmp_path):
             datasets.read(tmp_path / name)
 
 
+def test_a_forged_array_is_not_taken_for_pointers(tmp_path):
+    """Objects without the flag that says so: numpy would follow these eight bytes, as a shape, to its end."""
+    forged = ARRAY + b"K\x01\x85" + DTYPE % b"O8" + b"\x89U\x08AAAAAAAAtb"
+    for pickled in (b"}U\x04data" + forged + b"s", b"cnumpy\nndarray\n(" + forged + b"tR", b"cnumpy\ndtype\n(" + forged + b"tR"):
+        (tmp_path / "data_batch_1").write_bytes(b"\x80\x02" + pickled + b".")
+        with pytest.raises(InputError, match="no batch of CIFAR10's python version"):
+            datasets.read(tmp_path)
+
+
+def test_records_of_another_size(tmp_path):
+    (tmp_path / "data_batch_1.bin").write_bytes(bytes(2 * 3074))  # CIFAR100's
+    with pytest.raises(InputError, match="no multiple of the 3073"):
+        datasets.read(tmp_path)
+
+
 def test_batches_cut_short(cifar):
     folder, _ = cifar
     path = next(folder.glob("data_batch_2*"))
@@ -130,6 +145,18 @@ def test_arrays(tmp_path):
     np.savez_compressed(tmp_path / "named.npz", labels=np.zeros(3), images=arrays)
     for name in ("a.npy", "positional.npz", "named.npz"):
         np.testing.assert_array_equal(datasets.read(tmp_path / name), arrays)
+
+
+def test_the_first_array_that_holds_pictures(tmp_path):
+    a, b = pictures(2, 8), pictures(2, 8, 1)
+    np.savez(tmp_path / "first.npz", labels=np.zeros(2), zebra=a, b=b)
+    np.savez(tmp_path / "preferred.npz", b=b, images=a)
+    np.savez(tmp_path / "positional.npz", np.zeros(2), a, b)
+    for name in ("first.npz", "preferred.npz", "positional.npz"):
+        np.testing.assert_array_equal(datasets.read(tmp_path / name), a)
+    np.savez(tmp_path / "none.npz", labels=np.zeros(2), planes=a.astype(np.float32))
+    with pytest.raises(InputError, match=r"labels is float64 \(2,\), planes is float32 \(2, 8, 8, 3\): not uint8"):
+        datasets.read(tmp_path / "none.npz")
 
 
 def test_arrays_that_are_no_pictures(tmp_path):
@@ -153,6 +180,41 @@ def test_an_array_that_claims_to_be_huge_is_refused_before_it_is_read(tmp_path):
             datasets.read(tmp_path / name)
 
 
+def test_what_does_not_fit_in_memory_is_not_unpacked(tmp_path, monkeypatch):
+    """Zeros: small files that unpack to more than there is."""
+    np.savez_compressed(tmp_path / "a.npz", np.zeros((1000, 32, 32, 3), np.uint8))
+    (tmp_path / "data_batch_1.bin").write_bytes(bytes(3073 * 1000))
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "data_batch_1.bin")
+    for name in ("a.npz", "a.tar.gz"):
+        assert (tmp_path / name).stat().st_size < 10_000
+        assert datasets.read(tmp_path / name).shape == (1000, 32, 32, 3)
+    monkeypatch.setattr(datasets, "_available_bytes", lambda: 1 << 20)
+    for name in ("a.npz", "a.tar.gz"):
+        with pytest.raises(InputError, match="GiB are available"):
+            datasets.read(tmp_path / name)
+
+
+def test_available_memory():
+    assert 1 << 20 < datasets._available_bytes() < 1 << 50
+
+
+def test_damage_within_archives(cifar, tmp_path):
+    """Bytes changed in the middle: whatever they are decompressed to, it is not trained on."""
+    folder, arrays = cifar
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as archive:
+        archive.add(folder, "cifar")
+    np.savez_compressed(tmp_path / "a.npz", arrays)
+    np.savez(tmp_path / "b.npz", arrays)
+    for name in ("a.tar.gz", "a.npz", "b.npz"):
+        whole = (tmp_path / name).read_bytes()
+        for place in range(1, 9):
+            at = len(whole) * place // 10
+            (tmp_path / name).write_bytes(whole[:at] + bytes(b ^ 0xA5 for b in whole[at : at + 20]) + whole[at + 20 :])
+            with pytest.raises(InputError, match=name):
+                datasets.read(tmp_path / name)
+
+
 @pytest.mark.parametrize("name", ["a.npz", "a.npy", "a.tar.gz", "nothing.npz", "nothing.tar.gz", "data_batch_9"])
 def test_damaged_files(name, tmp_path):
     if not name.startswith(("nothing", "data")):
@@ -173,9 +235,19 @@ def test_an_archive_of_something_else(tmp_path):
 def test_what_is_of_another_kind(tmp_path):
     (tmp_path / "a.txt").write_text("text")
     assert datasets.read(tmp_path) is None and datasets.read(tmp_path / "a.txt") is None
-    for path in (tmp_path / "a.txt", tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(InputError):
+    (tmp_path / "empty").mkdir()
+    for path in (tmp_path / "a.txt", tmp_path, tmp_path / "empty", tmp_path / "nowhere", tmp_path / ("x" * 300)):
+        with pytest.raises(InputError, match=path.name) as caught:
             datasets.source(path, Data(8), CPU)
+        text = str(caught.value)
+        assert "\n" not in text and (("CIFAR10" in text and "lmdb" in text) or "too long" in text)
+
+
+def test_names_of_batches_that_are_none(tmp_path):
+    (tmp_path / "test_batch").mkdir()
+    os.mkfifo(tmp_path / "data_batch_1")
+    Image.fromarray(pictures(1, 8)[0]).save(tmp_path / "test_batch" / "a.png")
+    assert seen(datasets.source(tmp_path, Data(8, augment="none"), CPU), 4) == {pictures(1, 8)[0].tobytes()}
 
 
 def seen(source, count=400):
@@ -184,16 +256,42 @@ def seen(source, count=400):
     return {bytes(x) for x in ((drawn + 1) * 127.5).round().byte().permute(0, 2, 3, 1).contiguous().flatten(1).numpy()}
 
 
+def webp(array):
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "WEBP", lossless=True)
+    return buffer.getvalue()
+
+
+def environment(folder, values):
+    """An lmdb environment of these values, as LSUN has them."""
+    lmdb = pytest.importorskip("lmdb")
+    path = folder / "church_train_lmdb"
+    with lmdb.open(str(path), map_size=1 << 24) as e, e.begin(write=True) as transaction:
+        for i, value in enumerate(values):
+            transaction.put(f"key{i:03}".encode(), value)
+    return path
+
+
+@contextlib.contextmanager
+def opened(path, data, notes=None):
+    """A source, whose environment is closed again: a process may open one only once."""
+    source = datasets.source(path, data, CPU, [].append if notes is None else notes.append)
+    yield source
+    if isinstance(source, datasets.Lmdb):
+        source.environment.close()
+
+
 def test_how_pictures_are_augmented(tmp_path):
     picture = pictures(1, 8)
     np.save(tmp_path / "a.npy", picture)
     mirrored = picture[:, :, ::-1]
     turned = [np.rot90(p, k, (1, 2)) for p in (picture, mirrored) for k in range(4)]
     expected = {"none": [picture], "flip": [picture, mirrored], "dihedral": turned}
+    lmdb_path = environment(tmp_path, [webp(picture[0])])
     for augment, wanted in expected.items():
-        assert seen(datasets.source(tmp_path / "a.npy", Data(8, augment=augment), CPU)) == {
-            np.ascontiguousarray(p).tobytes() for p in wanted
-        }
+        for path in (tmp_path / "a.npy", lmdb_path):
+            with opened(path, Data(8, augment=augment)) as source:
+                assert seen(source) == {np.ascontiguousarray(p).tobytes() for p in wanted}
 
 
 def test_squares(tmp_path):
@@ -203,44 +301,51 @@ def test_squares(tmp_path):
     middle = picture[:, 12:28].reshape(8, 2, 8, 2, 3).mean((1, 3))
     (only,) = seen(source)
     assert np.abs(np.frombuffer(only, np.uint8).reshape(8, 8, 3) - middle).max() <= 0.5
-    assert crops.squared(Image.fromarray(picture), 12).shape == (12, 12, 3) and crops.squared(Image.fromarray(picture), 99).shape == (
-        16,
-        16,
-        3,
-    )
+    sides = [crops.squared(Image.fromarray(picture), side).shape[0] for side in (12, 16, 99)]
+    assert sides == [12, 16, 16] and crops.squared(Image.fromarray(picture), 99, enlarge=True).shape == (99, 99, 3)
     with pytest.raises(InputError, match="smaller than the crop"):
         datasets.source(tmp_path / "a.npy", Data(32), CPU)
 
 
-@pytest.fixture
-def lsun(tmp_path):
-    """An lmdb environment of lossless WebP pictures, as LSUN has them, and the pictures."""
-    lmdb = pytest.importorskip("lmdb")
+def test_lmdb(tmp_path):
     arrays = pictures(5, 16)
-    path = tmp_path / "church_train_lmdb"
-    with lmdb.open(str(path), map_size=1 << 22) as environment, environment.begin(write=True) as transaction:
-        for i, array in enumerate(arrays):
-            buffer = io.BytesIO()
-            Image.fromarray(array).save(buffer, "WEBP", lossless=True)
-            transaction.put(f"key{i}".encode(), buffer.getvalue())
-    return path, arrays
-
-
-def test_lmdb(lsun):
-    path, arrays = lsun
-    source = datasets.source(path, Data(16, augment="none", square=True), CPU)
-    assert source.description().startswith("5 pictures")
-    assert seen(source, 64) == {a.tobytes() for a in arrays}
-    source.environment.close()  # which a process opens once
-    flipped = datasets.source(path, Data(16, augment="flip", square=True), CPU)
-    assert seen(flipped, 200) == {np.ascontiguousarray(v).tobytes() for a in arrays for v in (a, a[:, ::-1])}
-    a, b, c = (flipped.draw(6, torch.Generator().manual_seed(s)) for s in (1, 1, 2))
+    path = environment(tmp_path, map(webp, arrays))
+    with opened(path, Data(16, augment="none")) as source:
+        assert source.description().startswith("5 pictures")
+        assert seen(source, 64) == {a.tobytes() for a in arrays}
+    with opened(path, Data(16, augment="flip")) as source:
+        a, b, c = (source.draw(6, torch.Generator().manual_seed(s)) for s in (1, 1, 2))
     assert torch.equal(a, b) and not torch.equal(a, c)
-    assert a.shape == (6, 3, 16, 16)
+    assert a.shape == (6, 3, 16, 16) and a.dtype == torch.float32
+    with opened(path, Data(16, augment="flip")) as source:
+        assert torch.equal(a, source.draw(6, torch.Generator().manual_seed(1)))
 
 
-def test_lmdb_is_read_by_several_processes(lsun):
-    path, _ = lsun
+def test_lmdb_in_the_size_of_the_crop(tmp_path):
+    """As StyleGAN prepares LSUN: the middle square, means over squares or by Lanczos' filter, small ones enlarged."""
+    wide, high, small = (np.random.default_rng(0).integers(0, 256, shape, np.uint8) for shape in ((32, 50, 3), (40, 24, 3), (10, 12, 3)))
+    with opened(environment(tmp_path, map(webp, (wide, high, small))), Data(16, augment="none")) as source:
+        drawn = {np.frombuffer(x, np.uint8).reshape(16, 16, 3).tobytes() for x in seen(source, 64)}
+    filtered = [Image.fromarray(p).resize((16, 16), Image.Resampling.LANCZOS) for p in (high[8:32], small[:, 1:11])]
+    assert drawn == {Image.fromarray(wide[:, 9:41]).reduce(2).tobytes(), *(image.tobytes() for image in filtered)}
+
+
+def test_damaged_pictures_of_lmdb_are_left_out(tmp_path):
+    """The next one is drawn in place of each, and a note made of it once."""
+    arrays = pictures(4, 16)
+    whole = [webp(a) for a in arrays]
+    deep = io.BytesIO()
+    Image.fromarray(np.full((16, 16), 40_000, np.uint16)).save(deep, "PNG")
+    values = [b"no picture", whole[0], whole[1][:-40], deep.getvalue(), whole[2], b""]
+    notes: list[str] = []
+    with opened(environment(tmp_path, values), Data(16, augment="none"), notes) as source:
+        assert seen(source, 100) == {arrays[0].tobytes(), arrays[2].tobytes()}
+        assert torch.equal(*(source.draw(50, torch.Generator().manual_seed(1)) for _ in range(2)))
+    assert sorted(note[note.index("key") :][:6] for note in notes) == ["key000", "key002", "key003", "key005"]
+
+
+def test_lmdb_is_read_by_several_processes(tmp_path):
+    path = environment(tmp_path, map(webp, pictures(5, 16)))
     code = f"""
 import torch
 from pathlib import Path
@@ -253,26 +358,27 @@ print(float(s.draw(64, torch.Generator().manual_seed(3)).double().sum()))"""
     assert outputs[0] == outputs[1] and float(outputs[0])
 
 
-def test_lmdb_of_something_else(lsun, tmp_path):
-    import lmdb
-
-    path, _ = lsun
-    source = datasets.source(path, Data(32), CPU)
-    with pytest.raises(InputError, match="smaller than 32 pixels"):
+def test_lmdb_of_something_else(tmp_path):
+    path = environment(tmp_path, [b"no picture"] * 40)
+    with opened(path, Data(16)) as source, pytest.raises(InputError, match=r"16 pictures in a row cannot be read, such as b'key"):
         source.draw(2, torch.Generator())
-    source.environment.close()
-    with lmdb.open(str(path), map_size=1 << 22) as environment, environment.begin(write=True) as transaction:
-        for i in range(5):
-            transaction.put(f"key{i}".encode(), b"no picture")
-    with pytest.raises(InputError, match="cannot be read"):
-        datasets.source(path, Data(16), CPU).draw(2, torch.Generator())
-    empty = tmp_path / "empty"
-    lmdb.open(str(empty), map_size=1 << 20).close()
-    with pytest.raises(InputError, match="no entries"):
-        datasets.source(empty, Data(16), CPU)
-    (empty / "data.mdb").write_bytes(b"no environment" * 1000)
+    (path / "data.mdb").write_bytes(b"no environment" * 1000)
     with pytest.raises(InputError, match="cannot be read as an lmdb"):
-        datasets.source(empty, Data(16), CPU)
+        datasets.source(path, Data(16), CPU)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no entries"):
+        datasets.source(environment(tmp_path / "empty", []), Data(16), CPU)
+
+
+def test_lmdb_cut_short(tmp_path):
+    """Which would end the process, since the file is mapped into memory."""
+    path = environment(tmp_path, [bytes(5000)] * 100)
+    os.truncate(path / "data.mdb", (path / "data.mdb").stat().st_size - 1)
+    with pytest.raises(InputError, match="cut short"):
+        datasets.source(path, Data(16), CPU)
+    os.truncate(path / "data.mdb", 100)
+    with pytest.raises(InputError, match=str(path)):
+        datasets.source(path, Data(16), CPU)
 
 
 def test_lmdb_that_is_not_installed(tmp_path, monkeypatch):
