@@ -1,57 +1,44 @@
 """Lossless sizes, beside codecs made for it at their strongest settings. Every file is decoded and compared."""
 
-import importlib
-import io
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from ddpmcodec import container, decoder, picture
 from ddpmcodec.encoder import encode_pixels
 from ddpmcodec.errors import EvaluationError
+from ddpmcodec.eval.codecs import Anchor
 from ddpmcodec.models.bound import discretized_log_likelihood
 from ddpmcodec.models.checkpoint import Model
 
 
-@dataclass(frozen=True)
-class LosslessAnchor:
-    """A lossless codec of Pillow, or of the plugin module that teaches Pillow its format."""
-
-    format: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-    plugin: str | None = None
-
-    def encode(self, pixels: np.ndarray) -> bytes:
-        """The file of (H, W, 3) uint8 pixels.
-
-        Raises:
-            EvaluationError: the codec is missing here, or what it decodes is another picture.
-        """
-        with suppress(ImportError):
-            if self.plugin is not None:
-                importlib.import_module(self.plugin)
-        buffer = io.BytesIO()
-        try:
-            Image.fromarray(pixels).save(buffer, self.format, **self.options)
-            decoded = np.asarray(Image.open(buffer).convert("RGB"))
-        except (KeyError, OSError, ValueError) as e:
-            needs = f" (it needs {self.plugin})" if self.plugin else ""
-            raise EvaluationError(f"this Pillow cannot write {self.format}{needs}") from e
-        if not np.array_equal(decoded, pixels):
-            raise EvaluationError(f"{self.format} has not kept the picture")
-        return buffer.getvalue()
+def _nothing(quality: int) -> Mapping[str, Any]:
+    """A lossless codec has no quality."""
+    return {}
 
 
 LOSSLESS_ANCHORS = {
-    "png": LosslessAnchor("PNG", {"optimize": True}),
-    "webp": LosslessAnchor("WEBP", {"lossless": True, "quality": 100, "method": 6}),
-    "jxl": LosslessAnchor("JXL", {"lossless": True, "effort": 9}, plugin="pillow_jxl"),
+    anchor.name: anchor
+    for anchor in (
+        Anchor("png", "PNG", (0,), {"optimize": True}, _nothing),
+        Anchor("webp", "WEBP", (0,), {"lossless": True, "quality": 100, "method": 6}, _nothing),
+        Anchor("jxl", "JXL", (0,), {"lossless": True, "effort": 9}, _nothing, plugin="pillow_jxl"),
+    )
 }
+
+
+def anchor_bytes(anchor: Anchor, pixels: np.ndarray) -> int:
+    """Bytes of an anchor's file, which is decoded and compared.
+
+    Raises:
+        EvaluationError: the codec is missing here, or what it decodes is another picture.
+    """
+    data = anchor.encode(pixels, anchor.qualities[0])
+    if not np.array_equal(anchor.decode(data), pixels):
+        raise EvaluationError(f"{anchor.format} has not kept the picture")
+    return len(data)
 
 
 def ddpm_bytes(pixels: np.ndarray, model: Model, evaluations: int, effort: int) -> int:
@@ -75,7 +62,7 @@ def evaluate(
         row: dict[str, Any] = {"picture": name, "ddpm": ddpm_bytes(pixels, model, evaluations, effort)}
         for codec, anchor in LOSSLESS_ANCHORS.items():
             try:
-                row[codec] = len(anchor.encode(pixels))
+                row[codec] = anchor_bytes(anchor, pixels)
             except EvaluationError as e:
                 note(f"{name}: {codec} left out: {e}")
                 row[codec] = None
@@ -130,7 +117,7 @@ def together(
     }
     for codec, anchor in LOSSLESS_ANCHORS.items():
         try:
-            sizes = {"together": len(anchor.encode(stacked)), "alone": sum(len(anchor.encode(pixels)) for pixels in arrays)}
+            sizes = {"together": anchor_bytes(anchor, stacked), "alone": sum(anchor_bytes(anchor, pixels) for pixels in arrays)}
         except EvaluationError as e:
             note(f"{codec} left out: {e}")
         else:
