@@ -269,6 +269,10 @@ def save(
     metadata = {"name": name, "config": canonical_json(config)}
     if schedules:
         metadata["schedules"] = canonical_json({str(count): list(levels) for count, levels in schedules.items()})
-    halves = {key: value.half() for key, value in tensors.items()}
-    kept = {key: halves[key] if torch.equal(halves[key].to(value.dtype), value) else value for key, value in tensors.items()}
+    kept = {key: value.half() if _is_half(value) else value for key, value in tensors.items()}
     write(path, kept, metadata)
+
+
+def _is_half(value: torch.Tensor) -> bool:
+    """Whether a float32 tensor has no more than float16 holds."""
+    return value.dtype == torch.float32 and torch.equal(value.half().float(), value)
