@@ -226,7 +226,7 @@ def read(path: Path) -> np.ndarray | None:
 class Lmdb:
     """Pictures of an lmdb environment, as LSUN has them, decoded when they are drawn: the sets do not fit in memory.
 
-    They become squares of `data.crop` as in StyleGAN's preparation of LSUN, which the paper's is: cut from the middle, reduced or enlarged.
+    They become squares of `data.crop` as ProgressiveGAN's dataset_tool.py makes them of LSUN: cut from the middle, reduced or enlarged.
     A damaged picture's place is taken by the next one, so what is drawn still depends on the generator alone.
 
     Args:

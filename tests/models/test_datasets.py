@@ -322,7 +322,7 @@ def test_lmdb(tmp_path):
 
 
 def test_lmdb_in_the_size_of_the_crop(tmp_path):
-    """As StyleGAN prepares LSUN: the middle square, means over squares or by Lanczos' filter, small ones enlarged."""
+    """As ProgressiveGAN prepares LSUN: the middle square, means over squares or by Lanczos' filter, small ones enlarged."""
     wide, high, small = (np.random.default_rng(0).integers(0, 256, shape, np.uint8) for shape in ((32, 50, 3), (40, 24, 3), (10, 12, 3)))
     with opened(environment(tmp_path, map(webp, (wide, high, small))), Data(16, augment="none")) as source:
         drawn = {np.frombuffer(x, np.uint8).reshape(16, 16, 3).tobytes() for x in seen(source, 64)}
