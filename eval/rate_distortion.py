@@ -8,6 +8,9 @@ of more than 1.5 bpp do, has no picture of its own at its beginning and so gives
 import hashlib
 import math
 import multiprocessing
+import os
+import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -58,12 +61,16 @@ def entry_of(codec: Codec, pixels: np.ndarray) -> Entry:
         return entry | {"error": str(e)}
 
 
-def _begin(threads: int) -> None:
-    """In a worker process."""
-    import os
-
+def _begin(threads: int, parent: int) -> None:
+    """In a worker process, which ends with its parent, however that ends."""
     import torch
 
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
     os.environ["NUMBA_NUM_THREADS"] = str(threads)
     torch.set_num_threads(threads)
 
@@ -77,7 +84,7 @@ def measure(work: Iterable[tuple[str, Sequence[Codec], np.ndarray]], jobs: int, 
     Raises:
         EvaluationError: a process has died.
     """
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _begin, (threads,)) as pool:
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _begin, (threads, os.getpid())) as pool:
         running: dict[Future, tuple[Codec, str]] = {}
 
         def finished(at_most: int) -> Iterator[tuple[Codec, str, Entry]]:

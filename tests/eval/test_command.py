@@ -3,6 +3,9 @@
 import csv
 import io
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -191,3 +194,31 @@ def test_crops_are_the_reduced_middles(tmp_path: Path):
     assert cut.shape == (2, 16, 16, 3)
     means = ramp.reshape(25, 2, 35, 2, 3).astype(float).mean((1, 3))
     assert np.abs(cut[0] - means[4:20, 9:25]).max() <= 0.5
+
+
+def test_no_worker_outlives_a_killed_evaluation(directory: Path):
+    """Each worker begins as a process that multiprocessing has spawned: none is left."""
+    slow = directory.parent / "slow.toml"
+    command = f"{sys.executable} -c 'import time; time.sleep(60)' {{input}} {{output}}"
+    slow.write_text(f'name = "slow"\nencode = "{command}"\ndecode = "{command}"\nsuffix = ".x"\nqualities = [1]\n')
+    code = f"""
+import numpy as np
+from ddpmcodec.eval import codecs, rate_distortion
+print("begun", flush=True)
+slow = codecs.command_anchor({str(slow)!r})
+list(rate_distortion.measure([("a", [slow], np.zeros((8, 8, 3), np.uint8))], 1, 1))"""
+    with subprocess.Popen([sys.executable, "-c", f"if __name__ == '__main__':\n    exec({code!r})"], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdout.readline()
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        if not children.exists():
+            process.kill()
+            pytest.skip("this system does not list a process's children")
+        deadline = time.monotonic() + 60
+        while not (workers := [c for c in children.read_text().split() if b"spawn_main" in Path(f"/proc/{c}/cmdline").read_bytes()]):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        time.sleep(5)
+        process.kill()
+    while any(Path(f"/proc/{worker}").exists() for worker in workers):
+        assert time.monotonic() < deadline + 60
+        time.sleep(0.2)
