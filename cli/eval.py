@@ -47,10 +47,11 @@ def prepare(directory: str, names: list[str]) -> list[str]:
 @click.command("eval", short_help="Rate-distortion and denoising figures on a set of pictures.")
 @click.argument("paths", nargs=-1, required=True, metavar="PICTURE|DIR...")
 @click.option("--codec", "codecs", multiple=True, metavar="NAME", help="ddpm, jpeg, jpeg2000, webp, avif, jxl, webp-best, avif-best, "
-              "jxl-best or cmd:FILE.toml; may be repeated [default: ddpm, jpeg, webp, avif].")  # fmt: skip
+              "jxl-best, cmd:FILE.toml, or a published curve, json:FILE; may be repeated [default: ddpm, jpeg, webp, avif].")  # fmt: skip
 @click.option("--bpp", "rates", multiple=True, type=options.Rate(0.01, MAX_BPP), metavar="X",
               help="Rate to compare at; may be repeated [default: 0.25, 0.5, 1].")  # fmt: skip
 @click.option("-o", "--output", metavar="DIR", help="Also write one JSON file a codec there.")
+@click.option("--lpips", metavar="FILE.pt", help="Also LPIPS, by this network: NVIDIA's vgg16.pt, TorchScript.")
 @click.option("--denoise", callback=sigmas, metavar="15,25,50", help="Instead: PSNR of the denoiser at these noise levels, of 255.")
 @click.option("--lossless", is_flag=True, help="Instead: sizes of lossless files, beside PNG, WebP and JPEG XL.")
 @click.option(
@@ -63,29 +64,30 @@ def prepare(directory: str, names: list[str]) -> list[str]:
 @options.model
 @options.threads
 @options.quiet
-def command(paths, codecs, rates, output, denoise, lossless, together, stride, jobs, evaluations, effort, model, threads, quiet):
+def command(paths, codecs, rates, output, lpips, denoise, lossless, together, stride, jobs, evaluations, effort, model, threads, quiet):
     """Measure codecs by real bytes, or the denoiser, on pictures.
 
     Prints a Markdown table. PSNR at a rate is read off each picture's own curve, linearly in log bpp, then averaged; "-" where a
-    picture's curve does not reach that rate. All points of ddpm are prefixes of one encode. Pictures that cannot be read are named and
-    left out, and the exit code is then 3.
+    picture's curve does not reach that rate. All points of ddpm are prefixes of one encode. MS-SSIM, SSIMULACRA2 and seconds are in the
+    files of -o. Pictures that cannot be read are named and left out, and the exit code is then 3.
 
     \b
     ddpmcodec eval photos/ -o results/
     ddpmcodec eval photos/ --codec ddpm --codec avif --bpp 0.25 --bpp 0.5 --stride 4 -o results/
+    ddpmcodec eval kodak/ --codec ddpm --codec json:compressai/results/image/kodak/vtm.json -o results/
     ddpmcodec eval photos/ --denoise 15,25,50
     ddpmcodec eval photos/ --lossless
     ddpmcodec eval crops.npz --lossless --together --model tiny --effort 3
     """
-    if denoise is not None and (output or codecs or rates or lossless):
-        raise click.UsageError("--denoise goes without -o, --codec, --bpp and --lossless")
-    if lossless and (codecs or rates):
-        raise click.UsageError("--lossless goes without --codec and --bpp")
+    if denoise is not None and (codecs or rates or lossless or lpips):
+        raise click.UsageError("--denoise goes without --codec, --bpp, --lpips and --lossless")
+    if lossless and (codecs or rates or lpips):
+        raise click.UsageError("--lossless goes without --codec, --bpp and --lpips")
     if together and not lossless:
         raise click.UsageError("--together goes with --lossless")
     options.use_threads(threads)
 
-    from ddpmcodec.eval import denoising, pictures, rate_distortion
+    from ddpmcodec.eval import curves, denoising, metrics, pictures, rate_distortion
     from ddpmcodec.eval import lossless as lossless_sizes
     from ddpmcodec.models import registry
 
@@ -105,7 +107,7 @@ def command(paths, codecs, rates, output, denoise, lossless, together, stride, j
             )
         result |= {"model": {"name": denoiser.name, "hash": denoiser.hash.hex()}, "evaluations": evaluations, "effort": effort}
         for path in outputs:
-            files.write(path, (json.dumps(result, indent=1) + "\n").encode())
+            write_json(path, result)
         click.echo(lossless_sizes.together_table(result))
         if failed:
             raise InputError(f"{len(failed)} pictures could not be read")
@@ -114,9 +116,11 @@ def command(paths, codecs, rates, output, denoise, lossless, together, stride, j
     loaded = pictures.load(found, skipped)
     if denoise is not None:
         denoiser = registry.find(model or registry.DEFAULT)
+        outputs = prepare(output, ["denoise"]) if output else []
         bar = tqdm(denoising.evaluate(loaded, denoiser, denoise), "denoise", len(found), disable=quiet or None, leave=False)
-        psnrs = [row for _, row in bar]
-        if psnrs:
+        if psnrs := dict(bar):
+            for path in outputs:
+                write_json(path, denoising.results(psnrs, denoiser, denoise))
             click.echo(denoising.table(psnrs, denoiser, denoise))
     elif lossless:
         denoiser = registry.find(model or registry.DEFAULT)
@@ -125,20 +129,24 @@ def command(paths, codecs, rates, output, denoise, lossless, together, stride, j
         rows = list(tqdm(sizes, "lossless", len(found), disable=quiet or None, leave=False))
         if rows:
             for path in outputs:
-                result = {"unit": "bits per pixel", "model": denoiser.name, "evaluations": evaluations, "effort": effort, "pictures": rows}
-                files.write(path, (json.dumps(result, indent=1) + "\n").encode())
+                named_model = {"name": denoiser.name, "hash": denoiser.hash.hex()}
+                result = {"unit": "bits per pixel", "model": named_model, "evaluations": evaluations, "effort": effort, "pictures": rows}
+                write_json(path, result)
             click.echo(lossless_sizes.table(rows))
     else:
-        chosen = choose(codecs, rates, model, evaluations, effort)
+        names = codecs or ("ddpm", "jpeg", "webp", "avif")
+        rates = sorted(set(rates)) or rate_distortion.RATES
+        published = [curves.read(path) for name in names if (path := published_path(name)) is not None]
+        chosen = choose([name for name in names if published_path(name) is None], rates, model, evaluations, effort)
+        if lpips is not None:
+            metrics.load_lpips(lpips)
         paths_of = dict(zip(chosen, prepare(output, [*chosen]), strict=True)) if output else {}
         with tqdm(desc="eval", total=len(found) * len(chosen), disable=quiet or None, leave=False) as bar:
-            results = compare(
-                loaded, chosen, sorted(set(rates)) or rate_distortion.RATES, paths_of, jobs or os.cpu_count() or 1, threads or 1, bar
-            )
+            results = compare(loaded, chosen, rates, paths_of, jobs or os.cpu_count() or 1, threads or 1, lpips, bar)
         if len(failed) < len(found):
             if output is not None:
                 write_csv(Path(output) / "pictures.csv", results)
-            click.echo(rate_distortion.table(results))
+            click.echo(rate_distortion.table(results, published, rates))
         refused = [(name, p, e["error"]) for name, r in results.items() for p, e in r["pictures"].items() if "error" in e]
         for name, p, error in refused:
             tqdm.write(f"{p}: {name}: {error}", file=sys.stderr)
@@ -148,6 +156,12 @@ def command(paths, codecs, rates, output, denoise, lossless, together, stride, j
         raise InputError(f"{len(failed)} of {len(found)} pictures could not be read")
 
 
+def published_path(name: str) -> str | None:
+    """The file of a published curve, of json:FILE or compressai:FILE."""
+    kind, separator, path = name.partition(":")
+    return path if separator and kind in ("json", "compressai") else None
+
+
 def choose(names, rates, model, evaluations: int, effort: int) -> "dict[str, Codec]":
     """The codecs asked for, by name; they are there.
 
@@ -155,39 +169,42 @@ def choose(names, rates, model, evaluations: int, effort: int) -> "dict[str, Cod
         EvaluationError: one is not known, or missing here.
     """
     from ddpmcodec.eval.codecs import ANCHORS, Ddpm, command_anchor
-    from ddpmcodec.eval.rate_distortion import RATES
     from ddpmcodec.models import registry
 
     chosen: dict[str, Codec] = {}
-    for name in names or ("ddpm", "jpeg", "webp", "avif"):
+    for name in names:
         codec: Codec
         if name == "ddpm":
-            codec = Ddpm(model or registry.DEFAULT, max(rates or RATES), evaluations, effort)
+            codec = Ddpm(model or registry.DEFAULT, max(rates), evaluations, effort)
         elif name.startswith("cmd:"):
             codec = command_anchor(name.removeprefix("cmd:"))
         elif name in ANCHORS:
             codec = ANCHORS[name]
         else:
-            raise EvaluationError(f"no codec {name!r}: known are ddpm, {', '.join(ANCHORS)}, and cmd:FILE.toml")
+            raise EvaluationError(f"no codec {name!r}: known are ddpm, {', '.join(ANCHORS)}, cmd:FILE.toml and json:FILE")
         codec.check()
         chosen[codec.name] = codec
     return chosen
 
 
-def compare(pictures, codecs: "dict[str, Codec]", rates, outputs: dict[str, str], jobs: int, threads: int, bar: tqdm) -> dict[str, dict]:
+def compare(
+    pictures, codecs: "dict[str, Codec]", rates, outputs: dict[str, str], jobs: int, threads: int, lpips: str | None, bar: tqdm
+) -> dict[str, dict]:
     """Measure what the output files do not have yet, and keep them up to date, so that an interrupted evaluation goes on."""
     from ddpmcodec.eval import rate_distortion as rd
 
-    known = {name: rd.reusable(stored(outputs[name]) if name in outputs else None, codec) for name, codec in codecs.items()}
+    known = {
+        name: rd.reusable(stored(outputs[name]) if name in outputs else None, rd.settings(codec, lpips)) for name, codec in codecs.items()
+    }
     entries: dict[str, dict[str, dict]] = {name: {} for name in codecs}
     order: list[str] = []
 
     def results(name: str) -> dict:
-        return rd.results(codecs[name], {p: entries[name][p] for p in order if p in entries[name]}, rates)
+        return rd.results(codecs[name], {p: entries[name][p] for p in order if p in entries[name]}, rates, lpips)
 
     def save(name: str) -> None:
         if name in outputs:
-            files.write(outputs[name], (json.dumps(results(name), indent=1, allow_nan=False) + "\n").encode())
+            write_json(outputs[name], results(name))
 
     loaded = list(pictures)
     order += [name for name, _ in loaded]
@@ -197,7 +214,7 @@ def compare(pictures, codecs: "dict[str, Codec]", rates, outputs: dict[str, str]
                 entries[name][picture] = known[name][picture]
                 bar.update()
     work = [(name, [c for c in codecs.values() if name not in entries[c.name]], pixels) for name, pixels in loaded]
-    for codec, picture, entry in rd.measure([w for w in work if w[1]], jobs, threads):
+    for codec, picture, entry in rd.measure([w for w in work if w[1]], jobs, threads, lpips):
         entries[codec.name][picture] = entry
         save(codec.name)
         bar.update()
@@ -212,6 +229,10 @@ def stored(path: str):
         return json.loads(Path(path).read_bytes())
     except (OSError, ValueError):
         return None
+
+
+def write_json(path: str, document) -> None:
+    files.write(path, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
 
 
 def write_csv(path: Path, results: dict[str, dict]) -> None:

@@ -14,6 +14,7 @@ COMMANDS = {
     "truncate": "truncate",
     "eval": "eval",
     "plot": "plot",
+    "report": "report",
     "bd-rate": "bd_rate",
     "bpd": "bpd",
     "train": "train",

@@ -1,4 +1,4 @@
-"""Codecs as an evaluation sees them: a picture's rate-distortion curve, every point of it a real file.
+"""Codecs as an evaluation sees them: a picture's files, from small to large, every one decoded.
 
 Ours, those of Pillow and its plugins, and any command line encoder, which a TOML file describes:
 
@@ -12,13 +12,12 @@ Ours, those of Pillow and its plugins, and any command line encoder, which a TOM
 import contextlib
 import importlib
 import io
-import math
 import shlex
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,7 +29,6 @@ from PIL import Image
 from ddpmcodec import container, decoder, picture, plan
 from ddpmcodec.encoder import encode_pixels
 from ddpmcodec.errors import EvaluationError, PictureError, RateError
-from ddpmcodec.eval.metrics import ms_ssim
 
 # Our encodes go this much beyond the highest rate, so that it lies on the curve: a share, and bytes for the rounding of small files.
 HEADROOM = 1.02
@@ -38,22 +36,17 @@ HEADROOM_BYTES = 32
 
 
 @dataclass(frozen=True)
-class Point:
-    """One file: bytes, bits per pixel, PSNR in dB on 8-bit RGB (infinite where nothing was lost), MS-SSIM (None on small pictures),
-    seconds to encode and to decode it."""
+class Coded:
+    """One file: its bytes, the picture it decodes to, (H, W, 3) uint8, seconds to encode and to decode it."""
 
     bytes: int
-    bpp: float
-    psnr: float
-    ms_ssim: float | None = None
-    encode_seconds: float = 0.0
-    decode_seconds: float = 0.0
+    pixels: np.ndarray
+    encode_seconds: float
+    decode_seconds: float
 
-    @staticmethod
-    def of(original: np.ndarray, decoded: np.ndarray, size: int, encode_seconds: float, decode_seconds: float) -> "Point":
-        area = original.shape[0] * original.shape[1]
-        quality = picture.psnr(original, decoded), ms_ssim(original, decoded)
-        return Point(size, 8 * size / area, *quality, encode_seconds, decode_seconds)
+    @property
+    def bpp(self) -> float:
+        return 8 * self.bytes / (self.pixels.shape[0] * self.pixels.shape[1])
 
 
 class Codec(Protocol):
@@ -61,7 +54,7 @@ class Codec(Protocol):
 
     Attributes:
         name: of its results.
-        progressive: whether its points are prefixes of one file, at rates of its own.
+        progressive: whether its files are prefixes of one, at rates of its own.
     """
 
     @property
@@ -79,8 +72,8 @@ class Codec(Protocol):
     def check(self) -> None:
         """Raise EvaluationError where it is missing here, before long work."""
 
-    def curve(self, pixels: np.ndarray) -> list[Point]:
-        """The points of (H, W, 3) uint8 pixels.
+    def curve(self, pixels: np.ndarray) -> Iterator[Coded]:
+        """The files of (H, W, 3) uint8 pixels.
 
         Raises:
             EvaluationError: it refuses the picture, or fails.
@@ -127,25 +120,25 @@ class Ddpm:
     def check(self) -> None:
         self._model()
 
-    def curve(self, pixels: np.ndarray) -> list[Point]:
-        """No points where not even an empty file is as small as `bpp`."""
+    def curve(self, pixels: np.ndarray) -> Iterator[Coded]:
+        """None where not even an empty file is as small as `bpp`."""
         model = self._model()
         area = pixels.shape[0] * pixels.shape[1]
         limit = min(HEADROOM * self.bpp + 8 * HEADROOM_BYTES / area, plan.MAX_BPP)
         try:
             encoding = encode_pixels(pixels, model, bpp=limit, evaluations=self.evaluations, effort=self.effort)
         except RateError:
-            return []
+            return
         parsed = container.parse(encoding.data)
-        points = []
+        seconds = 0.0
         begin = time.perf_counter()
         for state in decoder.states(parsed, model):
             if state.index not in encoding.prefix_psnr:  # a step that keeps x0hat begins here: the chain does not evaluate the network
                 continue
             decoded = picture.to_pixels(state.x0hat)
-            size = container.serialized_size(parsed.header, parsed.steps[: state.index])
-            points.append(Point.of(pixels, decoded, size, encoding.seconds, time.perf_counter() - begin))
-        return points
+            seconds += time.perf_counter() - begin
+            yield Coded(container.serialized_size(parsed.header, parsed.steps[: state.index]), decoded, encoding.seconds, seconds)
+            begin = time.perf_counter()  # what the caller does with the picture is not ours
 
 
 def _quality(quality: int) -> Mapping[str, Any]:
@@ -217,16 +210,14 @@ class Anchor:
     def check(self) -> None:
         self.decode(self.encode(np.zeros((8, 8, 3), np.uint8), self.qualities[0]))
 
-    def curve(self, pixels: np.ndarray) -> list[Point]:
-        points = []
+    def curve(self, pixels: np.ndarray) -> Iterator[Coded]:
         for quality in self.qualities:
             times = [time.perf_counter()]
             data = self.encode(pixels, quality)
             times.append(time.perf_counter())
             decoded = self.decode(data)
             times.append(time.perf_counter())
-            points.append(Point.of(pixels, decoded, len(data), times[1] - times[0], times[2] - times[1]))
-        return points
+            yield Coded(len(data), decoded, times[1] - times[0], times[2] - times[1])
 
 
 _AVIF = (5, 10, 15, 20, 30, 40, 50, 60, 70, 75, 80, 85, 90, 95)
@@ -294,9 +285,9 @@ class CommandAnchor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return time.perf_counter() - begin
 
     def check(self) -> None:
-        self._point(np.zeros((64, 64, 3), np.uint8), self.qualities[0])
+        self._code(np.zeros((64, 64, 3), np.uint8), self.qualities[0])
 
-    def _point(self, pixels: np.ndarray, quality: int | float | str) -> Point:
+    def _code(self, pixels: np.ndarray, quality: int | float | str) -> Coded:
         with tempfile.TemporaryDirectory(prefix="ddpmcodec-") as directory:
             original, coded, decoded = (str(Path(directory) / name) for name in ("in.png", f"coded{self.suffix}", "out.png"))
             Image.fromarray(pixels).save(original)
@@ -310,10 +301,10 @@ class CommandAnchor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise EvaluationError(
                 f"{self.name}: decodes {back.shape[1]} x {back.shape[0]} pixels for {pixels.shape[1]} x {pixels.shape[0]}"
             )
-        return Point.of(pixels, back, size, encode_seconds, decode_seconds)
+        return Coded(size, back, encode_seconds, decode_seconds)
 
-    def curve(self, pixels: np.ndarray) -> list[Point]:
-        return [self._point(pixels, quality) for quality in self.qualities]
+    def curve(self, pixels: np.ndarray) -> Iterator[Coded]:
+        return (self._code(pixels, quality) for quality in self.qualities)
 
 
 def command_anchor(path: str) -> CommandAnchor:
@@ -328,10 +319,3 @@ def command_anchor(path: str) -> CommandAnchor:
         raise EvaluationError(f"{path}: {e.strerror}") from e
     except ValueError as e:  # msgspec's errors are ValueErrors
         raise EvaluationError(f"{path}: {e}") from e
-
-
-def record(point: Point) -> dict[str, Any]:
-    """A point as JSON has it; what is infinite is None."""
-    names = {"psnr": "psnr-rgb", "ms_ssim": "ms-ssim-rgb", "encode_seconds": "encoding_time", "decode_seconds": "decoding_time"}
-    values = asdict(point) | {"psnr": point.psnr if math.isfinite(point.psnr) else None}
-    return {names.get(key, key): value for key, value in values.items()}

@@ -86,6 +86,19 @@ def _within(curve: Curve, metric: str, low: float, high: float) -> tuple[list[fl
     return rates, values
 
 
+def package():
+    """The package bjontegaard.
+
+    Raises:
+        EvaluationError: it is missing.
+    """
+    try:
+        import bjontegaard
+    except ImportError as e:
+        raise EvaluationError("BD-rates need the package bjontegaard: pip install 'ddpmcodec[eval]'") from e
+    return bjontegaard
+
+
 def bd_rate(
     anchor: Curve, test: Curve, *, metric: str = "psnr-rgb", method: str = "akima", low: float = 0.0, high: float = math.inf
 ) -> BDRate:
@@ -97,10 +110,7 @@ def bd_rate(
     Raises:
         EvaluationError: the package is missing, a curve has fewer than four points there, or they do not overlap.
     """
-    try:
-        import bjontegaard
-    except ImportError as e:
-        raise EvaluationError("BD-rates need the package bjontegaard: pip install 'ddpmcodec[eval]'") from e
+    bjontegaard = package()
     curves = [_within(curve, metric, low, high) for curve in (anchor, test)]
     for curve, (rates, _) in zip((anchor, test), curves, strict=True):
         if len(rates) < 4:

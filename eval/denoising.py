@@ -5,7 +5,8 @@ floating point, clamped; PSNR over all channels, averaged over pictures.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,9 +32,15 @@ def evaluate(pictures: Iterable[tuple[str, np.ndarray]], model: Model, sigmas: S
         yield name, [denoised_psnr(model, pixels, sigma, seed) for sigma in sigmas]
 
 
-def table(psnrs: Sequence[Sequence[float]], model: Model, sigmas: Sequence[float]) -> str:
+def results(psnrs: Mapping[str, Sequence[float]], model: Model, sigmas: Sequence[float]) -> dict[str, Any]:
+    """Everything, JSON-serializable: by picture, in dB, at each sigma."""
+    mean = np.mean(list(psnrs.values()), axis=0).tolist()
+    return {"model": {"name": model.name, "hash": model.hash.hex()}, "sigmas": [*sigmas], "mean": mean, "pictures": dict(psnrs)}
+
+
+def table(psnrs: Mapping[str, Sequence[float]], model: Model, sigmas: Sequence[float]) -> str:
     """The mean over pictures at each sigma, as a Markdown table."""
-    cells = " | ".join(f"{v:.2f}" for v in np.mean(psnrs, axis=0))
+    cells = " | ".join(f"{v:.2f}" for v in np.mean(list(psnrs.values()), axis=0))
     heads = " | ".join(f"{sigma:g}" for sigma in sigmas)
     rule = "---:|" * len(sigmas)
     return f"| PSNR in dB, noise | {heads} |\n|---|{rule}\n| {model.name}, {len(psnrs)} pictures | {cells} |"

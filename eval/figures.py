@@ -44,7 +44,12 @@ def progressive(results: Sequence[dict], kind: str = "png") -> bytes:
 # Wong's palette (Nature Methods 8, 441, 2011), which the colour-blind can tell apart; ours comes first, in black.
 COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#CC79A7", "#F0E442")
 MARKERS = "os^Dv<>P"
-LABELS = {"psnr-rgb": "PSNR-RGB (dB)", "ms-ssim-rgb": "MS-SSIM (dB: -10 log10 (1 - MS-SSIM))"}
+LABELS = {
+    "psnr-rgb": "PSNR-RGB (dB)",
+    "ms-ssim-rgb": "MS-SSIM (dB: -10 log10 (1 - MS-SSIM))",
+    "ssimulacra2": "SSIMULACRA2",
+    "lpips": "LPIPS (less is better)",
+}
 
 
 def rate_distortion(

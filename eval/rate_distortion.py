@@ -14,17 +14,20 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ddpmcodec.errors import EvaluationError
-from ddpmcodec.eval.codecs import Codec, record
+from ddpmcodec.eval import metrics
+from ddpmcodec.eval.codecs import Codec, versions
+from ddpmcodec.eval.curves import Curve
 
 RATES = (0.25, 0.5, 1.0)  # bpp
 # Where the mean curve of a progressive codec is read off, beside the rates asked for.
 CURVE_RATES = (0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0)
-METRICS = ("psnr-rgb", "ms-ssim-rgb", "encoding_time", "decoding_time")
+METRICS = (*metrics.NAMES, "encoding_time", "decoding_time")
 
 Entry = dict[str, Any]  # of a picture: its hash, and its points or the error
 
@@ -52,13 +55,31 @@ def fingerprint(pixels: np.ndarray) -> str:
     return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()[:16]
 
 
-def entry_of(codec: Codec, pixels: np.ndarray) -> Entry:
+def entry_of(codec: Codec, pixels: np.ndarray, lpips_network: str | None = None) -> Entry:
     """One picture's points, or what the codec says against it."""
     entry: Entry = {"sha256": fingerprint(pixels)}
     try:
-        return entry | {"points": [record(point) for point in codec.curve(pixels)]}
+        points = [
+            {
+                "bytes": coded.bytes,
+                "bpp": coded.bpp,
+                **metrics.quality(pixels, coded.pixels, lpips_network),
+                "encoding_time": coded.encode_seconds,
+                "decoding_time": coded.decode_seconds,
+            }
+            for coded in codec.curve(pixels)
+        ]
+        return entry | {"points": points}
     except EvaluationError as e:
         return entry | {"error": str(e)}
+
+
+def settings(codec: Codec, lpips_network: str | None = None) -> dict[str, Any]:
+    """All that a codec's results depend on, JSON-serializable."""
+    measured_by: dict[str, Any] = versions("pytorch-msssim", "ssimulacra2")
+    if lpips_network is not None:
+        measured_by["lpips"] = hashlib.sha256(Path(lpips_network).read_bytes()).hexdigest()[:16]
+    return codec.settings() | {"metrics": measured_by}
 
 
 def _begin(threads: int, parent: int) -> None:
@@ -75,7 +96,9 @@ def _begin(threads: int, parent: int) -> None:
     torch.set_num_threads(threads)
 
 
-def measure(work: Iterable[tuple[str, Sequence[Codec], np.ndarray]], jobs: int, threads: int) -> Iterator[tuple[Codec, str, Entry]]:
+def measure(
+    work: Iterable[tuple[str, Sequence[Codec], np.ndarray]], jobs: int, threads: int, lpips_network: str | None = None
+) -> Iterator[tuple[Codec, str, Entry]]:
     """Codecs on pictures, in `jobs` processes of `threads` threads each; in the order in which they are done.
 
     Args:
@@ -96,7 +119,7 @@ def measure(work: Iterable[tuple[str, Sequence[Codec], np.ndarray]], jobs: int, 
         try:
             for name, codecs, pixels in work:
                 for codec in codecs:
-                    running[pool.submit(entry_of, codec, pixels)] = codec, name
+                    running[pool.submit(entry_of, codec, pixels, lpips_network)] = codec, name
                     yield from finished(2 * jobs)
             yield from finished(0)
         except BrokenProcessPool as e:
@@ -106,7 +129,7 @@ def measure(work: Iterable[tuple[str, Sequence[Codec], np.ndarray]], jobs: int, 
             raise
 
 
-def results(codec: Codec, entries: Mapping[str, Entry], rates: Sequence[float]) -> dict[str, Any]:
+def results(codec: Codec, entries: Mapping[str, Entry], rates: Sequence[float], lpips_network: str | None = None) -> dict[str, Any]:
     """A codec's results in CompressAI's schema ("name", "description" and "results", lists of means over pictures: by rate where it is
     progressive, else by quality), with "at_bpp", "pictures" and "settings" beside it.
 
@@ -130,28 +153,33 @@ def results(codec: Codec, entries: Mapping[str, Entry], rates: Sequence[float]) 
         "description": codec.description(),
         "results": {metric: values for metric, values in lists.items() if metric in ("bpp", "psnr-rgb") or None not in values},
         "at_bpp": at_bpp,
-        "settings": codec.settings(),
+        "settings": settings(codec, lpips_network),
         "pictures": dict(entries),
     }
 
 
-def reusable(stored: Any, codec: Codec) -> dict[str, Entry]:
-    """The pictures of earlier results that were measured with the same settings and without an error; none of anything else."""
-    if not isinstance(stored, dict) or stored.get("settings") != codec.settings() or not isinstance(stored.get("pictures"), dict):
+def reusable(stored: Any, wanted: Mapping[str, Any]) -> dict[str, Entry]:
+    """The pictures of earlier results that were measured with these settings and without an error; none of anything else."""
+    if not isinstance(stored, dict) or stored.get("settings") != wanted or not isinstance(stored.get("pictures"), dict):
         return {}
     return {name: e for name, e in stored["pictures"].items() if isinstance(e, dict) and "sha256" in e and "points" in e}
 
 
-def table(of_codecs: Mapping[str, Mapping[str, Any]]) -> str:
-    """PSNR in dB of each codec at each rate, mean over pictures, as a Markdown table; "-" where a picture's curve does not reach it."""
-    first = next(iter(of_codecs.values()))
-    lines = [
-        f"| PSNR-RGB in dB, {len(first['pictures'])} pictures | " + " | ".join(f"{entry['bpp']:g} bpp" for entry in first["at_bpp"]) + " |",
-        "|---|" + "---:|" * len(first["at_bpp"]),
-    ]
-    for codec, result in of_codecs.items():
-        cells = ["-" if entry["psnr-rgb"] is None else f"{entry['psnr-rgb']:.2f}" for entry in result["at_bpp"]]
-        lines.append(f"| {codec} | " + " | ".join(cells) + " |")
+def table(of_codecs: Mapping[str, Mapping[str, Any]], published: Sequence[Curve] = (), rates: Sequence[float] = RATES) -> str:
+    """PSNR in dB of each codec at each rate, mean over pictures, as a Markdown table; "-" where a picture's curve does not reach it.
+
+    Args:
+        published: mean curves from elsewhere, which come last.
+    """
+    rows_of = {codec: [entry["psnr-rgb"] for entry in result["at_bpp"]] for codec, result in of_codecs.items()}
+    for curve in published:
+        points = [{"bpp": bpp, "psnr-rgb": psnr} for bpp, psnr in zip(curve.bpp, curve.metrics.get("psnr-rgb", ()), strict=False)]
+        rows_of[f"{curve.name} (published)"] = [value_at(points, rate) for rate in rates]
+    count = max((len(result["pictures"]) for result in of_codecs.values()), default=0)
+    heads = " | ".join(f"{rate:g} bpp" for rate in rates)
+    lines = [f"| PSNR-RGB in dB, {count} pictures | {heads} |", "|---|" + "---:|" * len(rates)]
+    for name, values in rows_of.items():
+        lines.append(f"| {name} | " + " | ".join("-" if value is None else f"{value:.2f}" for value in values) + " |")
     return "\n".join(lines)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 
@@ -154,7 +155,7 @@ def test_results_that_were_something_else_are_replaced(directory: Path, tmp_path
         ["--denoise", "nan"],
         ["--denoise", "0"],
         ["--denoise", "25", "--codec", "jpeg"],
-        ["--denoise", "25", "-o", "x"],
+        ["--denoise", "25", "--lpips", "x"],
     ],
 )
 def test_usage_errors(directory: Path, options: list[str]):
@@ -222,3 +223,39 @@ list(rate_distortion.measure([("a", [slow], np.zeros((8, 8, 3), np.uint8))], 1, 
     while any(Path(f"/proc/{worker}").exists() for worker in workers):
         assert time.monotonic() < deadline + 60
         time.sleep(0.2)
+
+
+def test_denoising_results_are_kept(directory: Path, tmp_path: Path, model_path: str, model):
+    assert run(directory, "--denoise", "15,25", "--model", model_path, "-o", tmp_path / "out").exit_code == 0
+    document = json.loads((tmp_path / "out/denoise.json").read_bytes())
+    assert document["sigmas"] == [15, 25] and document["model"]["hash"] == model.hash.hex()
+    rows = np.array([*document["pictures"].values()])
+    assert rows.shape == (2, 2) and document["mean"] == pytest.approx(rows.mean(axis=0))
+
+
+def test_a_published_curve_stands_beside_the_others(directory: Path, tmp_path: Path):
+    curve = {"name": "VTM", "results": {"bpp": [0.1, 1.0, 2.0], "psnr": [30.0, 36.0, 40.0]}}
+    (tmp_path / "vtm.json").write_text(json.dumps(curve))
+    done = run(directory, "--codec", "jpeg", "--codec", f"compressai:{tmp_path}/vtm.json", "--bpp", "1")
+    assert done.exit_code == 0 and done.stdout.splitlines()[-1] == "| VTM (published) | 36.00 |"
+    (tmp_path / "vtm.json").write_text("{")
+    done = run(directory, "--codec", f"json:{tmp_path}/vtm.json")
+    assert done.exit_code == 13 and "vtm.json is no results file" in done.stderr
+
+
+class Features(torch.nn.Module):
+    """Of LPIPS' signature."""
+
+    def forward(self, x: torch.Tensor, resize_images: bool = True, return_lpips: bool = False) -> torch.Tensor:
+        return x.flatten(1)[:, :7] / 255 if return_lpips else x.flatten(1)
+
+
+def test_lpips_by_a_network_of_the_users(directory: Path, tmp_path: Path):
+    torch.jit.script(Features()).save(str(tmp_path / "features.pt"))
+    options = ["--codec", "jpeg", "--bpp", "1", "-j", "1", "-o", str(tmp_path / "out")]
+    assert run(directory, *options, "--lpips", tmp_path / "features.pt").exit_code == 0
+    document = json.loads((tmp_path / "out/jpeg.json").read_bytes())
+    distances = [p["lpips"] for p in next(iter(document["pictures"].values()))["points"]]
+    assert distances[0] > distances[-1] >= 0 and len(document["results"]["lpips"]) == len(distances)
+    (tmp_path / "other.pt").write_bytes(b"no network")
+    assert run(directory, *options, "--lpips", tmp_path / "other.pt").exit_code == 9

@@ -45,5 +45,5 @@ def test_a_model_of_timesteps(discrete_model: Model, photo: np.ndarray):
 
 
 def test_table(model: Model):
-    lines = denoising.table([[30, 28.004], [32, 29]], model, [15, 25]).splitlines()
+    lines = denoising.table({"a": [30, 28.004], "b": [32, 29]}, model, [15, 25]).splitlines()
     assert lines == ["| PSNR in dB, noise | 15 | 25 |", "|---|---:|---:|", f"| {model.name}, 2 pictures | 31.00 | 28.50 |"]

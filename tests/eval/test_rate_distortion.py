@@ -11,6 +11,7 @@ from ddpmcodec import picture
 from ddpmcodec.errors import EvaluationError
 from ddpmcodec.eval import rate_distortion as rd
 from ddpmcodec.eval.codecs import ANCHORS, Anchor, Ddpm
+from ddpmcodec.eval.curves import Curve
 
 FLAT = np.full((32, 48, 3), 128, np.uint8)
 
@@ -24,7 +25,10 @@ def test_psnr_by_hand():
 
 
 def points(*pairs):
-    return [{"bpp": bpp, "psnr-rgb": psnr, "ms-ssim-rgb": None, "encoding_time": 1.0, "decoding_time": bpp} for bpp, psnr in pairs]
+    return [
+        {"bpp": bpp, "psnr-rgb": psnr, "ms-ssim-rgb": None, "ssimulacra2": None, "lpips": None, "encoding_time": 1.0, "decoding_time": bpp}
+        for bpp, psnr in pairs
+    ]
 
 
 def test_interpolation_is_linear_in_log_bpp():
@@ -73,7 +77,7 @@ def test_results_in_compressai_schema(photo, model, model_path):
         assert result == json.loads(json.dumps(result, allow_nan=False))
         assert result["name"] == codec.name and isinstance(result["description"], str)
         lists = result["results"]
-        assert set(lists) == {"bpp", "psnr-rgb", "encoding_time", "decoding_time"}  # so small that there is no MS-SSIM
+        assert set(lists) - {"ssimulacra2"} == {"bpp", "psnr-rgb", "encoding_time", "decoding_time"}  # so small that there is no MS-SSIM
         assert len({len(values) for values in lists.values()}) == 1 and lists["bpp"] == sorted(lists["bpp"])
         for i, entry in enumerate(result["at_bpp"]):
             each = [rd.value_at(e["points"], rates[i]) for e in entries[codec.name].values()]
@@ -120,26 +124,29 @@ def test_cells_that_are_not_reached_are_null(photo):
     assert [entry["psnr-rgb"] for entry in result["at_bpp"]] == [None, None]
     assert all(point["psnr-rgb"] is None for point in result["pictures"]["flat"]["points"])
     assert result["results"]["psnr-rgb"] == []
-    assert rd.table({"jpeg": result}).splitlines()[-1] == "| jpeg | - | - |"
+    assert rd.table({"jpeg": result}, rates=[0.01, 2.0]).splitlines()[-1] == "| jpeg | - | - |"
 
 
 def test_what_of_earlier_results_can_be_used(photo):
     codec = ANCHORS["jpeg"]
     entries = {"a": rd.entry_of(codec, photo), "b": {"sha256": "0", "error": "refused"}}
     stored = json.loads(json.dumps(rd.results(codec, entries, [1.0])))
-    assert rd.reusable(stored, codec) == {"a": entries["a"]}
-    assert rd.reusable(stored, ANCHORS["webp"]) == {}
+    settings = rd.settings(codec)
+    assert rd.reusable(stored, settings) == {"a": entries["a"]}
+    assert rd.reusable(stored, rd.settings(ANCHORS["webp"])) == {}
     for other in (None, [], {}, {**stored, "pictures": 3}, {**stored, "settings": {}}):
-        assert rd.reusable(other, codec) == {}
+        assert rd.reusable(other, settings) == {}
 
 
 def test_table():
     def result(*psnrs: float | None) -> dict:
         return {"pictures": {"a": {}, "b": {}}, "at_bpp": [{"bpp": b, "psnr-rgb": p} for b, p in zip((0.25, 1.0), psnrs, strict=True)]}
 
-    assert rd.table({"ddpm": result(30.126, 36), "jpeg": result(None, 33)}).splitlines() == [
+    published = Curve("vtm", "", (0.2, 0.5, 1.0), {"psnr-rgb": (30.0, 32.0, 36.5)})
+    assert rd.table({"ddpm": result(30.126, 36), "jpeg": result(None, 33)}, [published], [0.25, 1]).splitlines() == [
         "| PSNR-RGB in dB, 2 pictures | 0.25 bpp | 1 bpp |",
         "|---|---:|---:|",
         "| ddpm | 30.13 | 36.00 |",
         "| jpeg | - | 33.00 |",
+        "| vtm (published) | 30.49 | 36.50 |",
     ]

@@ -1,0 +1,113 @@
+"""`ddpmcodec report`."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+from tqdm import tqdm
+
+from ddpmcodec.cli import files, options
+from ddpmcodec.errors import DdpmcodecError, EvaluationError, InputError
+
+
+@click.command("report", short_help="One page of results, with pictures to compare.")
+@click.argument("results", nargs=-1, required=True, metavar="DIR|RESULTS.json...")
+@click.option("-o", "--output", required=True, metavar="FILE.html", help="Where to write; - is stdout.")
+@click.option(
+    "--picture", "paths", multiple=True, metavar="PICTURE", help="Show this one; may be repeated. It is coded anew, by every codec."
+)
+@click.option("--codec", "name", default="ddpm", show_default=True, metavar="NAME", help="The one that the others are compared with.")
+@click.option("--bpp", "rates", multiple=True, type=options.Rate(0.01), default=(0.25, 0.5, 1.0), show_default=True, metavar="X",
+              help="Rates at which pictures of the others are shown.")  # fmt: skip
+@click.option("--min-bpp", type=options.Rate(0), default=0.0, metavar="X", help="Draw and compare rates from this one on.")
+@click.option("--max-bpp", type=options.Rate(0), default=1e9, metavar="X", help="Draw and compare rates up to this one.")
+@options.threads
+@options.quiet
+def command(results, output, paths, name, rates, min_bpp, max_bpp, threads, quiet):
+    """Write one self-contained HTML page: curves, BD-rates, and pictures with a wipe slider and, for ddpm, a slider over its bytes.
+
+    RESULTS are files of `ddpmcodec eval -o`, or published curves in the same schema; what else a directory holds is passed over.
+
+    \b
+    ddpmcodec report results/ -o report.html
+    ddpmcodec report results/ --picture photo.png --picture other.png --min-bpp 0.05 -o report.html
+    """
+    options.use_threads(threads)
+    files.check_writable(output)
+
+    from ddpmcodec.eval import curves, report
+    from ddpmcodec.eval import pictures as sets
+
+    found = {curve.name: (path, curve) for path in sources(results) for curve in [curves.read(path)]}
+    if name not in found:
+        raise EvaluationError(f"none of the results is of {name}: they are of {', '.join(found) or 'nothing'}")
+    ours = found.pop(name)
+    codecs = {curve.name: codec for path, curve in (ours, *found.values()) if (codec := codec_of(path, curve.name)) is not None}
+    viewers = []
+    if paths and name not in codecs:
+        raise EvaluationError(f"{name} is a published curve, or of a model that is not here: it makes no pictures")
+    skipped: list[Path] = []
+
+    def skip(path: Path, error: DdpmcodecError) -> None:
+        skipped.append(path)
+        tqdm.write(f"{path}: left out: {error}", file=sys.stderr)
+
+    shown = list(sets.load(sets.find(paths), skip)) if paths else []
+    others = [codec for other, codec in codecs.items() if other != name]
+    with tqdm(desc="report", total=len(shown) * len(codecs), disable=quiet or None, leave=False) as bar:
+        for picture, pixels in shown:
+            viewers.append((picture, report.viewer(pixels, codecs[name], others, rates, lambda: bar.update() and None)))
+    try:
+        files.write(output, report.report(ours[1], [curve for _, curve in found.values()], viewers, min_bpp, max_bpp))
+    except ImportError as e:
+        raise EvaluationError("reports need matplotlib: pip install 'ddpmcodec[eval]'") from e
+    if skipped:
+        raise InputError(f"{len(skipped)} pictures could not be read")
+
+
+def sources(paths) -> list[str]:
+    """The files named, and of directories those that are results.
+
+    Raises:
+        InputError: there is none, or a directory cannot be listed.
+    """
+    found: list[str] = []
+    for path in map(Path, paths):
+        if not path.is_dir():
+            found.append(str(path))
+            continue
+        try:
+            found += [str(p) for p in sorted(path.glob("*.json")) if isinstance(of(p).get("results"), dict)]
+        except OSError as e:
+            raise InputError(f"{path}: {e.strerror}") from e
+    if not found:
+        raise InputError(f"no results in {', '.join(paths)}")
+    return found
+
+
+def of(path: str | Path) -> dict:
+    """What a file holds, where it is a JSON object."""
+    try:
+        document = json.loads(Path(path).read_bytes())
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def codec_of(path: str, name: str):
+    """The codec that made a results file, to make pictures with; None where it is not here."""
+    from ddpmcodec.eval.codecs import ANCHORS, Ddpm
+
+    settings = of(path).get("settings", {})
+    if "model" in settings:
+        codec = Ddpm(settings["model"]["name"], settings["bpp"], settings["evaluations"], settings["effort"], name)
+    elif name in ANCHORS and settings:
+        codec = ANCHORS[name]
+    else:
+        return None
+    try:
+        codec.check()
+    except DdpmcodecError:
+        return None
+    return codec

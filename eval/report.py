@@ -1,0 +1,102 @@
+"""A report on results: one self-contained page with the curves, BD-rates, and pictures to compare."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from ddpmcodec import picture
+from ddpmcodec.errors import EvaluationError
+from ddpmcodec.eval import curves, figures, page
+from ddpmcodec.eval.codecs import Codec, Coded
+from ddpmcodec.eval.curves import Curve
+
+METRICS = {"psnr-rgb": "PSNR-RGB", "ms-ssim-rgb": "MS-SSIM", "ssimulacra2": "SSIMULACRA2"}
+PREFIX_RATIO = 1.25  # between the sizes of a progressive codec's files that are shown: each is a picture in the page
+
+
+def bd_rates(ours: Curve, others: Sequence[Curve], low: float, high: float) -> Iterator[list[str]]:
+    """A row for each other codec: its name, and the rate that `ours` needs more at the same quality, by each metric."""
+    for other in others:
+        cells = []
+        for metric in METRICS:
+            try:
+                result = curves.bd_rate(other, ours, metric=metric, low=low, high=high)
+            except EvaluationError:
+                cells.append("-")
+            else:
+                cells.append(f"{result.percent:+.1f} % ({100 * result.overlap:.0f} % of both curves)")
+        yield [other.name, *cells]
+
+
+def chosen(codec: Codec, pixels: np.ndarray, rates: Sequence[float]) -> list[Coded]:
+    """The files of a picture that the page shows: of a progressive codec a ladder of prefixes, of others those nearest to the rates."""
+    files = sorted(codec.curve(pixels), key=lambda coded: coded.bytes)
+    if not codec.progressive:
+        nearest = {min(range(len(files)), key=lambda i: abs(np.log(files[i].bpp / rate))) for rate in rates} if files else set()
+        return [files[i] for i in sorted(nearest)]
+    ladder: list[Coded] = []
+    for coded in files:
+        if not ladder or coded.bytes >= PREFIX_RATIO * ladder[-1].bytes or coded is files[-1]:
+            ladder.append(coded)
+    return ladder
+
+
+def _file(original: np.ndarray, coded: Coded) -> dict[str, Any]:
+    psnr = picture.psnr(original, coded.pixels)
+    quality = {"psnr": psnr} if np.isfinite(psnr) else {}
+    return {"bytes": coded.bytes, "bpp": coded.bpp, **quality, "src": page.picture_uri(coded.pixels)}
+
+
+def viewer(pixels: np.ndarray, ours: Codec, others: Sequence[Codec], rates: Sequence[float], done: Callable[[], None]) -> str:
+    """A picture, ours beside the original and the others, as HTML.
+
+    Args:
+        rates: in bpp, at which the others are shown; the page opens at the middle one.
+
+    Raises:
+        EvaluationError: a codec refuses the picture.
+    """
+    files = [_file(pixels, coded) for coded in chosen(ours, pixels, rates)]
+    if not files:
+        raise EvaluationError(f"{ours.name} has no file of it")
+    done()
+    shown = {"original": [{"bytes": pixels.nbytes, "bpp": 24.0, "src": page.picture_uri(pixels)}]}
+    for codec in others:
+        shown[codec.name] = [_file(pixels, coded) for coded in chosen(codec, pixels, rates)]
+        done()
+    middle = sorted(rates)[len(rates) // 2]
+    start = min(range(len(files)), key=lambda i: abs(np.log(files[i]["bpp"] / middle)))
+    return page.viewer({"name": ours.name, "files": files, "others": {name: f for name, f in shown.items() if f}, "start": start})
+
+
+def report(ours: Curve, others: Sequence[Curve], viewers: Sequence[tuple[str, str]], low: float, high: float) -> bytes:
+    """The page.
+
+    Args:
+        viewers: names of pictures, and `viewer` of each.
+        low, high: rates in bpp to draw and to compare.
+
+    Raises:
+        EvaluationError: matplotlib or bjontegaard is missing, or there is nothing in the range.
+    """
+    curves.package()
+    plot = figures.rate_distortion([ours, *others], log_rate=True, low=low, high=high, kind="svg")
+    rows = list(bd_rates(ours, others, low, high))
+    used = [i for i in range(len(METRICS)) if any(row[1 + i] != "-" for row in rows)]
+    heads, kept = list(METRICS.values()), [[row[0], *(row[1 + i] for i in used)] for row in rows]
+    parts = [page.section("Rate-distortion", page.figure(plot, "quality over rate"))]
+    if used:
+        note = (
+            f"The rate that {ours.name} needs more than each codec at the same quality, less where negative: Bjontegaard delta rate of mean"
+            " curves, Akima interpolation of log rate. Beside it, how much of the range of qualities that both span is shared by both."
+        )
+        parts.append(page.section("BD-rate", page.table(["codec", *(heads[i] for i in used)], kept), page.paragraph(note)))
+    if viewers:
+        note = (
+            "Right: ours, cut at the number of bytes that the slider says. Left: the original, or another codec's file of the nearest size."
+        )
+        parts.append(page.section("Pictures", page.paragraph(note), *(f"{page.paragraph(name)}{view}" for name, view in viewers)))
+    described = [(curve.name, curve.description) for curve in (ours, *others)]
+    parts.append(page.section("Codecs", page.table(["codec", "settings"], described)))
+    return page.document("Rate-distortion report", *parts)
