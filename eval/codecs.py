@@ -110,7 +110,8 @@ class Ddpm:
         return registry.find(self.model)
 
     def description(self) -> str:
-        return f"ddpmcodec, every prefix of one encode a picture, {self.evaluations} evaluations, effort {self.effort}"
+        options = f"{self.evaluations} evaluations, effort {self.effort}"
+        return f"ddpmcodec with {self._model().name}, every prefix of one encode a picture, {options}"
 
     def settings(self) -> dict[str, Any]:
         model = self._model()

@@ -77,8 +77,9 @@ def rate_distortion(
                 continue
             points = [(r, v) for r, v in zip(curve.bpp, curve.metrics[metric], strict=True) if low <= r <= high]
             values = [-10 * math.log10(max(1 - v, 1e-9)) if metric == "ms-ssim-rgb" else v for _, v in points]
-            style = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)], "markersize": 4}
-            axes.plot([r for r, _ in points], values, linestyle="-" if i < len(COLOURS) else "--", label=curve.name, **style)
+            turn, place = divmod(i - 1, len(COLOURS) - 1) if i else (0, -1)
+            style = {"color": COLOURS[place + 1], "marker": MARKERS[place + 1], "markersize": 4, "linestyle": "--" if turn else "-"}
+            axes.plot([r for r, _ in points], values, label=curve.name, **style)
         if log_rate:
             axes.set_xscale("log", base=2)
             axes.xaxis.set_major_formatter("{x:g}")

@@ -35,16 +35,18 @@ def figure(svg: bytes, alt: str) -> str:
     return f'<img class="plot" alt="{html.escape(alt)}" src="{data_uri(svg, "image/svg+xml")}">'
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "numbers") -> str:
+    """`kind`: "numbers" or "text"."""
+
     def line(cells: Sequence[str], tag: str) -> str:
         return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>\n"
 
-    return f"<table>\n<thead>{line(head, 'th')}</thead>\n<tbody>{''.join(line(row, 'td') for row in rows)}</tbody></table>"
+    return f'<table class="{kind}">\n<thead>{line(head, "th")}</thead>\n<tbody>{"".join(line(row, "td") for row in rows)}</tbody></table>'
 
 
 def viewer(data: dict[str, Any]) -> str:
     """See web/viewer.js."""
-    source = json.dumps(data, allow_nan=False).replace("</", "<\\/")
+    source = json.dumps(data, allow_nan=False).replace("<", "\\u003c")
     return f'<div data-viewer><script type="application/json">{source}</script></div>'
 
 

@@ -98,5 +98,5 @@ def report(ours: Curve, others: Sequence[Curve], viewers: Sequence[tuple[str, st
         )
         parts.append(page.section("Pictures", page.paragraph(note), *(f"{page.paragraph(name)}{view}" for name, view in viewers)))
     described = [(curve.name, curve.description) for curve in (ours, *others)]
-    parts.append(page.section("Codecs", page.table(["codec", "settings"], described)))
+    parts.append(page.section("Codecs", page.table(["codec", "settings"], described, "text")))
     return page.document("Rate-distortion report", *parts)
