@@ -16,6 +16,7 @@ COMMANDS = {
     "plot": "plot",
     "report": "report",
     "bd-rate": "bd_rate",
+    "bench": "bench",
     "bpd": "bpd",
     "train": "train",
     "sample": "sample",

@@ -1,8 +1,9 @@
 """`ddpmcodec plot`."""
 
-import base64
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,53 +14,77 @@ KINDS = {".png": "png", ".svg": "svg", ".html": "svg"}
 
 
 @click.command("plot", short_help="Draw results.")
-@click.argument("results", nargs=-1, required=True, metavar="RESULTS.json...")
+@click.argument("results", nargs=-1, required=True, metavar="RESULTS...")
 @click.option("-o", "--output", required=True, metavar="FILE", help="As .png, .svg or one self-contained .html; - is stdout, as PNG.")
 @click.option("--log", "log_rate", is_flag=True, help="Logarithmic rates.")
 @click.option("--min-bpp", type=options.Rate(0), default=0.0, metavar="X", help="Show rates from this one on.")
 @click.option("--max-bpp", type=options.Rate(0), default=1e9, metavar="X", help="Show rates up to this one.")
 def command(results, output, log_rate, min_bpp, max_bpp):
-    """Draw RESULTS: rate-distortion curves, of `ddpmcodec eval -o` or published in CompressAI's schema; or figure 5, of a bpd.json.
+    """Draw RESULTS: rate-distortion curves, of `ddpmcodec eval -o` or published in CompressAI's schema; figure 5, of a bpd.json; the
+    channel coder's overhead and time, of `ddpmcodec bench -o`; or the bits of each step, of .ddpm files.
 
     \b
     ddpmcodec plot results/*.json -o rd.png --log
     ddpmcodec plot results/ddpm.json bmshj2018-hyperprior.json -o rd.html
     ddpmcodec plot results/bpd.json -o figure-5.svg
+    ddpmcodec plot photo.ddpm -o steps.png
     """
     kind = "png" if output == "-" else KINDS.get(Path(output).suffix.lower())
     if kind is None:
         raise OutputError(f"{output}: the extension is not {' or '.join(KINDS)}")
     files.check_writable(output)
 
-    from ddpmcodec.eval import curves, figures
-
-    bounds = [document for path in results if (document := bound_results(path)) is not None]
     try:
-        if bounds:
-            if len(bounds) < len(results):
-                raise EvaluationError("bpd.json files and rate-distortion results are no one figure: draw them apart")
-            drawn = figures.progressive([result for document in bounds for result in document], kind)
-        else:
-            drawn = figures.rate_distortion(
-                [curves.read(path) for path in results], log_rate=log_rate, low=min_bpp, high=max_bpp, kind=kind
-            )
+        drawn = draw(results, kind, {"log_rate": log_rate, "low": min_bpp, "high": max_bpp})
     except ImportError as e:
         raise EvaluationError("plots need matplotlib: pip install 'ddpmcodec[plot]'") from e
-    files.write(output, page(drawn) if output.lower().endswith(".html") else drawn)
+    if output.lower().endswith(".html"):
+        from ddpmcodec.eval import page
+
+        drawn = page.document("ddpmcodec plot", page.figure(drawn, "the figure"))
+    files.write(output, drawn)
 
 
-def bound_results(path: str) -> list | None:
-    """The results in a file of `ddpmcodec bpd`, or None where it is another."""
+def draw(paths: Sequence[str], kind: str, curve_options: dict[str, Any]) -> bytes:
+    """The figure that these files are for.
+
+    Raises:
+        EvaluationError: they are not for one figure.
+        ImportError: matplotlib is missing.
+    """
+    from ddpmcodec import api, container
+    from ddpmcodec.eval import bench, curves, figures
+
+    sources = {path: files.read(path) for path in paths}
+    kinds = {path: "steps" if data.startswith(container.SIGNATURE) else kind_of(data) for path, data in sources.items()}
+    if len(set(kinds.values())) > 1:
+        raise EvaluationError(f"these are no one figure: {', '.join(f'{path} ({what})' for path, what in kinds.items())}: draw them apart")
+    [what] = set(kinds.values())
+    if what == "steps":
+        infos = {}
+        for path, data in sources.items():
+            with files.naming(path):
+                infos[Path(path).name] = api.info(data)
+        return figures.steps(infos, kind)
+    if what == "overhead":
+        if len(sources) > 1:
+            raise EvaluationError("draw the files of `ddpmcodec bench` one by one")
+        document = json.loads(sources[paths[0]])
+        photo, crop = ([bench.Measurement.of(record) for record in document[part]["steps"]] for part in ("photo", "crop"))
+        return figures.overhead(photo, crop, kind)
+    if what == "bound":
+        return figures.progressive([result for data in sources.values() for result in json.loads(data)["results"]], kind)
+    return figures.rate_distortion([curves.read(path) for path in paths], **curve_options, kind=kind)
+
+
+def kind_of(data: bytes) -> str:
+    """Of a JSON document: "bound", "overhead", or "rate-distortion", which says itself what is wrong with others."""
     try:
-        document = json.loads(files.read(path))
-        listed = document["results"]
-        return listed if isinstance(listed, list) and listed and "progressive" in listed[0] else None
-    except (ValueError, KeyError, TypeError):
-        return None
-
-
-def page(svg: bytes) -> bytes:
-    """An HTML page with the figure in it."""
-    source = base64.b64encode(svg).decode()
-    image = f'<img alt="the figure" src="data:image/svg+xml;base64,{source}">'
-    return f'<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>ddpmcodec plot</title>{image}</html>\n'.encode()
+        document = json.loads(data)
+        if "photo" in document and document["photo"]["steps"]:
+            return "overhead"
+        if isinstance(document["results"], list) and "progressive" in document["results"][0]:
+            return "bound"
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError):
+        pass
+    return "rate-distortion"

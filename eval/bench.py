@@ -1,33 +1,26 @@
 """What the channel coder costs and how good its samples are, on real steps of a real picture; the Poisson coder beside it.
 
-python -m ddpmcodec.eval.bench PHOTO --poisson -o docs/results/coder.json --plot docs/coder.png
-
 For each noise level, x_t is drawn from q(x_t | x_0) and delta is that of the step which has the wanted KL; the message is really made and
 received. Short steps are repeated with other shared randomness. `docs/coder.md` shows the outcome.
 """
 
-import json
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
-from itertools import chain, cycle, groupby
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from itertools import groupby
 from statistics import mean
+from typing import Any
 
-import click
 import numpy as np
 import torch
 
-from ddpmcodec import codeword, decoder, picture
+from ddpmcodec import codeword, picture
 from ddpmcodec.chain import target
 from ddpmcodec.channel import Channel, TrellisChannel
-from ddpmcodec.container import VERSION, parse
-from ddpmcodec.encoder import encode_pixels
-from ddpmcodec.errors import EvaluationError
+from ddpmcodec.container import VERSION
 from ddpmcodec.eval.poisson import CHUNK_BITS, PoissonChannel
-from ddpmcodec.models import process, registry
+from ddpmcodec.models import process
 from ddpmcodec.models.checkpoint import Model
 from ddpmcodec.plan import NU_OF_EFFORT, path_bits, snr_reached
 from ddpmcodec.randomness import STREAM_SAMPLING, SharedRandomness
@@ -43,8 +36,6 @@ OTHER_CHUNK_BITS, OTHER_STEP_BITS = (14, 12, 10, 8), 1024
 # A step of few bits is repeated until so many have been sent, within limits.
 REPEATED_BITS = 8192
 REPEATS = (3, 32)
-# Okabe and Ito's colours, which the colour-blind can tell apart, and markers.
-STYLES = list(zip(("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#000000", "#D55E00", "#56B4E9"), "os^DvxP", strict=True))
 
 
 @dataclass(frozen=True)
@@ -92,6 +83,11 @@ class Measurement:
     @property
     def label(self) -> str:
         return f"nu = {self.setting}" if self.coder == "trellis" else f"Poisson, {self.setting} bits"
+
+    @staticmethod
+    def of(record: Mapping[str, Any]) -> "Measurement":
+        """What `record` had made."""
+        return Measurement(**{f.name: record[f.name] for f in fields(Measurement)})
 
     def record(self) -> dict[str, str | float]:
         """All of it, for JSON."""
@@ -150,19 +146,6 @@ def measure_poisson(model: Model, pixels: np.ndarray, sigma: float, kls: Sequenc
             yield measure(channel, "poisson", chunk_bits, sigma, kl, delta)
 
 
-def decoding_seconds(model: Model, data: bytes) -> tuple[float, float]:
-    """What decoding takes in all, and in the network."""
-    parsed = parse(data)
-    begin = time.perf_counter()
-    state = decoder.last_state(parsed, model, lambda done, total: None)
-    total = time.perf_counter() - begin
-    x_t, level = state.x_t, state.level
-    begin = time.perf_counter()
-    for _ in range(decoder.evaluations(parsed)):
-        model.predict_x_0(x_t, level)
-    return total, time.perf_counter() - begin
-
-
 HEAD = (
     "| coder | sigma | KL bits | bits/KL | efficiency | us a bit | ms a step | ms to receive | <delta,z>/delta^2 | variance | kurtosis |\n"
     "|---|" + "---:|" * 10
@@ -201,91 +184,3 @@ def summary(measurements: Sequence[Measurement]) -> str:
         cells = [f"{points[kl][i]:.{digits}f}" if kl in points else "-" for i, digits in ((0, 3), (1, 2)) for points in by_coder.values()]
         lines.append(f"| {kl:.0f} | {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def plot(path: str, photo: Sequence[Measurement], crop: Sequence[Measurement]) -> None:
-    """Draw the `curves` of the photo, and dashed those of the crop (of the trellis, with the largest nu), to a PNG file.
-
-    Raises:
-        EvaluationError: matplotlib is not installed.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as e:
-        raise EvaluationError("needs matplotlib: pip install 'ddpmcodec[plot]'") from e
-    figure = Figure(figsize=(12, 4.5), layout="constrained")
-    axes = figure.subplots(1, 2)
-    compared = {("trellis", max(m.setting for m in photo)), ("poisson", CHUNK_BITS), ("poisson", UNBIASED_CHUNK_BITS)}
-    shown = [m for m in crop if (m.coder, m.setting) in compared]
-    styles = dict(zip(curves([*photo, *shown]), cycle(STYLES), strict=False))
-    for measurements, suffix, line in ((photo, "", "-"), (shown, f", {CROP_SIDE}x{CROP_SIDE}", "--")):
-        for label, points in curves(measurements).items():
-            color, marker = styles[label]
-            sent, us = zip(*points.values(), strict=True)
-            for axis, values in zip(axes, ([100 * (ratio - 1) for ratio in sent], us), strict=True):
-                axis.plot([*points], values, line, color=color, marker=marker, markersize=4, label=label + suffix)
-    for axis, label in zip(
-        axes, ("bits sent beyond the ideal bits conveyed (%)", "time in the encoder (microseconds per bit sent)"), strict=True
-    ):
-        axis.set_xscale("log", base=2)
-        axis.set_yscale("log")
-        axis.set_xlabel("KL of the step (bits)")
-        axis.set_ylabel(label)
-        axis.grid(alpha=0.3)
-    percents = (5, 10, 20, 50, 100)
-    axes[0].set_yticks(percents, [str(percent) for percent in percents])
-    figure.legend(*axes[1].get_legend_handles_labels(), fontsize="small", loc="outside right upper")
-    figure.savefig(path, dpi=110)
-
-
-@click.command()
-@click.argument("photo", type=click.Path(exists=True, dir_okay=False))
-@click.option("-o", "--output", type=click.Path(dir_okay=False), metavar="FILE.json", help="Write all measurements there.")
-@click.option("--plot", "figure", type=click.Path(dir_okay=False), metavar="FILE.png", help="Draw them there; needs matplotlib.")
-@click.option("--poisson", is_flag=True, help="Measure the Poisson coder and ours on a crop of 64x64; takes minutes.")
-@click.option("--crop", type=(int, int), default=CROP_CORNER, show_default=True, metavar="LEFT TOP", help="Where the crop is.")
-def main(photo: str, output: str | None, figure: str | None, poisson: bool, crop: tuple[int, int]) -> None:
-    """Measure the channel coder on PHOTO and print Markdown tables."""
-    pixels = picture.read(Path(photo).read_bytes())
-    height, width = pixels.shape[:2]
-    left, top = crop
-    part = pixels[top : top + CROP_SIDE, left : left + CROP_SIDE]
-    if poisson and part.shape[:2] != (CROP_SIDE, CROP_SIDE):
-        raise click.BadParameter(
-            f"{CROP_SIDE}x{CROP_SIDE} at {left}, {top} is not within the photo's {width}x{height}", param_hint="--crop"
-        )
-    model = registry.find()
-    print(f"{width}x{height}, {model.name}, {torch.get_num_threads()} threads")
-    total, network = decoding_seconds(model, encode_pixels(pixels, model, evaluations=12, effort=1).data)
-    print(f"decoding, 12 evaluations: {total:.2f} s, of which the network {network:.2f} s")
-
-    def table(title: str, *sources: Iterator[Measurement]) -> list[Measurement]:
-        print(f"\n{title}\n\n{HEAD}")
-        measurements = []
-        for m in chain(*sources):
-            measurements.append(m)
-            print(row(m), flush=True)
-        return measurements
-
-    steps = table(f"{width}x{height}", measure_trellis(model, pixels, SIGMAS, STEP_BITS))
-    print(f"\nBits sent per ideal bit conveyed, and microseconds a bit sent: means over noise levels\n\n{summary(steps)}")
-    crop_steps: list[Measurement] = []
-    if poisson:
-        ours = measure_trellis(model, part, [CROP_SIGMA], CROP_STEP_BITS)
-        crop_steps = table(f"{CROP_SIDE}x{CROP_SIDE} at {left}, {top}", ours, measure_poisson(model, part, CROP_SIGMA, CROP_STEP_BITS))
-    if output:
-        results = {
-            "photo": {"width": width, "height": height, "steps": [m.record() for m in steps]},
-            "crop": {"left": left, "top": top, "side": CROP_SIDE, "steps": [m.record() for m in crop_steps]},
-            "decoding": {"evaluations": 12, "seconds": total, "network_seconds": network},
-            "model": {"name": model.name, "hash": model.hash.hex()},
-            "threads": torch.get_num_threads(),
-            "versions": {package: version(package) for package in ("ddpmcodec", "numba", "numpy", "torch")},
-        }
-        Path(output).write_text(json.dumps(results, indent=1, allow_nan=False) + "\n")
-    if figure:
-        plot(figure, steps, crop_steps)
-
-
-if __name__ == "__main__":
-    main()

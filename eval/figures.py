@@ -2,10 +2,15 @@
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from typing import TYPE_CHECKING, Any
 
 from ddpmcodec.errors import EvaluationError
-from ddpmcodec.eval.curves import Curve
+
+if TYPE_CHECKING:
+    from ddpmcodec.eval.bench import Measurement
+    from ddpmcodec.eval.curves import Curve
 
 
 def progressive(results: Sequence[dict], kind: str = "png") -> bytes:
@@ -36,6 +41,10 @@ def progressive(results: Sequence[dict], kind: str = "png") -> bytes:
         axes.grid(alpha=0.3)
         axes.set_ylim(bottom=0)
     over_step.legend(fontsize=8)
+    return _saved(figure, kind)
+
+
+def _saved(figure, kind: str) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format=kind, dpi=120)
     return buffer.getvalue()
@@ -53,7 +62,7 @@ LABELS = {
 
 
 def rate_distortion(
-    curves: Sequence[Curve], *, log_rate: bool = False, low: float = 0.0, high: float = math.inf, kind: str = "png"
+    curves: "Sequence[Curve]", *, log_rate: bool = False, low: float = 0.0, high: float = math.inf, kind: str = "png"
 ) -> bytes:
     """Rate-distortion curves, one panel for each metric that a curve has.
 
@@ -86,6 +95,72 @@ def rate_distortion(
         axes.set(xlabel="rate (bits per pixel)", ylabel=LABELS[metric])
         axes.grid(alpha=0.3)
         axes.legend(fontsize=9)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, dpi=120)
-    return buffer.getvalue()
+    return _saved(figure, kind)
+
+
+def overhead(photo: "Sequence[Measurement]", crop: "Sequence[Measurement]", kind: str = "png") -> bytes:
+    """The channel coder's overhead and time over the KL of a step, by setting; dashed, on a crop, beside the Poisson coder.
+
+    Args:
+        photo, crop: the steps of a file of `ddpmcodec bench`.
+
+    Raises:
+        ImportError: matplotlib is missing.
+        EvaluationError: nothing was measured.
+    """
+    from matplotlib.figure import Figure
+
+    from ddpmcodec.eval import bench
+
+    if not photo:
+        raise EvaluationError("no step was measured")
+    figure = Figure(figsize=(12, 4.5), layout="constrained")
+    axes = figure.subplots(1, 2)
+    compared = {("trellis", max(m.setting for m in photo)), ("poisson", bench.CHUNK_BITS), ("poisson", bench.UNBIASED_CHUNK_BITS)}
+    shown = [m for m in crop if (m.coder, m.setting) in compared]
+    styles = dict(zip(bench.curves([*photo, *shown]), cycle(zip(COLOURS, MARKERS, strict=True)), strict=False))
+    for measurements, suffix, line in ((photo, "", "-"), (shown, f", {bench.CROP_SIDE}x{bench.CROP_SIDE}", "--")):
+        for label, points in bench.curves(measurements).items():
+            color, marker = styles[label]
+            sent, us = zip(*points.values(), strict=True)
+            for axis, values in zip(axes, ([100 * (ratio - 1) for ratio in sent], us), strict=True):
+                axis.plot([*points], values, line, color=color, marker=marker, markersize=4, label=label + suffix)
+    axes[0].set_ylabel("bits sent beyond the ideal bits conveyed (%)")
+    axes[1].set_ylabel("time in the encoder (microseconds per bit sent)")
+    for axis in axes:
+        axis.set_xscale("log", base=2)
+        axis.set_yscale("log")
+        axis.set_xlabel("KL of the step (bits)")
+        axis.grid(alpha=0.3)
+    percents = (5, 10, 20, 50, 100)
+    axes[0].set_yticks(percents, [str(percent) for percent in percents])
+    figure.legend(*axes[1].get_legend_handles_labels(), fontsize="small", loc="outside right upper")
+    return _saved(figure, kind)
+
+
+def steps(files: Mapping[str, Mapping[str, Any]], kind: str = "png") -> bytes:
+    """Bits of each step of files, and all so far, over the noise level that the step reaches.
+
+    Args:
+        files: `ddpmcodec.info` of each, by name.
+
+    Raises:
+        ImportError: matplotlib is missing.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 4.2), layout="constrained")
+    each, total = figure.subplots(1, 2)
+    for i, (name, info) in enumerate(files.items()):
+        style = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)], "markersize": 4, "label": name}
+        sigmas = [step["sigma"] for step in info["steps"]]
+        each.plot(sigmas, [step["bits"] for step in info["steps"]], **style)
+        total.plot(sigmas, [step["bpp"] for step in info["steps"]], **style)
+    each.set_ylabel("bits of the step")
+    total.set_ylabel("file up to here (bits per pixel)")
+    for axes in (each, total):
+        axes.set(xscale="log", yscale="log", xlabel="noise that the step reaches (sigma of 255)")
+        axes.invert_xaxis()
+        axes.grid(alpha=0.3)
+    each.legend(fontsize=9)
+    return _saved(figure, kind)

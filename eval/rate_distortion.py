@@ -82,8 +82,8 @@ def settings(codec: Codec, lpips_network: str | None = None) -> dict[str, Any]:
     return codec.settings() | {"metrics": measured_by}
 
 
-def _begin(threads: int, parent: int) -> None:
-    """In a worker process, which ends with its parent, however that ends."""
+def begin(threads: int, parent: int) -> None:
+    """In a worker process, of so many threads, which ends with its parent, however that ends."""
     import torch
 
     def watch() -> None:
@@ -107,7 +107,7 @@ def measure(
     Raises:
         EvaluationError: a process has died.
     """
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _begin, (threads, os.getpid())) as pool:
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), begin, (threads, os.getpid())) as pool:
         running: dict[Future, tuple[Codec, str]] = {}
 
         def finished(at_most: int) -> Iterator[tuple[Codec, str, Entry]]:

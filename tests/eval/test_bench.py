@@ -2,19 +2,18 @@
 
 import json
 import math
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from PIL import Image
 
 from ddpmcodec import codeword, plan
 from ddpmcodec.channel import TrellisChannel
-from ddpmcodec.errors import EvaluationError
+from ddpmcodec.cli import main
 from ddpmcodec.eval import bench
 from ddpmcodec.eval.bench import Measurement
 from ddpmcodec.models.checkpoint import Model
@@ -105,27 +104,26 @@ def test_tables():
     assert bench.row(EXAMPLE) == "| nu = 8 | 25 | 64 | 1.250 | 0.750 | 12.50 | 1.0 | 0.5 | 1.0100 | 1.0000 | 3.000 |"
 
 
-def test_without_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(EvaluationError, match=r"pip install 'ddpmcodec\[plot\]'"):
-        bench.plot(str(tmp_path / "plot.png"), [EXAMPLE], [])
+def test_measurements_are_read_back():
+    assert Measurement.of(json.loads(json.dumps(EXAMPLE.record()))) == EXAMPLE
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, [*map(str, arguments)])
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch, model: Model):
-    """A bench of a second."""
-    monkeypatch.setattr(bench.registry, "find", lambda: model)
+def small(monkeypatch: pytest.MonkeyPatch):
+    """A bench of seconds."""
     constants = {"SIGMAS": (25,), "STEP_BITS": (16, 64), "CROP_STEP_BITS": (40,), "OTHER_STEP_BITS": 40, "CROP_SIDE": 16}
     for name, value in (constants | {"OTHER_CHUNK_BITS": (8,), "REPEATS": (1, 1)}).items():
         monkeypatch.setattr(bench, name, value)
 
 
-def test_the_command(tmp_path: Path, photo: np.ndarray, small: None):
-    pytest.importorskip("matplotlib")
+def test_the_command_and_its_plot(tmp_path: Path, photo: np.ndarray, model_path: str, small: None):
     Image.fromarray(photo).save(tmp_path / "photo.png")
-    arguments = ["--poisson", "--crop", "20", "30", "-o", tmp_path / "coder.json", "--plot", tmp_path / "coder.png"]
-    result = CliRunner().invoke(bench.main, [str(tmp_path / "photo.png"), *map(str, arguments)], catch_exceptions=False)
+    options = ["--poisson", "--crop", "20", "30", "--repeats", "1", "--model", model_path, "--evaluations", "5", "--effort", "1"]
+    result = run("bench", tmp_path / "photo.png", *options, "--threads", "1", "-o", tmp_path / "coder.json")
     assert result.exit_code == 0, result.output
     saved = json.loads((tmp_path / "coder.json").read_text())
     nus = list(plan.NU_OF_EFFORT.values())
@@ -134,12 +132,17 @@ def test_the_command(tmp_path: Path, photo: np.ndarray, small: None):
     assert poisson == [(40, 16), (40, 6), (40, 8)]
     for m in (*saved["photo"]["steps"], *saved["crop"]["steps"]):
         assert f"| {m['bits_per_kl']:.3f} | {m['efficiency']:.3f} |" in result.output
-    assert "100x80, test-model" in result.output and "decoding, 12 evaluations" in result.output
+    assert "100x80, test-model" in result.output
+    times = saved["timing"]
+    assert times["evaluations"] == 5 and times["bpp"] <= 1 and times["encode_network_seconds"] < times["encode_seconds"]
+    assert 5e7 < times["decode_peak_bytes"] < 3e9 and times["evaluation_seconds"] < times["decode_seconds"]
+    pytest.importorskip("matplotlib")
+    assert run("plot", tmp_path / "coder.json", "-o", tmp_path / "coder.png").exit_code == 0
     with Image.open(tmp_path / "coder.png") as image:
         assert image.width > 2 * image.height > 600
 
 
-def test_a_crop_outside(tmp_path: Path, photo: np.ndarray, small: None):
+def test_a_crop_outside(tmp_path: Path, photo: np.ndarray):
     Image.fromarray(photo).save(tmp_path / "photo.png")
-    result = CliRunner().invoke(bench.main, [str(tmp_path / "photo.png"), "--poisson", "--crop", "90", "0"])
-    assert result.exit_code == 2 and "90, 0" in result.output
+    result = run("bench", tmp_path / "photo.png", "--poisson", "--crop", "90", "0")
+    assert result.exit_code == 13 and "90, 0" in result.output

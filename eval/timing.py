@@ -1,0 +1,105 @@
+"""Seconds and memory of encoding and decoding a picture, each in a process of its own so that its peak of memory is its own."""
+
+import multiprocessing
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from ddpmcodec import container, decoder
+from ddpmcodec.encoder import encode_pixels
+from ddpmcodec.errors import EvaluationError
+from ddpmcodec.eval import rate_distortion
+from ddpmcodec.models import registry
+
+
+def _peak_bytes() -> int:
+    """Of this process's resident memory, since it began."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _timed(run: Callable[[], Any], repeats: int) -> tuple[list[float], Any]:
+    seconds = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        result = run()
+        seconds.append(time.perf_counter() - begin)
+    return seconds, result
+
+
+def _encode(pixels: np.ndarray, model: str, bpp: float, evaluations: int, effort: int, repeats: int) -> dict[str, Any]:
+    denoiser = registry.find(model)
+    encode_pixels(np.zeros((16, 16, 3), np.uint8), denoiser, bpp=8, evaluations=2, effort=effort)  # compiles, or loads what is compiled
+    encodings = []
+
+    def run() -> None:
+        encodings.append(encode_pixels(pixels, denoiser, bpp=bpp, evaluations=evaluations, effort=effort))
+
+    seconds, _ = _timed(run, repeats)
+    network = [e.network_seconds for e in encodings]
+    return {"data": encodings[0].data, "psnr": encodings[0].psnr, "seconds": seconds, "network": network, "peak": _peak_bytes()}
+
+
+def _decode(data: bytes, model: str, repeats: int) -> dict[str, Any]:
+    parsed, denoiser = container.parse(data), registry.find(model)
+    seconds, state = _timed(lambda: decoder.last_state(parsed, denoiser, lambda done, total: None), repeats)
+    network, _ = _timed(lambda: denoiser.predict_x_0(state.x_t, state.level), max(3, repeats))
+    return {"seconds": seconds, "evaluation": network, "peak": _peak_bytes()}
+
+
+def measure(pixels: np.ndarray, model: str, *, bpp: float, evaluations: int, effort: int, threads: int, repeats: int) -> dict[str, Any]:
+    """Medians of `repeats` runs, JSON-serializable.
+
+    Args:
+        pixels: (H, W, 3) uint8.
+        model: name or path.
+        threads: of torch and of the search.
+
+    Raises:
+        EvaluationError: a process died.
+    """
+    try:
+        # A process for each: memory that one has had, its successor would count.
+        with ProcessPoolExecutor(
+            1, multiprocessing.get_context("spawn"), rate_distortion.begin, (threads, os.getpid()), max_tasks_per_child=1
+        ) as pool:
+            encoded = pool.submit(_encode, pixels, model, bpp, evaluations, effort, repeats).result()
+            decoded = pool.submit(_decode, encoded["data"], model, repeats).result()
+    except BrokenProcessPool as e:
+        raise EvaluationError("the process that encodes or decodes has died: out of memory?") from e
+    return {
+        "width": pixels.shape[1],
+        "height": pixels.shape[0],
+        "bpp": 8 * len(encoded["data"]) / (pixels.shape[0] * pixels.shape[1]),
+        "psnr": encoded["psnr"],
+        "evaluations": decoder.evaluations(container.parse(encoded["data"])),
+        "effort": effort,
+        "threads": threads,
+        "repeats": repeats,
+        "evaluation_seconds": median(decoded["evaluation"]),
+        "encode_seconds": median(encoded["seconds"]),
+        "encode_network_seconds": median(encoded["network"]),
+        "decode_seconds": median(decoded["seconds"]),
+        "encode_peak_bytes": encoded["peak"],
+        "decode_peak_bytes": decoded["peak"],
+    }
+
+
+def table(result: dict[str, Any]) -> str:
+    """`measure` as a Markdown table."""
+    heads = ["picture", "evaluations", "threads", "an evaluation", "encode", "of it network", "decode", "peak, encode", "peak, decode"]
+    cells = [
+        f"{result['width']}x{result['height']}, {result['bpp']:.2f} bpp",
+        str(result["evaluations"]),
+        str(result["threads"]),
+        *(f"{result[f'{name}_seconds']:.2f} s" for name in ("evaluation", "encode", "encode_network", "decode")),
+        *(f"{result[f'{name}_peak_bytes'] / 1e6:.0f} MB" for name in ("encode", "decode")),
+    ]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (heads, ["---", *["---:"] * (len(heads) - 1)], cells))
