@@ -1,0 +1,228 @@
+"""Where the rate goes: what network, schedule and channel each cost over the ideal, and how good the schedule of steps is.
+
+python -m ddpmcodec.eval.losses CBSD68 --stride 4 -o docs/results/losses.json
+
+With infinitely fine steps a picture costs 1/2 integral of mse d(snr) nats a dimension up to any snr (section 3 of docs/format.md), mse(snr)
+being the denoiser's: the ideal, which only a better network improves. Steps of finite size cost more, and the channel and the file's
+tables more still. `docs/benchmarks.md` shows the outcome.
+"""
+
+import json
+import math
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from tqdm import tqdm
+
+from ddpmcodec import atomic, container, plan, schedule
+from ddpmcodec.encoder import encode_pixels
+from ddpmcodec.errors import InputError
+from ddpmcodec.eval import bits_per_dimension as bpd
+from ddpmcodec.eval import curves, pictures, rate_distortion
+from ddpmcodec.eval.codecs import HEADROOM, versions
+from ddpmcodec.eval.curves import Curve
+from ddpmcodec.eval.rate_distortion import mean, value_at
+from ddpmcodec.models import registry
+from ddpmcodec.models.levels import ContinuousLevels
+from ddpmcodec.models.reverse import subsequence
+
+FINE_LEVELS = 100
+GRID = 400  # levels that a best schedule is chosen from
+RATES = (0.25, 0.5, 1.0, 2.5)  # bpp
+SCHEDULE_RATES = (0.3, 1.0, 2.0)  # bpp of the ideal
+EVALUATIONS = (20, 30, 45, 60)
+ROUNDING = 1 / 12  # squared error of rounding to 8 bits, of 255^2
+
+Points = list[dict[str, float]]  # "bpp", "psnr-rgb"
+
+
+class Denoising:
+    """A picture's mse(snr), between the levels where it was measured linear in logarithms.
+
+    Args:
+        log_snr: (K,) rising.
+        mse: (K,) of pictures in [-1, 1].
+    """
+
+    def __init__(self, log_snr: np.ndarray, mse: np.ndarray):
+        self.log_snr = log_snr
+        self._log_mse = np.log(np.maximum(mse, 1e-12))
+
+    def mse(self, log_snr):
+        return np.exp(np.interp(log_snr, self.log_snr, self._log_mse))
+
+    def psnr(self, log_snr):
+        """In dB, of the 8-bit picture."""
+        return 10 * np.log10(255**2 / (self.mse(log_snr) * 127.5**2 + ROUNDING))
+
+    def fine_bits(self, log_snr: np.ndarray) -> np.ndarray:
+        """Bits a dimension that infinitely fine steps take from the first of rising (M,) ln snr to each."""
+        integrand = self.mse(log_snr) * np.exp(log_snr) / 2
+        steps = np.diff(log_snr) * (integrand[1:] + integrand[:-1]) / 2
+        return np.concatenate([[0.0], np.cumsum(steps)]) / math.log(2)
+
+    def bits(self, log_snr: Sequence[float]) -> float:
+        """Bits a dimension of the steps between rising ln snr, with the codec's p."""
+        snr = np.exp(np.asarray(log_snr))
+        energy = self.mse(np.asarray(log_snr[:-1])) * np.diff(snr)
+        return float(np.log2(1 + energy).sum() / 2)
+
+
+def rule(denoising: Denoising, first: float, last: float, evaluations: int) -> list[float]:
+    """ln snr of the levels that the encoder's schedule visits from `first` to `last`."""
+    visited = [first]
+    for left in range(evaluations - 1, 1, -1):
+        error = float(denoising.mse(visited[-1])) * math.exp(visited[-1])
+        visited.append(min(visited[-1] + schedule.next_step(visited[-1], error, left, math.inf, last), last))
+    return [*visited, last]
+
+
+def best(denoising: Denoising, first: float, last: float, evaluations: int) -> list[float]:
+    """ln snr of the levels along which this picture costs least."""
+    levels = ContinuousLevels()
+    grid = np.unique(np.linspace(first, last, GRID) / math.log(2) * levels.UNITS).round().astype(int).tolist()
+    chosen = bpd.best_schedule(levels, grid, denoising.mse([math.log(levels.snr(level)) for level in grid]), evaluations)
+    return [first, *(math.log(levels.snr(level)) for level in chosen[1:-1]), last]
+
+
+def even(denoising: Denoising, first: float, last: float, evaluations: int) -> list[float]:
+    """Levels of equal ratio."""
+    return np.linspace(first, last, evaluations).tolist()
+
+
+SCHEDULES: dict[str, Callable[[Denoising, float, float, int], list[float]]] = {"default": rule, "best": best, "equal ratios": even}
+
+
+def excess(denoising: Denoising, schedule: Callable, bpp: float, evaluations: int) -> float | None:
+    """What a schedule costs over fine steps that take `bpp`, as a share; None where the whole picture takes less."""
+    fine = np.linspace(denoising.log_snr[0], denoising.log_snr[-1], 10 * len(denoising.log_snr))
+    bits = denoising.fine_bits(fine)
+    if 3 * bits[-1] < bpp:
+        return None
+    last = float(np.interp(bpp / 3, bits, fine))
+    return denoising.bits(schedule(denoising, fine[0], last, evaluations)) / (bpp / 3) - 1
+
+
+def analyse(pixels: np.ndarray, model_name: str, bpp: float, evaluations: int, effort: int) -> dict[str, Any]:
+    """A picture's denoising at fine levels, and a real encode: its points by the KL of its steps and by the bytes of its prefixes."""
+    model = registry.find(model_name)
+    levels = subsequence(model.levels, model.start, FINE_LEVELS)
+    bound = bpd.evaluate(model, [("", pixels)], levels)
+    encoding = encode_pixels(pixels, model, bpp=bpp * HEADROOM, evaluations=evaluations, effort=effort)
+    parsed = container.parse(encoding.data)
+    area = pixels.shape[0] * pixels.shape[1]
+    kl = np.cumsum([0.0, *encoding.step_kl_bits])
+    points = [
+        {
+            "kl_bpp": kl[k] / area,
+            "bpp": 8 * container.serialized_size(parsed.header, parsed.steps[:k]) / area,
+            "psnr-rgb": min(psnr, 100.0),
+        }
+        for k, psnr in encoding.prefix_psnr.items()
+    ]
+    return {"log_snr": [math.log(model.levels.snr(level)) for level in levels], "mse": bound.mse[0].tolist(), "points": points}
+
+
+def points_of(result: Mapping[str, Any], advantage: float = 0.0) -> dict[str, Points]:
+    """A picture's curves, by what is counted.
+
+    Args:
+        advantage: in dB, of a better denoiser, at every noise level.
+    """
+    denoising = Denoising(np.array(result["log_snr"]), np.array(result["mse"]))
+    better = Denoising(denoising.log_snr, np.array(result["mse"]) * 10 ** (-advantage / 10))
+
+    def fine(of: Denoising) -> Points:
+        rates, psnrs = 3 * of.fine_bits(of.log_snr), of.psnr(of.log_snr)
+        return [{"bpp": float(r), "psnr-rgb": float(p)} for r, p in zip(rates, psnrs, strict=True) if r > 0]
+
+    steps = [{"bpp": p["kl_bpp"], "psnr-rgb": p["psnr-rgb"]} for p in result["points"] if p["kl_bpp"] > 0]
+    real = [{"bpp": p["bpp"], "psnr-rgb": p["psnr-rgb"]} for p in result["points"]]
+    return {"a better network": fine(better), "fine steps, KL": fine(denoising), "steps taken, KL": steps, "real bytes": real}
+
+
+def losses_table(results: Mapping[str, Mapping[str, Any]], advantage: float) -> str:
+    """PSNR in dB by what is counted, and the BD-rate of each against the ideal of this network, as Markdown."""
+    of_pictures = [points_of(result, advantage) for result in results.values()]
+    wanted = [r for r in rate_distortion.CURVE_RATES if 0.15 <= r <= 2.5]
+    mean_curves = {}
+    for label in of_pictures[0]:
+        values = [(rate, mean(value_at(each[label], rate) for each in of_pictures)) for rate in wanted]
+        known = [(rate, value) for rate, value in values if value is not None]
+        mean_curves[label] = Curve(label, "", tuple(r for r, _ in known), {"psnr-rgb": tuple(v for _, v in known)})
+    heads = " | ".join(f"{rate:g} bpp" for rate in RATES)
+    lines = [f"| PSNR-RGB in dB, {len(of_pictures)} pictures | {heads} | BD-rate |", "|---|" + "---:|" * (len(RATES) + 1)]
+    for label, curve in mean_curves.items():
+        cells = [mean(value_at(each[label], rate) for each in of_pictures) for rate in RATES]
+        against = curves.bd_rate(mean_curves["fine steps, KL"], curve).percent if label != "fine steps, KL" else 0.0
+        lines.append(f"| {label} | {' | '.join('-' if c is None else f'{c:.2f}' for c in cells)} | {against:+.1f} % |")
+    return "\n".join(lines)
+
+
+def schedules(results: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """For each schedule, number of evaluations and rate: the mean excess over fine steps, in percent."""
+    each = [Denoising(np.array(result["log_snr"]), np.array(result["mse"])) for result in results.values()]
+    found = []
+    for name, schedule_of in SCHEDULES.items():
+        for evaluations in EVALUATIONS:
+            for rate in SCHEDULE_RATES:
+                excesses = [e for denoising in each if (e := excess(denoising, schedule_of, rate, evaluations)) is not None]
+                found.append({"schedule": name, "evaluations": evaluations, "bpp": rate, "percent": 100 * float(np.mean(excesses))})
+    return found
+
+
+def schedules_table(found: Sequence[Mapping[str, Any]]) -> str:
+    """`schedules` as Markdown."""
+    lines = ["| % over fine steps, at | evaluations | " + " | ".join(f"{rate:g} bpp" for rate in SCHEDULE_RATES) + " |"]
+    lines.append("|---|---:|" + "---:|" * len(SCHEDULE_RATES))
+    for name in SCHEDULES:
+        for evaluations in EVALUATIONS:
+            cells = [f"{f['percent']:.1f}" for f in found if f["schedule"] == name and f["evaluations"] == evaluations]
+            lines.append(f"| {name} | {evaluations} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PICTURE|DIR...")
+@click.option("-o", "--output", required=True, metavar="FILE.json")
+@click.option("--stride", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--model", default=registry.DEFAULT, show_default=True)
+@click.option("--evaluations", type=click.IntRange(2), default=plan.DEFAULT_EVALUATIONS, show_default=True)
+@click.option("--effort", type=click.IntRange(1, 5), default=3, show_default=True)
+@click.option("--advantage", type=float, default=0.0, show_default=True, metavar="DB", help="Of the better network that the table shows.")
+@click.option("-j", "--jobs", type=click.IntRange(1), default=os.cpu_count(), show_default=True)
+def main(paths: tuple[str, ...], output: str, stride: int, model: str, evaluations: int, effort: int, advantage: float, jobs: int) -> None:
+    """Print where the rate goes on pictures, and how good the schedule is."""
+    loaded = list(pictures.load(pictures.find(paths, stride), lambda path, e: print(f"{path}: left out: {e}", file=sys.stderr)))
+    if not loaded:
+        raise InputError("no picture can be read")
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, context, rate_distortion.begin, (1, os.getpid())) as pool:
+        futures = [pool.submit(analyse, pixels, model, max(RATES), evaluations, effort) for _, pixels in loaded]
+        done = [future.result() for future in tqdm(futures, "losses", disable=None, leave=False)]
+    results = {name: result for (name, _), result in zip(loaded, done, strict=True)}
+    found = schedules(results)
+    denoiser = registry.find(model)
+    document = {
+        "model": {"name": denoiser.name, "hash": denoiser.hash.hex()},
+        "evaluations": evaluations,
+        "effort": effort,
+        "advantage": advantage,
+        "versions": versions("ddpmcodec", "torch"),
+        "schedules": found,
+        "pictures": results,
+    }
+    atomic.write(Path(output), (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
+    print(losses_table(results, advantage))
+    print(f"\n{schedules_table(found)}")
+
+
+if __name__ == "__main__":
+    main()
