@@ -1,0 +1,221 @@
+"""Three ways to send the same steps of the same model: the trellis, the Poisson functional representation, universal quantization.
+
+python -m ddpmcodec.eval.comparison CBSD68 --stride 4 -o docs/results/comparison.json --plot docs/comparison.png
+
+On the middle 64x64 of each picture, since the Poisson coder takes hours on a photo. The levels are those that our encoder visits; each way
+then walks the whole chain over them, with its own x_t. Bits are those of the messages alone. `docs/comparison.md` shows the outcome.
+"""
+
+import json
+import math
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from ddpmcodec import atomic, codeword, container, picture, plan
+from ddpmcodec.chain import step_posterior, target
+from ddpmcodec.channel import TrellisChannel
+from ddpmcodec.encoder import encode_pixels
+from ddpmcodec.errors import EvaluationError, InputError
+from ddpmcodec.eval import curves, figures, pictures, rate_distortion
+from ddpmcodec.eval.codecs import versions
+from ddpmcodec.eval.crops import middle
+from ddpmcodec.eval.curves import Curve
+from ddpmcodec.eval.poisson import PoissonChannel
+from ddpmcodec.eval.rate_distortion import mean, value_at
+from ddpmcodec.eval.universal import UniversalChannel
+from ddpmcodec.models import registry
+from ddpmcodec.models.checkpoint import Model
+from ddpmcodec.randomness import STREAM_START, SharedRandomness
+
+SIDE = 64
+BPP = 3.0  # of our encode, whose levels all take
+RATES = (0.25, 0.5, 1.0, 2.0)  # bpp of messages
+
+# From delta (N,), the step and its KL in bits to z (N,) and the bits of the message.
+Transmit = Callable[[torch.Tensor, int, float], tuple[torch.Tensor, float]]
+
+
+def trellis(nu: int) -> Callable[[int, int], Transmit]:
+    def of(count: int, width: int) -> Transmit:
+        channel = TrellisChannel(SharedRandomness(0, container.VERSION), count, width)
+
+        def transmit(delta: torch.Tensor, step: int, kl: float) -> tuple[torch.Tensor, float]:
+            n = codeword.legal_bits(min(round(plan.path_bits(kl, nu)), channel.dimensions // 2))
+            return channel.receive(channel.send(delta, step, n, nu), step, n, nu), n
+
+        return transmit
+
+    return of
+
+
+def poisson(chunk_bits: int) -> Callable[[int, int], Transmit]:
+    def of(count: int, width: int) -> Transmit:
+        channel = PoissonChannel(SharedRandomness(0, container.VERSION), count, width, chunk_bits)
+
+        def transmit(delta: torch.Tensor, step: int, kl: float) -> tuple[torch.Tensor, float]:
+            n = max(1, round(kl))
+            message = channel.send(delta, step, n)
+            return channel.receive(message, step, n), int.from_bytes(message, "little").bit_length()  # an ANS coder's state, so exact
+
+        return transmit
+
+    return of
+
+
+def universal(count: int, width: int) -> Transmit:
+    channel = UniversalChannel(SharedRandomness(0, container.VERSION), count, width)
+    return lambda delta, step, kl: channel.transmit(delta, step)
+
+
+# Each with how many of the steps it takes: universal quantization wants many bits in a step.
+METHODS: dict[str, tuple[Callable[[int, int], Transmit], int | None]] = {
+    "trellis, nu = 16": (trellis(16), None),
+    "trellis, nu = 12": (trellis(12), None),
+    "Poisson, chunks of 16 bits": (poisson(16), None),
+    "Poisson, chunks of 6 bits": (poisson(6), None),
+    "universal quantization": (universal, None),
+    "universal quantization, 15 steps": (universal, 15),
+    "universal quantization, 8 steps": (universal, 8),
+}
+
+
+def thinned(levels: Sequence[int], count: int | None) -> list[int]:
+    """`count` of the levels, evenly spread, the last among them; all for None."""
+    if count is None or count >= len(levels):
+        return list(levels)
+    return [levels[round((i + 1) * len(levels) / count) - 1] for i in range(count)]
+
+
+def walk(pixels: np.ndarray, model: Model, levels: Sequence[int], transmit: Transmit) -> list[dict[str, float]]:
+    """The chain over `levels`: after each step KL and message in bits and bpp so far, PSNR in dB, seconds in the channel so far."""
+    x_0 = picture.to_tensor(pixels)
+    x_t = SharedRandomness(0, container.VERSION).gaussians(x_0.numel(), STREAM_START).view_as(x_0)
+    level, area = model.start, pixels.shape[0] * pixels.shape[1]
+    kl = bits = seconds = 0.0
+    points = []
+    x0hat = model.predict_x_0(x_t, level).clamp_(-1, 1)
+    for step, following in enumerate(levels):
+        q = step_posterior(model.levels, following, level)
+        delta = target(x_0, x0hat, q)
+        step_kl = plan.kl_bits(float(delta.double().square().sum()), delta.numel())
+        begin = time.perf_counter()
+        z, step_bits = transmit(delta, step, step_kl)
+        seconds += time.perf_counter() - begin
+        kl, bits = kl + step_kl, bits + step_bits
+        x_t, level = q.mean(x0hat, x_t) + math.sqrt(q.variance) * z.view_as(x_t), following
+        x0hat = model.predict_x_0(x_t, level).clamp_(-1, 1)
+        psnr = picture.psnr(pixels, picture.to_pixels(x0hat))
+        points.append({"kl_bits": kl, "bits": bits, "bpp": bits / area, "psnr-rgb": min(psnr, 100.0), "seconds": seconds})
+    return points
+
+
+def compare(pixels: np.ndarray, model_name: str, method: str, evaluations: int) -> list[dict[str, float]]:
+    """`walk` of one way over the levels that our encoder visits."""
+    model = registry.find(model_name)
+    steps = container.parse(encode_pixels(pixels, model, bpp=BPP, evaluations=evaluations, effort=1).data).steps
+    make, count = METHODS[method]
+    levels = thinned([step.level for step in steps], count)
+    return walk(pixels, model, levels, make(pixels.size, pixels.shape[1]))
+
+
+def mean_curves(points: Mapping[str, Sequence[Sequence[Mapping[str, float]]]]) -> list[Curve]:
+    """Mean curves at the rates that all pictures reach."""
+    found = []
+    for method, each in points.items():
+        values = [(rate, mean(value_at(p, rate) for p in each)) for rate in rate_distortion.CURVE_RATES]
+        known = [(rate, value) for rate, value in values if value is not None]
+        found.append(Curve(method, "", tuple(r for r, _ in known), {"psnr-rgb": tuple(v for _, v in known)}))
+    return found
+
+
+def summary(points: Mapping[str, Sequence[Sequence[Mapping[str, float]]]]) -> list[dict[str, Any]]:
+    """A row for each way: bits over KL, milliseconds a step, PSNR at `RATES`, and BD-rate against the first, in percent.
+
+    Args:
+        points: by method, of each picture.
+    """
+    drawn = mean_curves(points)
+    rows = []
+    for curve, (method, each) in zip(drawn, points.items(), strict=True):
+        try:
+            percent = curves.bd_rate(drawn[0], curve, low=RATES[0]).percent
+        except EvaluationError:  # its curve has too few points, or lies elsewhere
+            percent = None
+        rows.append(
+            {
+                "method": method,
+                "steps": float(np.mean([len(p) for p in each])),
+                "bits_per_kl": sum(p[-1]["bits"] for p in each) / sum(p[-1]["kl_bits"] for p in each),
+                "milliseconds": 1e3 * sum(p[-1]["seconds"] for p in each) / sum(len(p) for p in each),
+                "psnr-rgb": [mean(value_at(p, rate) for p in each) for rate in RATES],
+                "bd_rate": percent,
+            }
+        )
+    return rows
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """`summary` as Markdown."""
+    heads = " | ".join(f"{rate:g} bpp" for rate in RATES)
+    lines = [f"| way | steps | bits/KL | ms a step | {heads} | BD-rate |", "|---|" + "---:|" * (len(RATES) + 4)]
+    for row in rows:
+        cells = ["-" if value is None else f"{value:.2f}" for value in row["psnr-rgb"]]
+        rate = "-" if row["bd_rate"] is None else f"{row['bd_rate']:+.1f} %"
+        lines.append(
+            f"| {row['method']} | {row['steps']:.0f} | {row['bits_per_kl']:.3f} | {row['milliseconds']:.1f}"
+            f" | {' | '.join(cells)} | {rate} |"
+        )
+    return "\n".join(lines)
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PICTURE|DIR...")
+@click.option("-o", "--output", required=True, metavar="FILE.json")
+@click.option("--plot", "figure", metavar="FILE.png")
+@click.option("--stride", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--model", default=registry.DEFAULT, show_default=True)
+@click.option("--evaluations", type=click.IntRange(2), default=plan.DEFAULT_EVALUATIONS, show_default=True)
+@click.option("-j", "--jobs", type=click.IntRange(1), default=os.cpu_count(), show_default=True)
+def main(paths: tuple[str, ...], output: str, figure: str | None, stride: int, model: str, evaluations: int, jobs: int) -> None:
+    """Compare on the middle 64x64 of pictures, and print a Markdown table."""
+    loaded = pictures.load(pictures.find(list(paths), stride), lambda path, e: print(f"{path}: left out: {e}", file=sys.stderr))
+    crops = {name: crop for name, pixels in loaded if (crop := middle(pixels, SIDE, 1)) is not None}
+    if not crops:
+        raise InputError(f"no picture has {SIDE}x{SIDE} pixels")
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, context, rate_distortion.begin, (1, os.getpid())) as pool:
+        futures = {method: [pool.submit(compare, c, model, method, evaluations) for c in crops.values()] for method in METHODS}
+        with tqdm(desc="comparison", total=len(METHODS) * len(crops), disable=None, leave=False) as bar:
+            for each in futures.values():
+                for future in each:
+                    future.add_done_callback(lambda _: bar.update() and None)
+            points = {method: [future.result() for future in each] for method, each in futures.items()}
+    rows = summary(points)
+    denoiser = registry.find(model)
+    document = {
+        "model": {"name": denoiser.name, "hash": denoiser.hash.hex()},
+        "evaluations": evaluations,
+        "versions": versions("ddpmcodec", "torch"),
+        "summary": rows,
+        "pictures": [*crops],
+        "points": points,
+    }
+    atomic.write(Path(output), (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
+    if figure is not None:
+        atomic.write(Path(figure), figures.rate_distortion(mean_curves(points), log_rate=True))
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()
