@@ -136,7 +136,7 @@ def command(paths, codecs, rates, output, lpips, denoise, lossless, together, st
     else:
         names = codecs or ("ddpm", "jpeg", "webp", "avif")
         rates = sorted(set(rates)) or rate_distortion.RATES
-        published = [curves.read(path) for name in names if (path := published_path(name)) is not None]
+        published = [curves.read(file) for name in names if (file := published_path(name)) is not None]
         chosen = choose([name for name in names if published_path(name) is None], rates, model, evaluations, effort)
         if lpips is not None:
             metrics.load_lpips(lpips)

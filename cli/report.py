@@ -38,12 +38,14 @@ def command(results, output, paths, name, rates, min_bpp, max_bpp, threads, quie
 
     from ddpmcodec.eval import curves, report
     from ddpmcodec.eval import pictures as sets
+    from ddpmcodec.eval.codecs import maker
 
     found = {curve.name: (path, curve) for path in sources(results) for curve in [curves.read(path)]}
     if name not in found:
         raise EvaluationError(f"none of the results is of {name}: they are of {', '.join(found) or 'nothing'}")
     ours = found.pop(name)
-    codecs = {curve.name: codec for path, curve in (ours, *found.values()) if (codec := codec_of(path, curve.name)) is not None}
+    made = {curve.name: maker(curve.name, of(path).get("settings")) for path, curve in (ours, *found.values())}
+    codecs = {of_name: codec for of_name, codec in made.items() if codec is not None}
     viewers = []
     if paths and name not in codecs:
         raise EvaluationError(f"{name} is a published curve, or of a model that is not here: it makes no pictures")
@@ -93,21 +95,3 @@ def of(path: str | Path) -> dict:
     except ValueError:
         return {}
     return document if isinstance(document, dict) else {}
-
-
-def codec_of(path: str, name: str):
-    """The codec that made a results file, to make pictures with; None where it is not here."""
-    from ddpmcodec.eval.codecs import ANCHORS, Ddpm
-
-    settings = of(path).get("settings", {})
-    if "model" in settings:
-        codec = Ddpm(settings["model"]["name"], settings["bpp"], settings["evaluations"], settings["effort"], name)
-    elif name in ANCHORS and settings:
-        codec = ANCHORS[name]
-    else:
-        return None
-    try:
-        codec.check()
-    except DdpmcodecError:
-        return None
-    return codec

@@ -120,8 +120,8 @@ def validate(model, directory: str, say: Callable[[str], None], quiet: bool) -> 
     bar = tqdm(
         denoising.evaluate(loaded, model, VALIDATION_SIGMAS), "val", len(found), disable=quiet or sys.stderr is None or None, leave=False
     )
-    psnrs = [row for _, row in bar]
+    psnrs = dict(bar)
     if not psnrs:
         raise InputError(f"no readable pictures in {directory}")
     click.echo(denoising.table(psnrs, model, VALIDATION_SIGMAS))
-    return dict(zip(VALIDATION_SIGMAS, np.mean(psnrs, axis=0).tolist(), strict=True))
+    return dict(zip(VALIDATION_SIGMAS, np.mean(list(psnrs.values()), axis=0).tolist(), strict=True))

@@ -11,7 +11,7 @@ import numpy as np
 
 from ddpmcodec.models.process import sigma_of_snr, typical_relative_error
 
-MAX_STEP = math.log(20.0)
+MAX_STEP = math.log(8.0)
 EXPONENT = 0.5
 _RESOLUTION = 32  # grid points a unit of ln snr
 

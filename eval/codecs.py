@@ -28,7 +28,7 @@ from PIL import Image
 
 from ddpmcodec import container, decoder, picture, plan
 from ddpmcodec.encoder import encode_pixels
-from ddpmcodec.errors import EvaluationError, PictureError, RateError
+from ddpmcodec.errors import DdpmcodecError, EvaluationError, PictureError, RateError
 
 # Our encodes go this much beyond the highest rate, so that it lies on the curve: a share, and bytes for the rounding of small files.
 HEADROOM = 1.02
@@ -320,3 +320,31 @@ def command_anchor(path: str) -> CommandAnchor:
         raise EvaluationError(f"{path}: {e.strerror}") from e
     except ValueError as e:  # msgspec's errors are ValueErrors
         raise EvaluationError(f"{path}: {e}") from e
+
+
+class _NamedModel(msgspec.Struct):
+    name: str
+    hash: str
+
+
+class _DdpmSettings(msgspec.Struct):
+    model: _NamedModel
+    bpp: float
+    evaluations: int
+    effort: int
+
+
+def maker(name: str, settings: Any) -> Codec | None:
+    """The codec `name` whose results tell these `settings`; None where it is not here, or only in other weights."""
+    try:
+        if name in ANCHORS:
+            codec: Codec = ANCHORS[name]
+        else:
+            own = msgspec.convert(settings, _DdpmSettings)
+            codec = Ddpm(own.model.name, own.bpp, own.evaluations, own.effort, name)
+            if codec.settings()["model"]["hash"] != own.model.hash:
+                return None
+        codec.check()
+    except (msgspec.ValidationError, DdpmcodecError):
+        return None
+    return codec
