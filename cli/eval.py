@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from ddpmcodec.cli import files, options
 from ddpmcodec.errors import DdpmcodecError, EvaluationError, InputError, OutputError
-from ddpmcodec.plan import MAX_BPP
+from ddpmcodec.plan import MAX_BPP, NU_OF_EFFORT
 
 if TYPE_CHECKING:
     from ddpmcodec.eval.codecs import Codec
@@ -46,8 +46,8 @@ def prepare(directory: str, names: list[str]) -> list[str]:
 
 @click.command("eval", short_help="Rate-distortion and denoising figures on a set of pictures.")
 @click.argument("paths", nargs=-1, required=True, metavar="PICTURE|DIR...")
-@click.option("--codec", "codecs", multiple=True, metavar="NAME", help="ddpm, jpeg, jpeg2000, webp, avif, jxl, webp-best, avif-best, "
-              "jxl-best, cmd:FILE.toml, or a published curve, json:FILE; may be repeated [default: ddpm, jpeg, webp, avif].")  # fmt: skip
+@click.option("--codec", "codecs", multiple=True, metavar="NAME", help="ddpm, ddpm-best, jpeg, jpeg2000, webp, avif, jxl, "
+              "webp-best, avif-best, jxl-best, cmd:FILE.toml, or a published curve, json:FILE; may be repeated [default: ddpm, jpeg, webp, avif].")  # fmt: skip
 @click.option("--bpp", "rates", multiple=True, type=options.Rate(0.01, MAX_BPP), metavar="X",
               help="Rate to compare at; may be repeated [default: 0.25, 0.5, 1].")  # fmt: skip
 @click.option("-o", "--output", metavar="DIR", help="Also write one JSON file a codec there.")
@@ -168,7 +168,7 @@ def choose(names, rates, model, evaluations: int, effort: int) -> "dict[str, Cod
     Raises:
         EvaluationError: one is not known, or missing here.
     """
-    from ddpmcodec.eval.codecs import ANCHORS, Ddpm, command_anchor
+    from ddpmcodec.eval.codecs import ANCHORS, BEST_EVALUATIONS, Ddpm, command_anchor
     from ddpmcodec.models import registry
 
     chosen: dict[str, Codec] = {}
@@ -176,12 +176,14 @@ def choose(names, rates, model, evaluations: int, effort: int) -> "dict[str, Cod
         codec: Codec
         if name == "ddpm":
             codec = Ddpm(model or registry.DEFAULT, max(rates), evaluations, effort)
+        elif name == "ddpm-best":
+            codec = Ddpm(model or registry.DEFAULT, max(rates), BEST_EVALUATIONS, max(NU_OF_EFFORT), name)
         elif name.startswith("cmd:"):
             codec = command_anchor(name.removeprefix("cmd:"))
         elif name in ANCHORS:
             codec = ANCHORS[name]
         else:
-            raise EvaluationError(f"no codec {name!r}: known are ddpm, {', '.join(ANCHORS)}, cmd:FILE.toml and json:FILE")
+            raise EvaluationError(f"no codec {name!r}: known are ddpm, ddpm-best, {', '.join(ANCHORS)}, cmd:FILE.toml and json:FILE")
         codec.check()
         chosen[codec.name] = codec
     return chosen

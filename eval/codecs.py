@@ -33,6 +33,7 @@ from ddpmcodec.errors import DdpmcodecError, EvaluationError, PictureError, Rate
 # Our encodes go this much beyond the highest rate, so that it lies on the curve: a share, and bytes for the rounding of small files.
 HEADROOM = 1.02
 HEADROOM_BYTES = 32
+BEST_EVALUATIONS = 60  # of ddpm-best: twice the time, half the schedule's loss
 
 
 @dataclass(frozen=True)
