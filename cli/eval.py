@@ -47,7 +47,8 @@ def prepare(directory: str, names: list[str]) -> list[str]:
 @click.command("eval", short_help="Rate-distortion and denoising figures on a set of pictures.")
 @click.argument("paths", nargs=-1, required=True, metavar="PICTURE|DIR...")
 @click.option("--codec", "codecs", multiple=True, metavar="NAME", help="ddpm, ddpm-best, jpeg, jpeg2000, webp, avif, jxl, "
-              "webp-best, avif-best, jxl-best, cmd:FILE.toml, or a published curve, json:FILE; may be repeated [default: ddpm, jpeg, webp, avif].")  # fmt: skip
+              "webp-best, avif-best, jxl-best, cmd:FILE.toml, or a published curve, json:FILE; "
+              "may be repeated [default: ddpm, jpeg, webp, avif].")  # fmt: skip
 @click.option("--bpp", "rates", multiple=True, type=options.Rate(0.01, MAX_BPP), metavar="X",
               help="Rate to compare at; may be repeated [default: 0.25, 0.5, 1].")  # fmt: skip
 @click.option("-o", "--output", metavar="DIR", help="Also write one JSON file a codec there.")
