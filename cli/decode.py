@@ -49,7 +49,7 @@ def make_directory(path: str) -> None:
 @click.option("-o", "--output", metavar="FILE", help="The picture, in the format of its extension; - is stdout, as PNG. Several pictures: "
               "a directory.")  # fmt: skip
 @click.option("--steps", type=click.IntRange(0), metavar="N", help="Use only the first N steps (more than there are: all).")
-@click.option("--bytes", "max_bytes", type=click.IntRange(0), metavar="N", help="Use only the first N bytes.")
+@click.option("--bytes", "max_bytes", type=options.Size(), metavar="N", help="Use only the first N bytes.")
 @click.option("--every", type=click.Path(file_okay=False), metavar="DIR", help="Also write the picture after every step, step-000.png ...")
 @click.option("--reconstruct", type=click.Choice(["mean", "sample"]), default="mean", show_default=True,
               help="mean: the best PSNR. sample: draw the rest of the chain (Algorithm 4).")  # fmt: skip

@@ -6,6 +6,7 @@ from ddpmcodec.cli import files, options
 from ddpmcodec.plan import MAX_BPP
 
 ALL = "all"
+USED = 0.95  # of a size asked for: less is said
 
 
 def levels_option(ctx: click.Context, param: click.Parameter, value: str | None) -> list[int] | str | None:
@@ -21,31 +22,41 @@ def levels_option(ctx: click.Context, param: click.Parameter, value: str | None)
 @click.command("encode", short_help="Encode a picture.")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @options.output
+@click.option("-q", "--quality", type=options.Rate(0, 100), metavar="0..100",
+              help="The noise that the last step ends at, from 100 of 255 at 0 over 10 at 50 to 1 at 100.")  # fmt: skip
 @click.option("--bpp", type=options.Rate(0, MAX_BPP, min_open=True), metavar="X", help="Bits per pixel, never exceeded [default: about 1].")
-@click.option("--lossless", is_flag=True, help="To the last bit, instead of a rate.")
+@click.option("--target-size", type=options.Size(), metavar="BYTES", help="Of the file, never exceeded: 20000, 20k or 1.5M.")
+@click.option("--psnr", type=options.Rate(0, min_open=True), metavar="DB", help="Of the decoded picture: reached, and hardly exceeded.")
+@click.option("--lossless", is_flag=True, help="To the last bit.")
 @options.evaluations
 @options.effort
 @options.model
-@click.option("--levels", callback=levels_option, metavar="all|N,N,...", help="Timesteps to visit after the first, instead of a rate.")
+@click.option("--levels", callback=levels_option, metavar="all|N,N,...", help="Timesteps to visit after the first.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, metavar="N",
               help="Of the randomness that encoder and decoder share; it is in the file.")  # fmt: skip
 @options.threads
 @options.max_pixels
 @options.quiet
-def command(images, output, bpp, lossless, evaluations, effort, model, levels, seed, threads, max_pixels, quiet):
+def command(
+    images, output, quality, bpp, target_size, psnr, lossless, evaluations, effort, model, levels, seed, threads, max_pixels, quiet
+):
     """Encode IMAGE (any picture Pillow opens; - is stdin) to a .ddpm file.
 
-    Several pictures of one size are coded together, into one file: small ones cost fewer bytes so.
+    At most one of --quality, --bpp, --target-size, --psnr and --lossless says where to end. Several pictures of one size are coded
+    together, into one file: small ones cost fewer bytes so.
 
     \b
     ddpmcodec encode photo.png -o photo.ddpm
     ddpmcodec encode photo.jpg -o small.ddpm --bpp 0.25 --evaluations 20
+    ddpmcodec encode photo.png -o small.ddpm --target-size 20k
+    ddpmcodec encode photo.png -o fine.ddpm --psnr 40
     ddpmcodec encode photo.png -o exact.ddpm --lossless
     ddpmcodec encode tiles/*.png -o tiles.ddpm --lossless --model tiny
     cat photo.png | ddpmcodec encode - -o - | ddpmcodec decode - -o out.png
     """
-    if bpp is not None and (lossless or levels):
-        raise click.UsageError("--lossless and --levels go without --bpp")
+    ends = [v for v in (quality, bpp, target_size, psnr) if v is not None]
+    if len(ends) + lossless > 1 or (levels and ends):
+        raise click.UsageError("give one of --quality, --bpp, --target-size, --psnr, --lossless and --levels; or --lossless with --levels")
     files.check_writable(output)
     data = [files.read(image) for image in images]
     options.use_threads(threads)
@@ -80,7 +91,10 @@ def command(images, output, bpp, lossless, evaluations, effort, model, levels, s
         encoding = encode_pixels(
             pixels,
             denoiser,
+            quality=quality,
             bpp=bpp,
+            max_bytes=target_size,
+            psnr=psnr,
             lossless=lossless,
             evaluations=evaluations,
             effort=effort,
@@ -92,3 +106,7 @@ def command(images, output, bpp, lossless, evaluations, effort, model, levels, s
     files.write(output, encoding.data)
     if not quiet:
         click.echo(f"{output}: {encoding.summary()}", err=True)
+        if psnr is not None and encoding.psnr < psnr:
+            click.echo(f"{output}: {psnr:g} dB is out of reach, by {psnr - encoding.psnr:.2f} dB", err=True)
+        if target_size is not None and len(encoding.data) < USED * target_size:
+            click.echo(f"{output}: the picture has no use for more bytes: it is as good as 8 bits show", err=True)

@@ -22,6 +22,27 @@ class Rate(click.FloatRange):
         return number
 
 
+SUFFIXES = {"k": 1e3, "M": 1e6, "G": 1e9}
+
+
+class Size(click.ParamType):
+    """Bytes: 10000, 10k or 1.5M, in thousands and millions."""
+
+    name = "size"
+
+    def convert(self, value, param, ctx):
+        if isinstance(value, int):
+            return value
+        number, scale = (value[:-1], SUFFIXES[value[-1]]) if value[-1:] in SUFFIXES else (value, 1)
+        try:
+            size = float(number) * scale
+        except ValueError:
+            size = math.nan
+        if not 0 <= size < 2**53:
+            self.fail(f"{value!r} is no size: give bytes, 10k or 1.5M.", param, ctx)
+        return int(size)
+
+
 output = click.option("-o", "--output", required=True, metavar="FILE", help="Where to write; - is stdout.")
 model = click.option("--model", metavar="NAME|PATH", help="Denoiser: a bundled one's name or a .safetensors file.")
 threads = click.option("--threads", type=click.IntRange(1, 256), metavar="N", help="CPU threads [default: all cores].")
@@ -29,7 +50,7 @@ evaluations = click.option("--evaluations", type=click.IntRange(2, 1000), defaul
                            help="Network evaluations that decoding takes: more are slower and smaller.")  # fmt: skip
 effort = click.option("--effort", type=click.IntRange(1, 5), default=plan.DEFAULT_EFFORT, show_default=True, metavar="1..5",
                       help="Search of the channel coder: 4 ... 1 are faster, and 1, 2, 4 and 6 % larger.")  # fmt: skip
-quiet = click.option("-q", "--quiet", is_flag=True, help="No progress bar and no summary.")
+quiet = click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
 max_pixels = click.option(
     "--max-pixels", type=click.IntRange(1), metavar="N", help="Refuse larger pictures [default: 7000000, which take 4 GB]."
 )

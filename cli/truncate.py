@@ -11,7 +11,7 @@ from ddpmcodec.plan import MAX_BPP
 @click.argument("file")
 @options.output
 @click.option("--bpp", type=options.Rate(0, MAX_BPP, min_open=True), metavar="X", help="At most X bits per pixel.")
-@click.option("--bytes", "max_bytes", type=click.IntRange(0), metavar="N", help="At most N bytes.")
+@click.option("--bytes", "max_bytes", type=options.Size(), metavar="N", help="At most N bytes.")
 @click.option("--steps", type=click.IntRange(0), metavar="N", help="The first N steps.")
 def command(file, output, bpp, max_bytes, steps):
     """Write the longest prefix of FILE's steps that is small enough, as a whole file. Loads no network.

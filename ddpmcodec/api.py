@@ -32,7 +32,10 @@ def _silent(done: int, total: int) -> None:
 def encode(
     image: Image.Image | np.ndarray | Sequence[Image.Image | np.ndarray],
     *,
+    quality: float | None = None,
     bpp: float | None = None,
+    max_bytes: int | None = None,
+    psnr: float | None = None,
     lossless: bool = False,
     evaluations: int = DEFAULT_EVALUATIONS,
     effort: int = DEFAULT_EFFORT,
@@ -44,20 +47,27 @@ def encode(
 ) -> bytes:
     """Encode a picture, or several of one size together, which costs fewer bytes than one by one where they are small.
 
+    At most one of `quality`, `bpp`, `max_bytes`, `psnr` and `lossless` says where to end.
+
     Args:
         image: a PIL image or a uint8 array (H, W, 3), or a sequence of them.
         model: name or path of the denoiser; default the bundled one.
         max_pixels: refuse larger pictures (default `ddpmcodec.picture.MAX_PIXELS`).
+        quality: in [0, 100]: the noise that the last step ends at, from 100 of 255 at 0 over 10 at 50 to 1 at 100.
         bpp: bits per pixel in (0, 24], never exceeded. Default: 1, or 512 bytes where that is more.
-        lossless: to the last bit, instead of a rate; a prefix of the file is still a lossy file.
-        evaluations: network evaluations that decoding takes, at least 2: more are slower and smaller.
+        max_bytes: of the file, never exceeded.
+        psnr: in dB, of the decoded picture: reached, and exceeded by 0.3 dB at most in files of more than 1 kB; where 24 bits per pixel
+            do not reach it, the best there is.
+        lossless: to the last bit; a prefix of the file is still a lossy file.
+        evaluations: network evaluations that decoding takes, at least 2: more are slower and smaller. Where a quality, a PSNR or a
+            lossless file takes steps that are too long otherwise, there are more.
         effort: 1 ... 5, the channel coder's search: less is faster and larger.
         seed: of the shared randomness, in [0, 2^63).
-        levels: noise levels (of a model of the paper's kind: timesteps) to visit after the first, instead of a rate.
+        levels: noise levels (of a model of the paper's kind: timesteps) to visit after the first, instead of an end.
         progress: called with the evaluations done and in all.
 
     Returns:
-        The bytes of a .ddpm file, at most `bpp` times the picture's pixels / 8 of them.
+        The bytes of a .ddpm file.
 
     Raises:
         PictureError, LimitError, ModelError, RateError: see `ddpmcodec.errors`. ValueError: an option is out of its range.
@@ -73,7 +83,10 @@ def encode(
     return encode_pixels(
         pixels,
         denoiser,
+        quality=quality,
         bpp=bpp,
+        max_bytes=max_bytes,
+        psnr=psnr,
         lossless=lossless,
         evaluations=evaluations,
         effort=effort,

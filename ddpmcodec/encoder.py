@@ -24,6 +24,7 @@ from ddpmcodec.plan import (
     Plan,
     check_levels,
     kl_bits,
+    sigma_of_quality,
 )
 from ddpmcodec.randomness import SharedRandomness
 from ddpmcodec.steptable import Step
@@ -105,7 +106,7 @@ class Sender:
         x0hat = state.kept if self.plan.keeps_x0hat else self.evaluate(state)
         assert x0hat is not None
         error = float((self.x_0 - x0hat).square().sum(dtype=torch.float64))
-        step = self.plan.next_step(state.level, error)
+        step = self.plan.next_step(state.level, error, self.psnr[max(self.psnr)])
         if step is None:
             return None
         delta = target(self.x_0, x0hat, step_posterior(self.header.levels, step.level, state.level))
@@ -119,6 +120,9 @@ def encode_pixels(
     model: Model,
     *,
     bpp: float | None = None,
+    max_bytes: int | None = None,
+    quality: float | None = None,
+    psnr: float | None = None,
     lossless: bool = False,
     evaluations: int = DEFAULT_EVALUATIONS,
     effort: int = DEFAULT_EFFORT,
@@ -129,23 +133,31 @@ def encode_pixels(
 ) -> Encoding:
     """Encode (P H, W, 3) uint8 pixels: one picture, or P of one size, one above the other.
 
+    At most one of `bpp`, `max_bytes`, `quality`, `psnr` and `lossless` says when to end.
+
     Args:
         bpp: bits per pixel in (0, 24], never exceeded. Default: `DEFAULT_BPP`, or `DEFAULT_MIN_BYTES` where that is more.
-        lossless: instead of a rate.
-        evaluations: network evaluations that decoding takes, at least 2; lossless files of noise take more.
+        max_bytes: of the file, never exceeded.
+        quality: in [0, 100], see `plan.sigma_of_quality`.
+        psnr: in dB, of the 8-bit picture: reached, and exceeded by 0.3 dB at most; where it is out of reach, the best there is.
+        evaluations: network evaluations that decoding takes, at least 2; where there is an end to be reached, not a size, see `plan.Plan`.
         effort: 1 ... 5, memory of the code (8, 10, 12, 14, 16).
         seed: of the shared randomness, in [0, 2^63).
-        levels: noise levels to visit after the first, instead of a rate, or on the way to a lossless tail. Without them a lossless file
+        levels: noise levels to visit after the first, instead of an end, or on the way to a lossless tail. Without them a lossless file
             visits those that the model has found best for so many evaluations, if it has (`Model.schedules`).
         pictures: P.
         progress: called with the evaluations done and in all.
 
     Raises:
-        RateError: not even an empty file fits `bpp`.
+        RateError: not even an empty file fits `bpp` or `max_bytes`.
         ValueError: an option is out of its range, or `pictures` no divisor of the height.
     """
     if not (bpp is None or 0 < bpp <= MAX_BPP) or evaluations < 2 or effort not in NU_OF_EFFORT or not 0 <= seed < 1 << 63:
         raise ValueError(f"out of range: bpp={bpp}, evaluations={evaluations}, effort={effort} or seed={seed}")
+    if (max_bytes or 0) < 0 or not (psnr is None or psnr > 0) or not 0 <= (quality or 0) <= 100:
+        raise ValueError(f"out of range: max_bytes={max_bytes}, psnr={psnr} or quality={quality}")
+    if sum((bpp is not None, max_bytes is not None, quality is not None, psnr is not None, lossless)) > 1:
+        raise ValueError("at most one of bpp, max_bytes, quality, psnr and lossless says when to end")
     begin = time.perf_counter()
     rows, width = pixels.shape[:2]
     if pictures < 1 or rows % pictures:
@@ -155,16 +167,21 @@ def encode_pixels(
         levels = model.schedules[evaluations][1:]
     if levels is not None:
         check_levels(model.levels, model.start, levels)
-    budget = None
-    if levels is None and not lossless:
-        budget = int(bpp * header.pixels / 8) if bpp is not None else max(DEFAULT_MIN_BYTES, int(DEFAULT_BPP * header.pixels / 8))
-        if (least := container.serialized_size(header, ())) > budget:
-            raise RateError(
-                f"{bpp:g} bpp is {budget} bytes, and this picture's smallest file has {least}: {8 * least / header.pixels:.3g} bpp"
-            )
+    least = container.serialized_size(header, ())
+    if bpp is not None:
+        max_bytes = int(bpp * header.pixels / 8)
+    elif quality is not None or psnr is not None:
+        max_bytes = least + int(MAX_BPP * header.pixels / 8) + DEFAULT_MIN_BYTES
+    elif max_bytes is None:
+        max_bytes = max(DEFAULT_MIN_BYTES, int(DEFAULT_BPP * header.pixels / 8))
+    budget = None if lossless or levels is not None else max_bytes
+    if budget is not None and least > budget:
+        asked = f"{budget} bytes" if bpp is None else f"{bpp:g} bpp is {budget} bytes"
+        raise RateError(f"{asked}, and this picture's smallest file has {least}: {8 * least / header.pixels:.3g} bpp")
     randomness = SharedRandomness(seed, container.VERSION)
     channel = TrellisChannel(randomness, header.elements, width)
-    plan = Plan(header, NU_OF_EFFORT[effort], budget, evaluations, levels, lossless)
+    sigma = None if quality is None else sigma_of_quality(quality)
+    plan = Plan(header, NU_OF_EFFORT[effort], evaluations, budget=budget, sigma=sigma, psnr=psnr, lossless=lossless, levels=levels)
     sender = Sender(pixels, header, channel, plan, lambda done: progress(done, max(done, evaluations)))
     for state in walk(model, header, randomness, channel, sender):  # noqa: B007 - the last one is wanted
         pass

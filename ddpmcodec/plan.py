@@ -21,11 +21,19 @@ DEFAULT_EFFORT = 5
 NU_OF_EFFORT = {1: 8, 2: 10, 3: 12, 4: 14, 5: 16}
 TAIL_SIGMA = 1.0  # of 255: where the payload of a lossless file ends (measured: docs/lossless.md)
 FINEST_SIGMA = 0.5  # of 255: below it a picture gains nothing that 8 bits would show
+PSNR_AIM = 0.1  # dB beyond the PSNR asked for, where its last step aims: what prediction errs by, and less than is allowed
+PSNR_LAST_STEP = 0.6  # dB that the last step to a PSNR may gain
+PSNR_SHARE = 0.7  # of what is wanted, where more is: prediction errs by up to 40 %
 SHORTEST_STEP_BITS = 128  # where there is a choice: shorter ones are merged (measured on 64 x 64 pictures)
 LAST_STEP_BITS = 48  # shorter, a step that fills up the budget is not worth its table entry
 STARTING_BITS = 5  # measured for blocks of 16 to 1000 bits: eta n / (n + 5) of the ideal
 TABLE_BYTES = 2  # a step's entry in the table, for planning
 STEP_COST_BITS = 8 * TABLE_BYTES + STARTING_BITS + 4  # what one more step costs in all, padding included
+
+
+def sigma_of_quality(quality: float) -> float:
+    """The noise of 255 that a file of this quality ends at: 100 at 0, 10 at 50, 1 at 100, and as much less for each unit."""
+    return 100 ** (1 - quality / 100)
 
 
 def kl_bits(energy: float, count: int) -> float:
@@ -60,11 +68,16 @@ class Plan:
 
     Args:
         nu: memory of the code.
-        budget: bytes that the file may have, or None.
         evaluations: network evaluations that decoding the whole file takes, the last picture's included.
+        budget: bytes that the file may have, or None.
+        sigma: noise of 255 at which to end.
+        psnr: in dB, at which to end.
+        lossless: end where the tail takes over.
         levels: visit exactly these instead; those that a step which had to end early has left behind are passed over.
-        lossless: end where the tail takes over. A step that would need more bits than a step can have then ends early and the network
-            is evaluated once more, in place of keeping x0hat: `evaluations` is the least, and files of noise are a tenth as long.
+
+    Where there is an end to be reached, `evaluations` is only a wish: there are more where few would make steps of more than
+    `schedule.MAX_STEP`; and a step that would need more bits than a step can have ends early, and the network is evaluated once more in
+    place of keeping x0hat, which makes files of noise a tenth as long.
 
     Attributes:
         steps: those planned so far.
@@ -75,18 +88,24 @@ class Plan:
         self,
         header: Header,
         nu: int,
-        budget: int | None,
         evaluations: int,
-        levels: Sequence[int] | None,
+        *,
+        budget: int | None = None,
+        sigma: float | None = None,
+        psnr: float | None = None,
         lossless: bool = False,
+        levels: Sequence[int] | None = None,
     ):
         self.header = header
         self.nu = nu
         self.budget = budget
         self.evaluations = evaluations
         self.levels = iter(levels) if levels is not None else None
-        self.finest = header.levels.nearest((127.5 / (TAIL_SIGMA if lossless else FINEST_SIGMA)) ** 2)
-        self.lossless = lossless
+        self.has_end = lossless or not (sigma is None and psnr is None)
+        self.finest = header.levels.nearest((127.5 / (TAIL_SIGMA if lossless else sigma or FINEST_SIGMA)) ** 2)
+        self.psnr = psnr
+        self.seen: tuple[float, float] | None = None  # ln snr and PSNR at the network's evaluation before the last one
+        self.slope = 1.0  # dB gained by the last step, of what a typical picture gains
         self.steps: list[Step] = []
         self.remainder = 0.0  # path bits that rounding has kept back so far
         self.destination: int | None = None  # where a step that had to be split is going
@@ -95,13 +114,13 @@ class Plan:
     def keeps_x0hat(self) -> bool:
         return self.destination is not None
 
-    def next_step(self, level: int, error: float) -> Step | None:
-        """The step from `level`, where |x_0 - x0hat|^2 = `error`; None at the end."""
+    def next_step(self, level: int, error: float, psnr: float) -> Step | None:
+        """The step from `level`, where |x_0 - x0hat|^2 = `error` and x0hat, as 8 bits, has `psnr` dB; None at the end."""
         evaluate = not self.keeps_x0hat
-        destination = self.destination if self.destination is not None else self._destination(level, error)
+        destination = self.destination if self.destination is not None else self._destination(level, error, psnr)
         if destination is None or (step := self._step(level, error, destination, evaluate)) is None:
             return None
-        self.destination = destination if step.level != destination and not self.lossless else None
+        self.destination = destination if step.level != destination and not self.has_end else None
         self.steps.append(step)
         return step
 
@@ -111,24 +130,46 @@ class Plan:
             return math.inf
         return 8 * (self.budget - container.serialized_size(self.header, tuple(self.steps)) - TABLE_BYTES)
 
-    def _destination(self, level: int, error: float) -> int | None:
+    def _destination(self, level: int, error: float, psnr: float) -> int | None:
         """The level to go to, were there no limit to a step's bits; None at the end."""
         levels = self.header.levels
         if self.levels is not None:
             return next((following for following in self.levels if levels.distance(level, following) > 0), None)
         steps_left = self.evaluations - 1 - sum(step.evaluate for step in self.steps)
-        if self.lossless:
+        if self.has_end:
             steps_left = max(1, steps_left)
         if steps_left <= 0 or self._bits_left() < LAST_STEP_BITS or self.header.levels.distance(level, self.finest) <= 0:
             return None
-        if steps_left == 1:
-            return self.finest
-        elements = self.header.elements
+        end = self.finest
+        if self.psnr is not None:
+            if psnr >= self.psnr:
+                return None
+            end = self._towards(level, self._level_of_psnr(math.log(levels.snr(level)), psnr), self.finest)
         snr = levels.snr(level)
+        if self.has_end:
+            end = self._towards(level, levels.nearest(snr * math.exp(schedule.MAX_STEP)), end)
+        if steps_left == 1:
+            return end
+        elements = self.header.elements
         nats = ideal_bits(self._bits_left() - steps_left * STEP_COST_BITS, self.nu) * math.log(2)
-        log_step = schedule.next_step(math.log(snr), error * snr / elements, steps_left, nats / elements, math.log(levels.snr(self.finest)))
+        log_step = schedule.next_step(math.log(snr), error * snr / elements, steps_left, nats / elements, math.log(levels.snr(end)))
         worthwhile = snr_reached(snr, error, SHORTEST_STEP_BITS, self.header.dimensions)
-        return self._towards(level, levels.nearest(max(snr * math.exp(log_step), worthwhile)), self.finest)
+        return self._towards(level, levels.nearest(max(snr * math.exp(log_step), worthwhile)), end)
+
+    def _level_of_psnr(self, log_snr: float, psnr: float) -> int:
+        """The level at which the PSNR asked for is to be expected, from what is reached and what the last step gained."""
+        if self.seen is not None and log_snr > self.seen[0]:
+            typical = float(schedule.typical_gain(self.seen[0], log_snr))
+            self.slope = min(max((psnr - self.seen[1]) / typical, 0.5), 2.0)
+        self.seen = log_snr, psnr
+        wanted = (self.psnr or 0.0) + PSNR_AIM - psnr
+        if wanted > PSNR_LAST_STEP:
+            wanted *= PSNR_SHARE
+        low, high = log_snr, math.log(self.header.levels.snr(self.finest))
+        for _ in range(40):
+            middle = (low + high) / 2
+            low, high = (middle, high) if self.slope * schedule.typical_gain(log_snr, middle) < wanted else (low, middle)
+        return self.header.levels.nearest(math.exp(high))
 
     def _towards(self, origin: int, level: int, limit: int) -> int:
         """`level`, but at least one below `origin` in noise and not beyond `limit`."""

@@ -41,7 +41,7 @@ def test_bytes(run, drawing_encoding):
     result = run("decode", "in.ddpm", "-o", "out.png", "--bytes", end)
     assert np.array_equal(pixels("out.png"), ddpmcodec.decode(data, 2))
     assert result.stderr.count("\n") == 1 and "from 2 of" in result.stderr
-    assert run("decode", "in.ddpm", "-o", "out.png", "--bytes", end, "-q").stderr == ""
+    assert run("decode", "in.ddpm", "-o", "out.png", "--bytes", end, "--quiet").stderr == ""
     run("decode", "in.ddpm", "-o", "out.png", "--bytes", 10**9)
     assert np.array_equal(pixels("out.png"), drawing_encoding.pixels)
 

@@ -20,7 +20,7 @@ def test_the_file_is_the_librarys(run, drawing):
 
 
 def test_quiet(run):
-    result = run("encode", "in.png", "-o", "out.ddpm", "-q", *FAST)
+    result = run("encode", "in.png", "-o", "out.ddpm", "--quiet", *FAST)
     assert (result.stdout, result.stderr) == ("", "")
 
 
@@ -57,7 +57,7 @@ def test_notes_of_what_is_not_kept(run, drawing):
     Image.fromarray(drawing).convert("L").save("grey.png")
     first, second = run("encode", "grey.png", "-o", "out.ddpm", *FAST).stderr.splitlines()
     assert first.startswith("grey.png: ") and "L to RGB" in first and second.startswith("out.ddpm: ")
-    assert run("encode", "grey.png", "-o", "out.ddpm", "-q", *FAST).stderr == ""
+    assert run("encode", "grey.png", "-o", "out.ddpm", "--quiet", *FAST).stderr == ""
 
 
 def test_a_turned_photo(run, drawing):
@@ -97,9 +97,34 @@ def test_lossless(run, drawing):
         ("in.png", "-o", "out.ddpm", "--threads", "0"),
         ("in.png", "-o", "out.ddpm", "--max-pixels", "0"),
         ("in.png", "-o", "out.ddpm", "--lossless", "--bpp", "1"),
+        ("in.png", "-o", "out.ddpm", "--psnr", "30", "--target-size", "10k"),
+        ("in.png", "-o", "out.ddpm", "--levels", "1", "-q", "50"),
+        ("in.png", "-o", "out.ddpm", "-q", "101"),
+        ("in.png", "-o", "out.ddpm", "--psnr", "inf"),
+        ("in.png", "-o", "out.ddpm", "--target-size", "10KB"),
+        ("in.png", "-o", "out.ddpm", "--target-size", "-1k"),
         ("in.png", "-o", "out.ddpm", "--nonsense"),
     ],
     ids=" ".join,
 )
 def test_usage_errors(fails, arguments):
     assert "Usage: " in fails(2, "encode", *arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments, options",
+    [
+        (("-q", "60"), {"quality": 60}),
+        (("--target-size", "1k"), {"max_bytes": 1000}),
+        (("--target-size", "0.0005M"), {"max_bytes": 500}),
+        (("--psnr", "25"), {"psnr": 25}),
+    ],
+)
+def test_where_to_end(run, drawing, arguments, options):
+    run("encode", "in.png", "-o", "out.ddpm", *arguments, *FAST)
+    assert Path("out.ddpm").read_bytes() == ddpmcodec.encode(drawing, model="test-model", evaluations=4, effort=1, **options)
+
+
+def test_what_is_not_to_be_reached_is_said(run):
+    assert "out.ddpm: 90 dB is out of reach, by " in run("encode", "in.png", "-o", "out.ddpm", "--psnr", "90", *FAST).stderr
+    assert "no use for more bytes" in run("encode", "in.png", "-o", "out.ddpm", "--target-size", "1M", *FAST).stderr

@@ -25,7 +25,7 @@ def paper(folder, paper_model, photo):
     return model
 
 
-MODEL = ("--model", "paper.safetensors", "-q")
+MODEL = ("--model", "paper.safetensors", "--quiet")
 
 
 def size(path):
@@ -150,13 +150,13 @@ def test_bpd(run, paper):
 
 def test_a_schedule_is_searched_for_stored_and_used(run, paper):
     run("bpd", *MODEL, "--data", "crops", "--search", 8, "--store", "with.safetensors")
-    run("bpd", "--model", "with.safetensors", "-q", "--data", "crops", "--search", 6, "--store", "with.safetensors")
+    run("bpd", "--model", "with.safetensors", "--quiet", "--data", "crops", "--search", 6, "--store", "with.safetensors")
     model = checkpoint.load(Path("with.safetensors"))
     assert model.hash == paper.hash and sorted(model.schedules) == [6, 8]
     run("encode", "crops/0.png", "-o", "a.ddpm", "--model", "with.safetensors", "--lossless", "--evaluations", 8, "--effort", 1)
     levels = [step["timestep"] for step in ddpmcodec.info(Path("a.ddpm").read_bytes())["steps"]]
     assert tuple(levels) == model.schedules[8][1:]
-    run("bpd", "--model", "with.safetensors", "-q", "--data", "crops", "--steps", 8, "-o", "results")
+    run("bpd", "--model", "with.safetensors", "--quiet", "--data", "crops", "--steps", 8, "-o", "results")
     assert tuple(t["from"] for t in json.loads(Path("results/bpd.json").read_text())["results"][0]["terms"]) == model.schedules[8]
     run("decode", "a.ddpm", "-o", "a.png", "--model", "with.safetensors")
     assert Path("a.png").exists() and np.array_equal(np.asarray(Image.open("a.png")), np.asarray(Image.open("crops/0.png")))
@@ -265,7 +265,7 @@ def test_fid(run, fails, paper):
     pytest.importorskip("torchmetrics")
     torch.jit.script(Features()).save("features.pt")
     run("sample", *MODEL, "-o", "a.npz", "-n", 12, "--steps", 2)
-    result = run("fid", "a.npz", "crops", "--features", "features.pt", "--inception-score", "-q")
+    result = run("fid", "a.npz", "crops", "--features", "features.pt", "--inception-score", "--quiet")
     distance, score = result.stdout.splitlines()
     assert float(distance.split()[1]) > 0 and score.startswith("Inception score 1.")
     fails(2, "fid", "a.npz", "--features", "features.pt")

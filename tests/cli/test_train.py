@@ -71,7 +71,7 @@ def fails(train, folder):
 
     def fails(code, *arguments):
         before = contents(folder)
-        result = train("-q", *arguments, code=code)
+        result = train("--quiet", *arguments, code=code)
         assert result.exception is None or isinstance(result.exception, SystemExit)
         assert result.stdout == ""
         if code != 2:
@@ -141,7 +141,7 @@ def test_without_validation_the_card_says_less(train):
 
 
 def test_quiet(train):
-    result = train("--iterations", 6, "-q")
+    result = train("--iterations", 6, "--quiet")
     assert (result.stdout, result.stderr) == ("out/model.safetensors\n", "")
 
 
@@ -152,7 +152,7 @@ def test_the_same_command_goes_on(train):
     assert progress() == {"iteration": 4, "annealed": None, "pixels": 4 * 4 * 16 * 16}
     assert "weights: out/state.safetensors, 4 iterations" in train("--iterations", 10).stderr
     assert progress()["iteration"] == 10
-    train("-o", "whole", "--iterations", 10, "-q", *init)
+    train("-o", "whole", "--iterations", 10, "--quiet", *init)
     resumed, whole = load_file("out/state.safetensors"), load_file("whole/state.safetensors")
     assert resumed.keys() == whole.keys() and all(torch.equal(resumed[k], whole[k]) for k in whole)
     train("--minutes", "0.0005")
@@ -281,7 +281,7 @@ def test_a_full_disk_leaves_the_state_before(folder, train):
         "resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000)); from ddpmcodec.cli import main; main(sys.argv[1:])"
     )
     result = subprocess.run(
-        [sys.executable, "-B", "-c", program, *ARGUMENTS, "-q", "--iterations", "4", "--threads", "1"], capture_output=True, text=True
+        [sys.executable, "-B", "-c", program, *ARGUMENTS, "--quiet", "--iterations", "4", "--threads", "1"], capture_output=True, text=True
     )
     assert (result.returncode, result.stdout) == (OUTPUT, "")
     assert result.stderr.startswith("ddpmcodec: out/state.safetensors: ") and result.stderr.count("\n") == 1
@@ -337,7 +337,7 @@ def test_pictures_to_validate_on_are_looked_for_before_the_work(fails, train):
     assert "no pictures in empty" in fails(UNREADABLE, "--val", "empty", "--iterations", 2)
     Path("text").mkdir()
     Path("text/a.png").write_text("text\n")
-    assert "no readable pictures in text" in train("--val", "text", "--iterations", 1, "-q", code=UNREADABLE).stderr
+    assert "no readable pictures in text" in train("--val", "text", "--iterations", 1, "--quiet", code=UNREADABLE).stderr
     assert progress()["iteration"] == 1
 
 
@@ -390,7 +390,7 @@ def test_outputs_that_cannot_be_written(fails, train):
     for path in ("file", "file/too", "x" * 300, "/dev/null", "/proc/nothing"):
         assert path in fails(OUTPUT, "-o", path, "--iterations", 2)
     shutil.copytree("photos", "out/model.safetensors")  # a directory where the model belongs
-    result = train("--iterations", 1, "-q", code=OUTPUT)
+    result = train("--iterations", 1, "--quiet", code=OUTPUT)
     assert result.stderr.startswith("ddpmcodec: out/model.safetensors: ") and result.stderr.count("\n") == 1
     assert progress()["iteration"] == 1
 
@@ -420,7 +420,7 @@ def test_permissions(train, monkeypatch):
             Path(directory).chmod(mode)
         with unprivileged():
             results = {
-                (code, message, arguments): CliRunner().invoke(main, [*ARGUMENTS, "-q", "--iterations", "2", *arguments])
+                (code, message, arguments): CliRunner().invoke(main, [*ARGUMENTS, "--quiet", "--iterations", "2", *arguments])
                 for code, message, *arguments in [
                     (OUTPUT, "closed is not writable", "-o", "closed"),
                     (OUTPUT, "closed/new: Permission denied", "-o", "closed/new"),
@@ -523,7 +523,7 @@ def paper_toml(prediction="epsilon", variance="beta", loss="simple", iterations=
 @pytest.mark.parametrize(("prediction", "variance", "loss"), TABLE_2)
 def test_the_rows_of_table_2(train, prediction, variance, loss):
     paper_toml(prediction, variance, loss)
-    train("--config", "paper.toml", "-q")
+    train("--config", "paper.toml", "--quiet")
     assert progress()["iteration"] == 4  # the configuration's
     model = checkpoint.load(Path("out/model.safetensors"))
     assert (model.prediction, model.variance) == (prediction, variance)

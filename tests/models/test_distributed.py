@@ -45,7 +45,7 @@ def folder(tmp_path, monkeypatch):
         picture = 120 + 100 * np.stack([np.sin(7 * x + i), np.cos(5 * y * (i + 1)), x * y], 2)
         Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(f"photos/{i}.png")
     Path("tiny.toml").write_text(CONFIGURATION)
-    result = CliRunner().invoke(main, ["train", "--config", "tiny.toml", "--data", "photos", "-o", "run", "--iterations", "2", "-q"])
+    result = CliRunner().invoke(main, ["train", "--config", "tiny.toml", "--data", "photos", "-o", "run", "--iterations", "2", "--quiet"])
     assert result.exit_code == 0, result.stderr
     return tmp_path
 

@@ -1,0 +1,80 @@
+"""Where an encode ends: at a size, a quality, a PSNR."""
+
+import numpy as np
+import pytest
+
+import ddpmcodec
+from ddpmcodec import container
+from ddpmcodec.encoder import encode_pixels
+from ddpmcodec.errors import RateError
+from ddpmcodec.models.levels import sigma
+from ddpmcodec.plan import sigma_of_quality
+
+
+@pytest.fixture(scope="module")
+def pictures(photo: np.ndarray) -> dict[str, np.ndarray]:
+    noise = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    ramp = np.broadcast_to(np.arange(0, 240, 5, dtype=np.uint8)[None, :, None], (40, 48, 3))
+    return {"photo": photo, "crop": photo[:37, :53], "noise": noise, "ramp": np.ascontiguousarray(ramp)}
+
+
+@pytest.mark.parametrize("size", [250, 317, 1000, 2000])
+@pytest.mark.parametrize("evaluations", [2, 12])
+def test_a_size_is_never_exceeded_and_used(photo, model, size, evaluations):
+    data = encode_pixels(photo, model, max_bytes=size, evaluations=evaluations, effort=1).data
+    assert 0.97 * size <= len(data) <= size
+
+
+def test_a_size_beyond_all_use(pictures, model):
+    e = encode_pixels(pictures["ramp"], model, max_bytes=100_000, evaluations=12, effort=1)
+    assert e.psnr > 40 and len(e.data) < 10_000
+
+
+def test_a_size_below_the_smallest_file(photo, model):
+    with pytest.raises(RateError, match="50 bytes, and this picture's smallest file"):
+        encode_pixels(photo, model, max_bytes=50)
+
+
+@pytest.mark.parametrize("evaluations", [2, 8, 30])
+@pytest.mark.parametrize("wanted", [20.0, 27.5, 33.0, 40.0])
+def test_a_psnr_is_reached_and_hardly_exceeded(pictures, model, wanted, evaluations):
+    for name in ("photo", "crop"):
+        e = encode_pixels(pictures[name], model, psnr=wanted, evaluations=evaluations, effort=1)
+        assert wanted <= e.psnr <= wanted + 0.3, name
+        assert ddpmcodec.info(e.data)["complete"]
+
+
+def test_a_psnr_that_the_first_picture_has(photo, model):
+    assert container.parse(encode_pixels(photo, model, psnr=1).data).steps == ()
+
+
+def test_a_psnr_out_of_reach_costs_no_more_than_the_pixels(pictures, model):
+    e = encode_pixels(pictures["noise"], model, psnr=60, effort=1)
+    assert e.psnr < 60 and len(e.data) < pictures["noise"].nbytes + 1000
+
+
+@pytest.mark.parametrize("name", ["photo", "crop", "noise", "ramp"])
+def test_size_and_psnr_rise_with_quality(pictures, model, name):
+    files = [encode_pixels(pictures[name], model, quality=q, evaluations=6, effort=1) for q in range(0, 101, 10)]
+    sizes, psnrs = [len(e.data) for e in files], [e.psnr for e in files]
+    assert sizes == sorted(sizes) and psnrs == sorted(psnrs)
+
+
+def test_a_quality_is_the_last_steps_noise(photo, model):
+    assert [sigma_of_quality(q) for q in (0, 50, 100)] == pytest.approx([100, 10, 1])
+    for quality in (20, 65):
+        last = container.parse(encode_pixels(photo, model, quality=quality, effort=1).data).steps[-1]
+        assert sigma(model.levels, last.level) == pytest.approx(sigma_of_quality(quality), rel=0.01)
+
+
+def test_a_few_evaluations_more_where_steps_would_be_too_long(photo, model):
+    few, many = (encode_pixels(photo, model, psnr=30, evaluations=n, effort=1) for n in (2, 30))
+    assert 4 < len(few.prefix_psnr) < 15 and len(few.data) < 1.5 * len(many.data)
+
+
+@pytest.mark.parametrize(
+    "ends", [{"bpp": 1, "psnr": 30}, {"max_bytes": 1000, "quality": 3}, {"lossless": True, "quality": 3}, {"quality": 101}, {"psnr": -3}]
+)
+def test_ends_that_contradict_each_other_or_are_out_of_range(photo, ends):
+    with pytest.raises(ValueError):
+        ddpmcodec.encode(photo, **ends)
