@@ -49,8 +49,9 @@ def command(photo, bpp, repeats, poisson, crop, output, evaluations, effort, mod
     from ddpmcodec.eval import bench, timing
     from ddpmcodec.models import registry
 
+    data = files.read(photo)
     with files.naming(photo):
-        pixels = picture.read(files.read(photo))
+        pixels = picture.read(data)
     height, width = pixels.shape[:2]
     left, top = crop
     part = pixels[top : top + bench.CROP_SIDE, left : left + bench.CROP_SIDE]

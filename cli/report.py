@@ -80,7 +80,7 @@ def sources(paths) -> list[str]:
             found.append(str(path))
             continue
         try:
-            found += [str(p) for p in sorted(path.glob("*.json")) if isinstance(of(p).get("results"), dict)]
+            found += [str(p) for p in sorted(path.glob("*.json")) if p.is_file() and isinstance(of(p).get("results"), dict)]
         except OSError as e:
             raise InputError(f"{path}: {e.strerror}") from e
     if not found:
