@@ -51,7 +51,7 @@ def command(photo, bpp, repeats, poisson, crop, output, evaluations, effort, mod
 
     data = files.read(photo)
     with files.naming(photo):
-        pixels = picture.read(data)
+        pixels = picture.read(data).pixels
     height, width = pixels.shape[:2]
     left, top = crop
     part = pixels[top : top + bench.CROP_SIDE, left : left + bench.CROP_SIDE]

@@ -28,8 +28,9 @@ def picture_format(path: str) -> str:
 
 def save(image: Image.Image, path: str) -> None:
     buffer = io.BytesIO()
+    carried = {name: image.info[name] for name in ("icc_profile", "exif", "xmp") if name in image.info}
     try:
-        image.save(buffer, picture_format(path))
+        image.save(buffer, picture_format(path), **carried)
     except Exception as e:  # what Pillow raises, for a picture too large for the format say, is up to each format's library
         raise OutputError(f"{path}: {' '.join(str(e).split())}") from e
     files.write(path, buffer.getvalue())
@@ -84,7 +85,7 @@ def command(file, output, steps, max_bytes, every, reconstruct, seed, model, thr
     denoiser = api.model_of(parsed, model)
 
     def save_all(pixels, path: str) -> None:
-        images = pictures.to_images(pixels, parsed.header)
+        images = pictures.to_images(pixels, parsed)
         if several:
             make_directory(path)
             for i, image in enumerate(images):

@@ -1,5 +1,7 @@
 """`ddpmcodec encode`."""
 
+from dataclasses import replace
+
 import click
 
 from ddpmcodec.cli import files, options
@@ -34,12 +36,17 @@ def levels_option(ctx: click.Context, param: click.Parameter, value: str | None)
 @click.option("--levels", callback=levels_option, metavar="all|N,N,...", help="Timesteps to visit after the first.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, metavar="N",
               help="Of the randomness that encoder and decoder share; it is in the file.")  # fmt: skip
+@click.option("--page", type=click.IntRange(1), metavar="N", help="Of a file with several pages or frames: this one.")
+@click.option("--strip", is_flag=True, help="Do not carry colour profile, EXIF and XMP.")
+@click.option("--icc", metavar="FILE", help="Carry this colour profile instead of the picture's own.")
+@click.option("--exif", metavar="FILE", help="Carry this EXIF instead of the picture's own.")
 @options.threads
 @options.max_pixels
 @options.quiet
 def command(
-    images, output, quality, bpp, target_size, psnr, lossless, evaluations, effort, model, levels, seed, threads, max_pixels, quiet
-):
+    images, output, quality, bpp, target_size, psnr, lossless, evaluations, effort, model, levels, seed, page, strip, icc, exif, threads,
+    max_pixels, quiet
+):  # fmt: skip
     """Encode IMAGE (any picture Pillow opens; - is stdin) to a .ddpm file.
 
     At most one of --quality, --bpp, --target-size, --psnr and --lossless says where to end. Several pictures of one size are coded
@@ -63,20 +70,26 @@ def command(
 
     from ddpmcodec import picture, plan
     from ddpmcodec.encoder import encode_pixels
+    from ddpmcodec.metadata import NONE
     from ddpmcodec.models import registry
     from ddpmcodec.models.levels import DiscreteLevels
 
     limit = max_pixels or picture.MAX_PIXELS
 
-    def pixels_of(image: str, data: bytes):
+    def picture_of(image: str, data: bytes) -> picture.Picture:
         def note(text: str) -> None:
             if not quiet:
                 click.echo(f"{image}: {text}", err=True)
 
         with files.naming(image):
-            return picture.read(data, note, limit)
+            return picture.read(data, note, limit, page)
 
-    pixels = picture.together([pixels_of(*each) for each in zip(images, data, strict=True)], limit)
+    source = picture.together([picture_of(*each) for each in zip(images, data, strict=True)], limit)
+    metadata = NONE if strip else source.metadata
+    if icc is not None:
+        metadata = replace(metadata, icc_profile=files.read(icc))
+    if exif is not None:
+        metadata = replace(metadata, exif=files.read(exif))
     denoiser = registry.find(model or registry.DEFAULT)
     if levels == ALL:
         if not isinstance(denoiser.levels, DiscreteLevels):
@@ -89,8 +102,11 @@ def command(
             raise click.BadParameter(str(e), param_hint="--levels") from e
     with options.progress_bar("encode", quiet) as progress:
         encoding = encode_pixels(
-            pixels,
+            source.pixels,
             denoiser,
+            gray=source.gray,
+            alpha=source.alpha,
+            metadata=metadata,
             quality=quality,
             bpp=bpp,
             max_bytes=target_size,

@@ -13,17 +13,18 @@ from ddpmcodec.plan import MAX_BPP
 @click.option("--bpp", type=options.Rate(0, MAX_BPP, min_open=True), metavar="X", help="At most X bits per pixel.")
 @click.option("--bytes", "max_bytes", type=options.Size(), metavar="N", help="At most N bytes.")
 @click.option("--steps", type=click.IntRange(0), metavar="N", help="The first N steps.")
-def command(file, output, bpp, max_bytes, steps):
+@click.option("--strip", is_flag=True, help="Leave colour profile, EXIF and XMP out.")
+def command(file, output, bpp, max_bytes, steps, strip):
     """Write the longest prefix of FILE's steps that is small enough, as a whole file. Loads no network.
 
     \b
     ddpmcodec truncate photo.ddpm -o small.ddpm --bpp 0.25
     ddpmcodec truncate photo.ddpm -o small.ddpm --bytes 10000
     """
-    if (bpp, max_bytes, steps).count(None) != 2:
-        raise click.UsageError("give one of --bpp, --bytes and --steps")
+    if (given := 3 - (bpp, max_bytes, steps).count(None)) > 1 or not (given or strip):
+        raise click.UsageError("give one of --bpp, --bytes and --steps, or --strip, or both")
     files.check_writable(output)
     data = files.read(file)
     with files.naming(file):
-        small = api.truncate(data, bpp=bpp, max_bytes=max_bytes, steps=steps)
+        small = api.truncate(data, bpp=bpp, max_bytes=max_bytes, steps=steps, strip=strip)
     files.write(output, small)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ddpmcodec import container as _container
 from ddpmcodec.container import Container
 from ddpmcodec.errors import CorruptFileError, LimitError, ModelError, PictureError, RateError
+from ddpmcodec.metadata import NONE
 from ddpmcodec.models.levels import DiscreteLevels, sigma
 from ddpmcodec.plan import DEFAULT_EFFORT, DEFAULT_EVALUATIONS
 
@@ -42,6 +43,7 @@ def encode(
     seed: int = 0,
     model: str | None = None,
     levels: Sequence[int] | None = None,
+    strip: bool = False,
     max_pixels: int | None = None,
     progress: Progress = _silent,
 ) -> bytes:
@@ -50,11 +52,13 @@ def encode(
     At most one of `quality`, `bpp`, `max_bytes`, `psnr` and `lossless` says where to end.
 
     Args:
-        image: a PIL image or a uint8 array (H, W, 3), or a sequence of them.
+        image: a PIL image or a uint8 array, (H, W, 3), (H, W, 4) with alpha or (H, W), or a sequence of them. Alpha is coded losslessly,
+            and the colour where it is 0 not at all. Colour profile, EXIF and XMP of an image's `info` are carried.
+        strip: do not carry them.
         model: name or path of the denoiser; default the bundled one.
         max_pixels: refuse larger pictures (default `ddpmcodec.picture.MAX_PIXELS`).
         quality: in [0, 100]: the noise that the last step ends at, from 100 of 255 at 0 over 10 at 50 to 1 at 100.
-        bpp: bits per pixel in (0, 24], never exceeded. Default: 1, or 512 bytes where that is more.
+        bpp: bits per pixel in (0, 24], never exceeded. Default: 1 beside alpha and metadata, or 512 bytes where that is more.
         max_bytes: of the file, never exceeded.
         psnr: in dB, of the decoded picture: reached, and exceeded by 0.3 dB at most in files of more than 1 kB; where 24 bits per pixel
             do not reach it, the best there is.
@@ -78,11 +82,14 @@ def encode(
 
     limit = picture.MAX_PIXELS if max_pixels is None else max_pixels
     images: list[Any] = list(image) if isinstance(image, list | tuple) else [image]
-    pixels = picture.together([picture.load(each, limit) for each in images], limit)
+    source = picture.together([picture.load(each, limit) for each in images], limit)
     denoiser = registry.find(model or registry.DEFAULT)
     return encode_pixels(
-        pixels,
+        source.pixels,
         denoiser,
+        gray=source.gray,
+        alpha=source.alpha,
+        metadata=NONE if strip else source.metadata,
         quality=quality,
         bpp=bpp,
         max_bytes=max_bytes,
@@ -185,7 +192,7 @@ def decode_pictures(
     state = decoder.last_state(parsed, model_of(parsed, model), progress)
     sampled = reconstruct == "sample"
     pixels = picture.to_pixels(decoder.sample(state, seed, progress)) if sampled else decoder.pixels(parsed, state)
-    return picture.to_images(pixels, parsed.header)
+    return picture.to_images(pixels, parsed)
 
 
 def decode_progressive(
@@ -199,7 +206,7 @@ def decode_progressive(
 
     parsed = open_file(data, steps, max_pixels)
     for state in decoder.states(parsed, model_of(parsed, model)):
-        yield state.index, picture.to_images(decoder.pixels(parsed, state), parsed.header)[0]
+        yield state.index, picture.to_images(decoder.pixels(parsed, state), parsed)[0]
 
 
 def info(data: bytes) -> dict[str, Any]:
@@ -236,7 +243,8 @@ def info(data: bytes) -> dict[str, Any]:
         "width": header.width,
         "height": header.height,
         "pictures": header.pictures,
-        "mode": "RGB",
+        "mode": ("L" if header.gray else "RGB") + ("A" if parsed.alpha is not None else ""),
+        "metadata": {name: len(content) for name, content in parsed.metadata.info.items()},
         "orientation": header.orientation,
         "model": header.model_name,
         "model_hash": header.model_hash.hex(),
@@ -248,8 +256,13 @@ def info(data: bytes) -> dict[str, Any]:
     }
 
 
-def truncate(data: bytes, *, steps: int | None = None, max_bytes: int | None = None, bpp: float | None = None) -> bytes:
+def truncate(
+    data: bytes, *, steps: int | None = None, max_bytes: int | None = None, bpp: float | None = None, strip: bool = False
+) -> bytes:
     """A whole file of the longest prefix of steps that meets all limits given. No network.
+
+    Args:
+        strip: leave colour profile, EXIF and XMP out.
 
     Raises:
         RateError: not even a file without steps is small enough.
@@ -260,12 +273,16 @@ def truncate(data: bytes, *, steps: int | None = None, max_bytes: int | None = N
     parsed = _container.parse(bytes(data))
     limits = [max_bytes, None if bpp is None else min(bpp * parsed.header.pixels / 8, len(data) * 2)]
     limit = min((n for n in limits if n is not None), default=math.inf)
-    if parsed.complete and steps is None and len(data) <= limit:
-        return bytes(data)
     count = len(parsed.messages) if steps is None else min(steps, len(parsed.messages))
 
+    if strip:
+        parsed = replace(parsed, metadata=NONE)
+    if parsed.complete and steps is None and len(whole := _container.serialize(parsed) if strip else bytes(data)) <= limit:
+        return whole
+    extra = _container.extra_size(parsed.alpha, parsed.metadata)
+
     def size_of(count: int) -> int:
-        return _container.serialized_size(parsed.header, parsed.steps[:count])
+        return _container.serialized_size(parsed.header, parsed.steps[:count]) + extra
 
     # Sizes grow with the count but for the word that the table's coder may save.
     count = bisect_right(range(count), limit, key=lambda k: size_of(k + 1))

@@ -10,12 +10,13 @@ from functools import cached_property
 
 import torch
 
+from ddpmcodec import gray
 from ddpmcodec.channel import Channel
 from ddpmcodec.header import CHANNELS, Header
 from ddpmcodec.models.checkpoint import Model
 from ddpmcodec.models.levels import Levels
 from ddpmcodec.models.process import Posterior, abar_of_snr, posterior
-from ddpmcodec.randomness import STREAM_START, SharedRandomness
+from ddpmcodec.randomness import STREAM_CHROMA, STREAM_START, SharedRandomness
 from ddpmcodec.steptable import Step
 
 
@@ -24,9 +25,14 @@ def step_posterior(levels: Levels, level_s: int, level_t: int) -> Posterior:
     return posterior(abar_of_snr(levels.snr(level_s)), abar_of_snr(levels.snr(level_t)))
 
 
-def target(x_0: torch.Tensor, x0hat: torch.Tensor, q: Posterior) -> torch.Tensor:
-    """delta = (q's mean - p's mean) / q's standard deviation, flat (N,)."""
-    return ((x_0 - x0hat) * (q.x_0_weight / math.sqrt(q.variance))).reshape(-1)
+def coded(x: torch.Tensor, header: Header) -> torch.Tensor:
+    """The elements of x (P, 3, H, W) that steps code, flat (N,)."""
+    return (gray.luma(x) if header.gray else x).reshape(-1)
+
+
+def target(error: torch.Tensor, q: Posterior) -> torch.Tensor:
+    """delta = (q's mean - p's mean) / q's standard deviation for x_0 - x0hat, both (N,)."""
+    return error * (q.x_0_weight / math.sqrt(q.variance))
 
 
 class State:
@@ -36,19 +42,22 @@ class State:
         level: the noise level t reached.
         x_t: (P, 3, H, W), variance preserving, of P pictures.
         kept: the last x0hat that the chain used, or None before the first step.
+        gray: whether the picture is.
     """
 
-    def __init__(self, model: Model, index: int, level: int, x_t: torch.Tensor, kept: torch.Tensor | None):
+    def __init__(self, model: Model, index: int, level: int, x_t: torch.Tensor, kept: torch.Tensor | None, gray: bool):
         self.model = model
         self.index = index
         self.level = level
         self.x_t = x_t
         self.kept = kept
+        self.gray = gray
 
     @cached_property
     def x0hat(self) -> torch.Tensor:
         """The network's x_0 given x_t, clamped to [-1, 1]: the picture at this point of the file. Evaluated when first asked for."""
-        return self.model.predict_x_0(self.x_t, self.level).clamp_(-1, 1)
+        x0hat = self.model.predict_x_0(self.x_t, self.level).clamp_(-1, 1)
+        return gray.without_chroma(x0hat) if self.gray else x0hat
 
 
 Peer = Callable[[State], tuple[Step, bytes] | None]
@@ -57,14 +66,20 @@ Peer = Callable[[State], tuple[Step, bytes] | None]
 def walk(model: Model, header: Header, randomness: SharedRandomness, channel: Channel, peer: Peer) -> Iterator[State]:
     """Every state from x_T on, until `peer` has no further step."""
     shape = (header.pictures, CHANNELS, header.height, header.width)
-    state = State(model, 0, header.start, randomness.gaussians(header.elements, STREAM_START).view(shape), None)
+    x_T = randomness.gaussians(math.prod(shape), STREAM_START).view(shape)
+    state = State(model, 0, header.start, x_T, None, header.gray)
     yield state
     while (sent := peer(state)) is not None:
         step, message = sent
         x0hat = state.x0hat if step.evaluate else state.kept
         assert x0hat is not None  # the first step evaluates: the step table says so
         q = step_posterior(header.levels, step.level, state.level)
-        z = channel.receive(message, state.index, step.n, step.nu).view(shape)
+        z = channel.receive(message, state.index, step.n, step.nu)
+        if header.gray:
+            P, _, H, W = shape
+            chroma = randomness.gaussians(2 * z.numel(), STREAM_CHROMA, state.index)
+            z = gray.with_chroma(z.view(P, 1, H, W), chroma.view(P, 2, H, W))
+        z = z.view(shape)
         x_s = q.mean(x0hat, state.x_t).add_(z, alpha=math.sqrt(q.variance))
-        state = State(model, state.index + 1, step.level, x_s, x0hat)
+        state = State(model, state.index + 1, step.level, x_s, x0hat, header.gray)
         yield state

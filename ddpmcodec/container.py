@@ -3,7 +3,7 @@ r"""The .ddpm file, format version 0 (a draft: it may change with any commit). N
     size  field
     9     signature  89 44 44 50 4D 0D 0A 1A 0A  ("\x89DDPM\r\n\x1a\n")
     1     format version
-    ...   sections, in this order: H, any ancillary ones, T, P, in lossless files L, E
+    ...   sections, in this order: H, A where there is alpha, T, P, in lossless files L, E; ancillary ones before T and before E
 
 A section is
 
@@ -17,7 +17,7 @@ where v is an unsigned LEB128 integer of at most 63 bits in its shortest form. T
     H  header
        v     width, then height, in pixels
        v     number of pictures, all of this size
-       v     mode: 0 = RGB
+       v     mode: 0 = RGB, 1 = gray
        v     EXIF orientation of the coded picture: 1 ... 8
        v     length of the model's name (1 ... 64); the name follows, of [a-z0-9._-]
        8     the first bytes of the model's hash (models/checkpoint.py)
@@ -29,20 +29,23 @@ where v is an unsigned LEB128 integer of at most 63 bits in its shortest form. T
     P  payload: for each step its n path bits, most significant first, zero-padded to a byte; a CRC-32 (big endian, of the payload's
        bytes since the one before) after each step that completes >= 1024 bytes since the one before
     L  tail (ddpmcodec/tail.py): x_0 given the x_t that the payload ends at, exactly
+    A  alpha: a PNG of 8-bit gray, of all pictures one above the other
     E  end mark, empty
+    i, e, x  ICC profile, EXIF, XMP, deflated (ddpmcodec/metadata.py): i before T, the others before E; each once at most
 
 A file may be cut anywhere behind the step table: it decodes to the last step that is whole; the picture is lossless only with all of L.
 """
 
 import struct
 import zlib
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from ddpmcodec import metadata as meta
 from ddpmcodec import steptable
 from ddpmcodec import tail as tails
 from ddpmcodec.errors import CorruptFileError, ForeignFileError, LimitError, TruncatedFileError, UnsupportedVersionError
 from ddpmcodec.header import MAX_PICTURES, MAX_SIDE, Header
+from ddpmcodec.metadata import NONE, Metadata
 from ddpmcodec.models.identity import HASH_BYTES, NAME
 from ddpmcodec.models.levels import ContinuousLevels, DiscreteLevels, Levels
 from ddpmcodec.steptable import Step
@@ -51,7 +54,7 @@ SIGNATURE = b"\x89DDPM\r\n\x1a\n"
 VERSION = 0
 CRC_BYTES = 4
 CHECKPOINT_BYTES = 1024
-MODE_RGB = 0
+MODE_RGB, MODE_GRAY = range(2)
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,8 @@ class Container:
         steps: the whole step table.
         messages: the payload of each step that is whole; fewer than `steps` where the file was cut.
         tail: the body of the L section, where the file has it whole.
+        alpha: the body of the A section.
+        metadata: what the file has whole.
         ends: for each step, the number of bytes of the file up to its end.
         complete: the end mark was reached.
         sections: all sections seen.
@@ -81,6 +86,8 @@ class Container:
     steps: tuple[Step, ...]
     messages: tuple[bytes, ...]
     tail: bytes | None = None
+    alpha: bytes | None = None
+    metadata: Metadata = NONE
     ends: tuple[int, ...] = ()
     complete: bool = True
     sections: tuple[Section, ...] = ()
@@ -137,7 +144,7 @@ END = _section("E", b"")
 
 def _header_body(h: Header) -> bytes:
     name = h.model_name.encode()
-    body = varint(h.width) + varint(h.height) + varint(h.pictures) + varint(MODE_RGB) + varint(h.orientation)
+    body = varint(h.width) + varint(h.height) + varint(h.pictures) + varint(MODE_GRAY if h.gray else MODE_RGB) + varint(h.orientation)
     body += varint(len(name)) + name + h.model_hash
     if isinstance(h.levels, DiscreteLevels):
         schedule = DiscreteLevels.SCHEDULES.index(h.levels.schedule)
@@ -176,9 +183,9 @@ def _parse_header(body: bytes) -> Header:
     _check(NAME.fullmatch(name) is not None, "the model's name in the header is not a name")
     _check(1 <= orientation <= 8, f"the header's orientation {orientation} is not in 1 ... 8")
     _check(kind in (0, 1) and levels.contains(start), "the header's start level is out of range")
-    if mode != MODE_RGB:
+    if mode not in (MODE_RGB, MODE_GRAY):
         raise UnsupportedVersionError(f"pictures of mode {mode} are not supported by this version")
-    return Header(width, height, name, model_hash, levels, start, seed, orientation, pictures)
+    return Header(width, height, name, model_hash, levels, start, seed, orientation, pictures, mode == MODE_GRAY)
 
 
 def _payload(messages: tuple[bytes, ...]) -> bytes:
@@ -194,10 +201,24 @@ def _payload(messages: tuple[bytes, ...]) -> bytes:
 
 def serialize(container: Container) -> bytes:
     """The bytes of a file with all of its steps."""
+    before, after = _extras(container.alpha, container.metadata)
     head = SIGNATURE + bytes([VERSION]) + _section("H", _header_body(container.header))
     table = _section("T", steptable.encode(container.steps, container.header))
     tail = b"" if container.tail is None else _section("L", container.tail)
-    return head + table + _section("P", _payload(container.messages)) + tail + END
+    return head + before + table + _section("P", _payload(container.messages)) + tail + after + END
+
+
+def _extras(alpha: bytes | None, metadata: Metadata) -> tuple[bytes, bytes]:
+    """The sections of alpha and metadata, before the step table and before the end."""
+    contents = (("i", metadata.icc_profile), ("e", metadata.exif), ("x", metadata.xmp))
+    icc, exif, xmp = (_section(kind, meta.pack(content)) if content else b"" for kind, content in contents)
+    return icc + (b"" if alpha is None else _section("A", alpha)), exif + xmp
+
+
+def extra_size(alpha: bytes | None, metadata: Metadata) -> int:
+    """Bytes that these add to a file."""
+    before, after = _extras(alpha, metadata)
+    return len(before) + len(after)
 
 
 def _layout(steps: tuple[Step, ...]) -> tuple[list[tuple[int, int]], list[int], int]:
@@ -215,7 +236,7 @@ def _layout(steps: tuple[Step, ...]) -> tuple[list[tuple[int, int]], list[int], 
 
 
 def serialized_size(header: Header, steps: tuple[Step, ...]) -> int:
-    """Bytes of the file that these steps make."""
+    """Bytes of the file that these steps make, without alpha and metadata."""
     payload = _layout(steps)[2]
     return len(serialize(Container(header, steps, ()))) - len(varint(0)) + len(varint(payload)) + payload
 
@@ -250,9 +271,10 @@ def parse(data: bytes, max_pixels: int | None = None) -> Container:
     if (version := r.take(1)[0]) != VERSION:
         raise UnsupportedVersionError(f"format version {version} is not supported (this is {VERSION})")
     sections: list[Section] = []
+    extras: dict[str, bytes] = {}
 
-    def section(expected: str, after_ancillary: bool = False) -> bytes:
-        """The body of the next section, which is of type `expected`, maybe `after_ancillary` ones that are skipped."""
+    def section(expected: str, known: str = "") -> bytes:
+        """The body of the next section of this type. Before it, those in `known` go to `extras`; unknown ancillary ones are skipped."""
         while True:
             begin = r.at
             kind = r.take(1)
@@ -260,18 +282,22 @@ def parse(data: bytes, max_pixels: int | None = None) -> Container:
             body = r.take(size)
             if r.take(CRC_BYTES) != crc(data[begin : r.at - CRC_BYTES]):
                 raise CorruptFileError(f"the checksum of the section at byte {begin} fails")
-            sections.append(Section(kind.decode("latin-1"), begin, r.at - begin, True))
-            if kind == expected.encode():
-                return body
             _check(kind.isalpha(), f"the section at byte {begin} has no valid type")
-            if kind.isupper() or not after_ancillary:
-                raise UnsupportedVersionError(f"section {kind.decode()!r} at byte {begin} is not known in this place")
+            name = kind.decode()
+            sections.append(Section(name, begin, r.at - begin, True))
+            if name == expected:
+                return body
+            if name in known:
+                _check(name not in extras, f"the section {name!r} at byte {begin} is there twice")
+                extras[name] = body
+            elif kind.isupper() or expected == "H":
+                raise UnsupportedVersionError(f"section {name!r} at byte {begin} is not known in this place")
 
     header = _parse_header(section("H"))
     if max_pixels is not None and header.pixels > max_pixels:
         several = f"{header.pictures} pictures have" if header.pictures > 1 else "the picture has"
         raise LimitError(f"{several} {header.width} x {header.height} pixels, the limit is {max_pixels}")
-    steps = steptable.decode(section("T", after_ancillary=True), header)
+    steps = steptable.decode(section("T", "iA"), header)
     spans, crcs, payload_size = _layout(steps)
 
     # From here on the file may be cut.
@@ -293,22 +319,26 @@ def parse(data: bytes, max_pixels: int | None = None) -> Container:
         if data[end - CRC_BYTES : end] != crc(data[begin : end - CRC_BYTES]):
             raise CorruptFileError(f"the checksum of the payload at byte {begin} fails")
         r.at = end
-        if data[end : end + 1] == b"L":
-            with suppress(TruncatedFileError):
+        try:
+            if data[end : end + 1] == b"L":
                 tail = section("L")
-        if tail is not None:
-            tails.check(tail)
-            end = r.at
-        rest = data[end:]
-        if rest[:1] == b"L":
-            _check(not rest.endswith(END), f"the length of the tail at byte {end} is wrong")
-            sections.append(Section("L", end, len(rest), False))
+                tails.check(tail)
+            complete = section("E", "ex") == b""
+            _check(complete, "the end mark is not empty")
+        except TruncatedFileError:
+            begin = sections[-1].offset + sections[-1].size
+            if rest := data[begin:]:
+                kind = rest[:1].decode("latin-1")
+                _check(rest[:1].isalpha(), f"the section at byte {begin} has no valid type")
+                if kind.isupper() and kind not in "LE":
+                    raise UnsupportedVersionError(f"section {kind!r} at byte {begin} is not known in this place") from None
+                right = END.startswith(rest) if kind == "E" else not rest.endswith(END)
+                _check(right, f"the length of the section at byte {begin} is wrong")
+                sections.append(Section(kind, begin, len(rest), False))
         else:
-            complete = rest == END
-            extra = "bytes follow the end mark" if rest.startswith(END) else f"what follows byte {end} is not the end mark"
-            _check(END.startswith(rest), extra)
-            if complete:
-                sections.append(Section("E", end, len(END), True))
+            _check(r.at == len(data), "bytes follow the end mark")
     for step, message in zip(steps, messages, strict=False):
         _check(step.n % 8 == 0 or message[-1] & (0xFF >> step.n % 8) == 0, "a step's padding is not zero")
-    return Container(header, steps, messages, tail, ends, complete, tuple(sections))
+    icc_profile, exif, xmp = (meta.unpack(extras[kind]) if kind in extras else b"" for kind in "iex")
+    alpha = extras.get("A")
+    return Container(header, steps, messages, tail, alpha, Metadata(icc_profile, exif, xmp), ends, complete, tuple(sections))

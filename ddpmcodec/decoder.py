@@ -80,6 +80,6 @@ def sample(state: State, seed: int = 0, progress: Callable[[int, int], None] = l
             q = step_posterior(levels, level, state.level)
             noise = randomness.gaussians(state.x_t.numel(), STREAM_SAMPLING, i).view_as(state.x_t)
             x_s = q.mean(state.x0hat, state.x_t) + math.sqrt(q.variance) * noise
-            state = State(state.model, state.index, level, x_s, None)
+            state = State(state.model, state.index, level, x_s, None, state.gray)
         progress(i + 1, count)
     return state.x0hat

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 
 from ddpmcodec import container, picture, tail
-from ddpmcodec.chain import State, step_posterior, target, walk
+from ddpmcodec.chain import State, coded, step_posterior, target, walk
 from ddpmcodec.channel import Channel, TrellisChannel
 from ddpmcodec.container import Container
 from ddpmcodec.errors import RateError
 from ddpmcodec.header import Header
+from ddpmcodec.metadata import NONE, Metadata
 from ddpmcodec.models.checkpoint import Model
 from ddpmcodec.plan import (
     DEFAULT_BPP,
@@ -37,7 +38,7 @@ class Encoding:
     Attributes:
         data: the file.
         pixels: the picture that the whole file decodes to, (P H, W, 3) uint8.
-        psnr: its PSNR in dB; infinite where it is exact.
+        psnr: its PSNR in dB, where it is visible; infinite where it is exact.
         tail_bytes: what the lossless end takes of the file.
         kl_bits: the ideal, the sum over steps of KL(q || p).
         path_bits: bits of the steps' messages, before padding, checksums and tables.
@@ -76,11 +77,21 @@ class Sender:
 
     Args:
         pixels: the picture, (P H, W, 3) uint8.
+        visible: (P H, W) bool: what is not costs no bits, and its errors count for nothing. None: all is.
         progress: called with the evaluations done.
     """
 
-    def __init__(self, pixels: np.ndarray, header: Header, channel: Channel, plan: Plan, progress: Callable[[int], None]):
+    def __init__(
+        self,
+        pixels: np.ndarray,
+        visible: np.ndarray | None,
+        header: Header,
+        channel: Channel,
+        plan: Plan,
+        progress: Callable[[int], None],
+    ):
         self.pixels = pixels
+        self.visible = visible
         self.x_0 = picture.to_tensor(pixels, header.pictures)
         self.header = header
         self.channel = channel
@@ -98,18 +109,21 @@ class Sender:
         x0hat = state.x0hat
         self.network_seconds += time.perf_counter() - begin
         self.shown = picture.to_pixels(x0hat)
-        self.psnr[state.index] = picture.psnr(self.pixels, self.shown)
+        self.psnr[state.index] = picture.psnr(self.pixels, self.shown, self.visible)
         self.progress(len(self.psnr))
         return x0hat
 
     def __call__(self, state: State) -> tuple[Step, bytes] | None:
         x0hat = state.kept if self.plan.keeps_x0hat else self.evaluate(state)
         assert x0hat is not None
-        error = float((self.x_0 - x0hat).square().sum(dtype=torch.float64))
-        step = self.plan.next_step(state.level, error, self.psnr[max(self.psnr)])
+        error = self.x_0 - x0hat
+        if self.visible is not None:
+            error *= torch.from_numpy(self.visible).view(len(error), 1, *error.shape[2:])
+        error = coded(error, self.header)
+        step = self.plan.next_step(state.level, float(error.square().sum(dtype=torch.float64)), self.psnr[max(self.psnr)])
         if step is None:
             return None
-        delta = target(self.x_0, x0hat, step_posterior(self.header.levels, step.level, state.level))
+        delta = target(error, step_posterior(self.header.levels, step.level, state.level))
         self.messages.append(self.channel.send(delta, state.index, step.n, step.nu))
         self.kl_bits.append(kl_bits(float(delta.double().square().sum()), self.header.elements))
         return step, self.messages[-1]
@@ -119,6 +133,9 @@ def encode_pixels(
     pixels: np.ndarray,
     model: Model,
     *,
+    gray: bool = False,
+    alpha: np.ndarray | None = None,
+    metadata: Metadata = NONE,
     bpp: float | None = None,
     max_bytes: int | None = None,
     quality: float | None = None,
@@ -136,6 +153,9 @@ def encode_pixels(
     At most one of `bpp`, `max_bytes`, `quality`, `psnr` and `lossless` says when to end.
 
     Args:
+        gray: the three channels are equal, and only luma is coded.
+        alpha: (P H, W) uint8, coded losslessly. Where it is 0 the colour is whatever comes, but for lossless files.
+        metadata: to be carried.
         bpp: bits per pixel in (0, 24], never exceeded. Default: `DEFAULT_BPP`, or `DEFAULT_MIN_BYTES` where that is more.
         max_bytes: of the file, never exceeded.
         quality: in [0, 100], see `plan.sigma_of_quality`.
@@ -162,33 +182,39 @@ def encode_pixels(
     rows, width = pixels.shape[:2]
     if pictures < 1 or rows % pictures:
         raise ValueError(f"{rows} rows are not {pictures} pictures")
-    header = Header(width, rows // pictures, model.name, model.hash, model.levels, model.start, seed, pictures=pictures)
+    header = Header(width, rows // pictures, model.name, model.hash, model.levels, model.start, seed, pictures=pictures, gray=gray)
     if lossless and levels is None and evaluations in model.schedules:
         levels = model.schedules[evaluations][1:]
     if levels is not None:
         check_levels(model.levels, model.start, levels)
-    least = container.serialized_size(header, ())
+    alpha_body = None if alpha is None else picture.pack_alpha(alpha)
+    extra = container.extra_size(alpha_body, metadata)
+    least = container.serialized_size(header, ()) + extra
     if bpp is not None:
         max_bytes = int(bpp * header.pixels / 8)
     elif quality is not None or psnr is not None:
         max_bytes = least + int(MAX_BPP * header.pixels / 8) + DEFAULT_MIN_BYTES
     elif max_bytes is None:
-        max_bytes = max(DEFAULT_MIN_BYTES, int(DEFAULT_BPP * header.pixels / 8))
+        max_bytes = extra + max(DEFAULT_MIN_BYTES, int(DEFAULT_BPP * header.pixels / 8))
     budget = None if lossless or levels is not None else max_bytes
     if budget is not None and least > budget:
         asked = f"{budget} bytes" if bpp is None else f"{bpp:g} bpp is {budget} bytes"
-        raise RateError(f"{asked}, and this picture's smallest file has {least}: {8 * least / header.pixels:.3g} bpp")
+        beside = f", {extra} of them alpha and metadata" if extra else ""
+        raise RateError(f"{asked}, and this picture's smallest file has {least}: {8 * least / header.pixels:.3g} bpp{beside}")
+    if budget is not None:
+        budget -= extra
     randomness = SharedRandomness(seed, container.VERSION)
     channel = TrellisChannel(randomness, header.elements, width)
     sigma = None if quality is None else sigma_of_quality(quality)
     plan = Plan(header, NU_OF_EFFORT[effort], evaluations, budget=budget, sigma=sigma, psnr=psnr, lossless=lossless, levels=levels)
-    sender = Sender(pixels, header, channel, plan, lambda done: progress(done, max(done, evaluations)))
+    visible = alpha > 0 if alpha is not None and not lossless else None
+    sender = Sender(pixels, visible, header, channel, plan, lambda done: progress(done, max(done, evaluations)))
     for state in walk(model, header, randomness, channel, sender):  # noqa: B007 - the last one is wanted
         pass
     if state.index not in sender.psnr:
         sender.evaluate(state)
     body = tail.encode(pixels, picture.planes(state.x0hat)) if lossless else None
-    data = container.serialize(Container(header, tuple(plan.steps), tuple(sender.messages), body))
+    data = container.serialize(Container(header, tuple(plan.steps), tuple(sender.messages), body, alpha_body, metadata))
     return Encoding(
         data,
         pixels if lossless else sender.shown,

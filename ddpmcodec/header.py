@@ -14,7 +14,8 @@ MAX_PICTURES = 1 << 20
 class Header:
     """The H section. `levels` and `start` say where the chain begins; `model_hash` which denoiser it needs.
 
-    `width` and `height` are one picture's; `pictures` of this size are coded together.
+    `width` and `height` are one picture's; `pictures` of this size are coded together. `gray`: of a picture's three dimensions of colour
+    only luma is coded.
     """
 
     width: int
@@ -26,6 +27,7 @@ class Header:
     seed: int = 0
     orientation: int = 1
     pictures: int = 1
+    gray: bool = False
 
     @property
     def pixels(self) -> int:
@@ -35,7 +37,7 @@ class Header:
     @property
     def elements(self) -> int:
         """N, the number of coded elements."""
-        return CHANNELS * self.pixels
+        return self.pixels if self.gray else CHANNELS * self.pixels
 
     @property
     def dimensions(self) -> int:

@@ -6,16 +6,20 @@ Several pictures of one size that are coded together are one array, (P H, W, 3):
 import io
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ddpmcodec.errors import DdpmcodecError, LimitError, PictureError
+from ddpmcodec.container import Container
+from ddpmcodec.errors import CorruptFileError, DdpmcodecError, LimitError, PictureError
 from ddpmcodec.header import MAX_PICTURES, MAX_SIDE, Header
+from ddpmcodec.metadata import NONE, Metadata
 
 # Encoding takes about 300 MB and 500 bytes a pixel: this fits in 4 GB.
 MAX_PIXELS = 7_000_000
+MODES = ("RGB", "RGBA", "RGBa", "L", "LA", "La", "P", "PA", "1", "CMYK", "YCbCr", "LAB", "HSV")  # that can be coded
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:
@@ -25,38 +29,105 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
         raise LimitError(f"the picture has {width} x {height} pixels, the limit is {max_pixels} (--max-pixels), {MAX_SIDE} a side")
 
 
-def from_image(image: Image.Image, note: Callable[[str], None] = lambda text: None, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """An image's pixels, (H, W, 3) uint8, turned as its EXIF orientation says.
+@dataclass(frozen=True)
+class Picture:
+    """What is coded of a picture, or of several of one size, one above the other.
+
+    Attributes:
+        pixels: (P H, W, 3) uint8.
+        gray: it came as gray, and the three channels are equal.
+        alpha: (P H, W) uint8, None where all is opaque.
+    """
+
+    pixels: np.ndarray
+    gray: bool = False
+    alpha: np.ndarray | None = None
+    metadata: Metadata = NONE
+
+
+def from_image(
+    image: Image.Image, note: Callable[[str], None] = lambda text: None, max_pixels: int = MAX_PIXELS, page: int | None = None
+) -> Picture:
+    """What is coded of an image, turned as its EXIF orientation says.
 
     Args:
         note: called with a sentence for each thing that the coded picture will not have.
+        page: of several, from 1 on.
 
     Raises:
-        PictureError: alpha, several pages or more than 8 bits, which cannot be coded yet.
+        PictureError: several pages and none chosen, or more than 8 bits.
         LimitError: more than `max_pixels` pixels.
     """
-    _check_size(image.width, image.height, max_pixels)
-    if (pages := getattr(image, "n_frames", 1)) > 1:
+    pages = getattr(image, "n_frames", 1)
+    if page is not None:
+        if page > pages:
+            raise PictureError(f"there is no page {page}: the file has {pages}")
+        image.seek(page - 1)
+    elif pages > 1:
         if image.format != "MPO":
-            raise PictureError(f"the file has {pages} pages or frames: give one picture")
+            raise PictureError(f"the file has {pages} pages or frames: choose one (--page)")
         note(f"only the first of {pages} pictures is coded")  # a JPEG photo with a preview or depth map behind it
-    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        if image.mode not in ("LA", "RGBA") or image.getchannel("A").getextrema() != (255, 255):
-            raise PictureError("pictures with transparency cannot be coded yet: flatten it first")
-        note("its alpha channel, opaque throughout, is left out")
+    _check_size(image.width, image.height, max_pixels)
     if _is_deep(image):
         raise PictureError("pictures of more than 8 bits a channel cannot be coded yet")
-    if image.mode not in ("RGB", "RGBA", "L", "LA", "P", "1", "CMYK", "YCbCr", "LAB", "HSV"):
+    if image.mode not in MODES:
         raise PictureError(f"pictures of mode {image.mode} (more than 8 bits a channel) cannot be coded yet")
-    if image.mode not in ("RGB", "RGBA"):
-        note(f"converted from mode {image.mode} to RGB")
-    kept_out = [text for key, text in (("icc_profile", "colour profile"), ("exif", "EXIF"), ("xmp", "XMP")) if image.info.get(key)]
-    if kept_out:
-        note(f"not kept: {', '.join(kept_out)}")
     try:
-        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+        image = ImageOps.exif_transpose(image)
+        gray = image.mode in ("L", "LA", "La", "1")
+        kept = _metadata(image, "GRAY" if gray else "RGB", note)
+        alpha = _alpha(image, note)
+        if image.mode not in ("RGB", "RGBA", "RGBa", "L", "LA", "La"):
+            note(f"converted from mode {image.mode} to {'gray' if gray else 'RGB'}")
+        return Picture(np.asarray(image.convert("RGBA" if image.mode == "RGBa" else "RGB").convert("RGB")), gray, alpha, kept)
     except (OSError, SyntaxError, ValueError) as e:
         raise PictureError(f"the picture is damaged: {e}") from e
+
+
+def _alpha(image: Image.Image, note: Callable[[str], None]) -> np.ndarray | None:
+    """(H, W) uint8; None where there is none, or all is opaque."""
+    if not image.has_transparency_data and image.mode not in ("La", "RGBa", "PA"):
+        return None
+    alpha = np.asarray(image.convert("RGBA").getchannel("A"))
+    if alpha.min() == 255:
+        note("its alpha channel, opaque throughout, is left out")
+        return None
+    return alpha
+
+
+def _metadata(image: Image.Image, space: str, note: Callable[[str], None]) -> Metadata:
+    """Of an image that is coded in a colour space."""
+    found = {name: image.info.get(name) or b"" for name in ("icc_profile", "exif", "xmp")}
+    profile = found["icc_profile"]
+    if profile and (of := profile[16:20].decode("latin-1").strip()) != space:
+        note(f"its colour profile, of {of or 'nothing'} instead of {space}, is left out")
+        found["icc_profile"] = b""
+    return Metadata(**{name: content if isinstance(content, bytes) else str(content).encode() for name, content in found.items()})
+
+
+def pack_alpha(alpha: np.ndarray) -> bytes:
+    """(P H, W) uint8 as the body of a section."""
+    buffer = io.BytesIO()
+    Image.fromarray(alpha).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def unpack_alpha(body: bytes, header: Header) -> np.ndarray:
+    """(P H, W) uint8.
+
+    Raises:
+        CorruptFileError: it is no gray PNG of the pictures' size.
+    """
+    size = (header.width, header.height * header.pictures)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(body), formats=["PNG"]) as image:
+                if image.size == size and image.mode == "L":
+                    return np.asarray(image)
+    except Exception as e:  # what Pillow raises for damaged files has many types
+        raise CorruptFileError(f"the alpha channel is damaged: {' '.join(str(e).split())}") from e
+    raise CorruptFileError(f"the alpha channel is not of 8 bits and {size[0]} x {size[1]} pixels")
 
 
 def _is_deep(image: Image.Image) -> bool:
@@ -68,8 +139,8 @@ def _is_deep(image: Image.Image) -> bool:
     return False
 
 
-def read(data: bytes, note: Callable[[str], None] = lambda text: None, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """The pixels of a picture file that Pillow opens: `from_image` of it.
+def read(data: bytes, note: Callable[[str], None] = lambda text: None, max_pixels: int = MAX_PIXELS, page: int | None = None) -> Picture:
+    """`from_image` of a picture file that Pillow opens.
 
     Raises:
         PictureError, LimitError: as `from_image`; PictureError also for what is no picture.
@@ -80,7 +151,7 @@ def read(data: bytes, note: Callable[[str], None] = lambda text: None, max_pixel
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's: max_pixels is the limit, and damage is an error
             with Image.open(io.BytesIO(data)) as image:
-                return from_image(image, note, max_pixels)
+                return from_image(image, note, max_pixels, page)
     except DdpmcodecError:
         raise
     except UnidentifiedImageError as e:
@@ -91,16 +162,20 @@ def read(data: bytes, note: Callable[[str], None] = lambda text: None, max_pixel
         raise PictureError(f"the picture is damaged: {' '.join(str(e).split())}") from e
 
 
-def from_array(array: np.ndarray, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Check that an array is (H, W, 3) uint8 and not empty.
+def from_array(array: np.ndarray, max_pixels: int = MAX_PIXELS) -> Picture:
+    """What is coded of an array: uint8, of (H, W, 3), with alpha (H, W, 4), or gray (H, W).
 
     Raises:
         PictureError, LimitError: it is not, or is too large.
     """
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
-        raise PictureError(f"expected a uint8 array (H, W, 3), got {array.dtype} {array.shape}")
+    gray = array.ndim == 2
+    if array.dtype != np.uint8 or not (gray or (array.ndim == 3 and array.shape[2] in (3, 4))) or 0 in array.shape:
+        raise PictureError(f"expected a uint8 array (H, W, 3), (H, W, 4) or (H, W), got {array.dtype} {array.shape}")
     _check_size(array.shape[1], array.shape[0], max_pixels)
-    return array
+    if gray:
+        return Picture(np.repeat(array[..., None], 3, 2), True)
+    alpha = array[..., 3] if array.shape[2] == 4 and array[..., 3].min() < 255 else None
+    return Picture(array[..., :3], alpha=alpha)
 
 
 def to_tensor(pixels: np.ndarray, pictures: int = 1) -> torch.Tensor:
@@ -118,32 +193,52 @@ def to_pixels(x: torch.Tensor) -> np.ndarray:
     return np.ascontiguousarray(planes(((x.clamp(-1, 1) + 1) * 127.5).round().byte()).transpose(1, 2, 0))
 
 
-def together(arrays: Sequence[np.ndarray], max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Pictures of one size as one array (P H, W, 3).
+def together(pictures: Sequence[Picture], max_pixels: int = MAX_PIXELS) -> Picture:
+    """Pictures of one size as one. It is gray where all are, and has the metadata that they share.
 
     Raises:
         PictureError: there is none, or their sizes differ.
         LimitError: more than `max_pixels` pixels in all.
     """
-    if not arrays:
+    if not pictures:
         raise PictureError("no picture is given")
-    height, width = arrays[0].shape[:2]
-    for i, array in enumerate(arrays):
-        if array.shape != arrays[0].shape:
-            other = f"number {i + 1} {array.shape[1]} x {array.shape[0]}"
+    first = pictures[0]
+    height, width = first.pixels.shape[:2]
+    for i, each in enumerate(pictures):
+        if each.pixels.shape != first.pixels.shape:
+            other = f"number {i + 1} {each.pixels.shape[1]} x {each.pixels.shape[0]}"
             raise PictureError(f"pictures coded together have one size: the first has {width} x {height} pixels, {other}")
-    if len(arrays) > 1 and (len(arrays) * height * width > max_pixels or len(arrays) > MAX_PICTURES):
-        raise LimitError(f"{len(arrays)} pictures of {width} x {height} pixels are over the limit of {max_pixels} (--max-pixels)")
-    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+    if len(pictures) == 1:
+        return first
+    if len(pictures) * height * width > max_pixels or len(pictures) > MAX_PICTURES:
+        raise LimitError(f"{len(pictures)} pictures of {width} x {height} pixels are over the limit of {max_pixels} (--max-pixels)")
+    alpha = None
+    if any(each.alpha is not None for each in pictures):
+        opaque = np.full((height, width), 255, np.uint8)
+        alpha = np.concatenate([opaque if each.alpha is None else each.alpha for each in pictures])
+    shared = first.metadata if all(each.metadata == first.metadata for each in pictures) else NONE
+    return Picture(np.concatenate([each.pixels for each in pictures]), all(each.gray for each in pictures), alpha, shared)
 
 
-def to_images(pixels: np.ndarray, header: Header) -> list[Image.Image]:
-    """(P H, W, 3) uint8 to the images of a file."""
-    return [to_image(part, header.orientation) for part in np.split(pixels, header.pictures)]
+def to_images(pixels: np.ndarray, parsed: Container) -> list[Image.Image]:
+    """(P H, W, 3) uint8 to the images of a file, with its alpha and metadata.
+
+    Raises:
+        CorruptFileError: alpha is damaged.
+    """
+    header = parsed.header
+    if header.gray:
+        pixels = pixels[..., 0]
+    if parsed.alpha is not None:
+        pixels = np.dstack([pixels, unpack_alpha(parsed.alpha, header)])
+    images = [to_image(part, header.orientation) for part in np.split(pixels, header.pictures)]
+    for image in images:
+        image.info.update(parsed.metadata.info)
+    return images
 
 
 def to_image(pixels: np.ndarray, orientation: int) -> Image.Image:
-    """(H, W, 3) uint8 to an image, turned as the EXIF orientation says."""
+    """(H, W) or (H, W, 2 ... 4) uint8 to an image, turned as the EXIF orientation says."""
     image = Image.fromarray(pixels)
     if orientation != 1:
         image.getexif()[0x0112] = orientation
@@ -151,14 +246,20 @@ def to_image(pixels: np.ndarray, orientation: int) -> Image.Image:
     return image
 
 
-def psnr(a: np.ndarray, b: np.ndarray) -> float:
-    """Peak signal-to-noise ratio of two uint8 pictures in dB, over all channels; infinite where they are equal."""
-    mse = float(np.mean(np.square(a.astype(np.int32) - b)))
+def psnr(a: np.ndarray, b: np.ndarray, visible: np.ndarray | None = None) -> float:
+    """Peak signal-to-noise ratio of two uint8 pictures (H, W, 3) in dB, over all channels; infinite where they are equal.
+
+    Args:
+        visible: (H, W) bool: count only these pixels.
+    """
+    if visible is not None:
+        a, b = a[visible], b[visible]
+    mse = float(np.mean(np.square(a.astype(np.int32) - b))) if a.size else 0.0
     return float("inf") if mse == 0 else 10 * float(np.log10(255**2 / mse))
 
 
-def load(source: Image.Image | np.ndarray, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """The pixels of whatever `ddpmcodec.encode` takes."""
+def load(source: Image.Image | np.ndarray, max_pixels: int = MAX_PIXELS) -> Picture:
+    """What is coded of whatever `ddpmcodec.encode` takes."""
     if isinstance(source, np.ndarray):
         return from_array(source, max_pixels)
     if isinstance(source, Image.Image):

@@ -15,6 +15,7 @@ STREAM_ROTATION = 2  # signs before the Walsh-Hadamard transform
 STREAM_CODE = 3  # signs of the code word
 STREAM_POLYNOMIALS = 4  # the order of the generator polynomials
 STREAM_SAMPLING = 5  # the decoder's own noise when it samples the rest of the chain
+STREAM_CHROMA = 6  # of a gray picture
 
 
 class SharedRandomness:

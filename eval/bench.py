@@ -105,7 +105,7 @@ def deltas(model: Model, pixels: np.ndarray, sigma: float, kls: Iterable[float])
     for kl in kls:
         # The snr itself, not the nearest level: neighbouring ones may be hundreds of bits apart.
         snr_s = snr_reached(snr, error, kl, codeword.padded_size(x_0.numel(), pixels.shape[1]))
-        yield kl, target(x_0.double(), x0hat.double(), process.posterior(process.abar_of_snr(snr_s), process.abar_of_snr(snr)))
+        yield kl, target((x_0.double() - x0hat).reshape(-1), process.posterior(process.abar_of_snr(snr_s), process.abar_of_snr(snr)))
 
 
 def measure(channel: Channel, coder: str, setting: int, sigma: float, kl: float, delta: torch.Tensor) -> Measurement:

@@ -296,7 +296,7 @@ class CommandAnchor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             encode_seconds = self._run(self.encode, input=original, output=coded, quality=quality)
             decode_seconds = self._run(self.decode, input=coded, output=decoded)
             try:
-                size, back = Path(coded).stat().st_size, picture.read(Path(decoded).read_bytes())
+                size, back = Path(coded).stat().st_size, picture.read(Path(decoded).read_bytes()).pixels
             except (OSError, PictureError) as e:
                 raise EvaluationError(f"{self.name}: its commands have left no file, or no picture: {e}") from e
         if back.shape != pixels.shape:

@@ -107,7 +107,7 @@ def walk(pixels: np.ndarray, model: Model, levels: Sequence[int], transmit: Tran
     x0hat = model.predict_x_0(x_t, level).clamp_(-1, 1)
     for step, following in enumerate(levels):
         q = step_posterior(model.levels, following, level)
-        delta = target(x_0, x0hat, q)
+        delta = target((x_0 - x0hat).reshape(-1), q)
         step_kl = plan.kl_bits(float(delta.double().square().sum()), delta.numel())
         begin = time.perf_counter()
         z, step_bits = transmit(delta, step, step_kl)

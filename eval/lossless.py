@@ -91,7 +91,7 @@ def together(
         EvaluationError: a file has not kept its pictures.
     """
     arrays = [pixels for _, pixels in pictures]
-    stacked = picture.together(arrays, max_pixels=picture.MAX_PIXELS)
+    stacked = picture.together([picture.Picture(pixels) for pixels in arrays]).pixels
     options: dict[str, Any] = {"lossless": True, "evaluations": evaluations, "effort": effort}
     encoding = encode_pixels(stacked, model, pictures=len(arrays), **options)
     parsed = container.parse(encoding.data)

@@ -36,7 +36,7 @@ def load(paths: Sequence[Path], skipped: Callable[[Path, DdpmcodecError], None])
     names = Counter(path.name for path in paths)
     for path in paths:
         try:
-            pixels = picture.read(path.read_bytes())
+            pixels = picture.read(path.read_bytes()).pixels
         except DdpmcodecError as e:
             skipped(path, e)
         except OSError as e:

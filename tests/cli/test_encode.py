@@ -54,10 +54,54 @@ def test_kinds_of_pictures(run, drawing, name):
 
 
 def test_notes_of_what_is_not_kept(run, drawing):
-    Image.fromarray(drawing).convert("L").save("grey.png")
-    first, second = run("encode", "grey.png", "-o", "out.ddpm", *FAST).stderr.splitlines()
-    assert first.startswith("grey.png: ") and "L to RGB" in first and second.startswith("out.ddpm: ")
-    assert run("encode", "grey.png", "-o", "out.ddpm", "--quiet", *FAST).stderr == ""
+    Image.fromarray(drawing).convert("CMYK").save("print.tif")
+    first, second = run("encode", "print.tif", "-o", "out.ddpm", *FAST).stderr.splitlines()
+    assert first.startswith("print.tif: ") and "CMYK to RGB" in first and second.startswith("out.ddpm: ")
+    assert run("encode", "print.tif", "-o", "out.ddpm", "--quiet", *FAST).stderr == ""
+
+
+def profile(space: bytes) -> bytes:
+    return bytes(16) + space + bytes(range(108))
+
+
+@pytest.mark.parametrize("name", ["out.png", "out.webp", "out.tif", "out.jpg"])
+def test_metadata_come_back(run, drawing, name):
+    exif = Image.Exif()
+    exif[0x010E], exif[0x0112] = "a drawing", 6
+    Image.fromarray(drawing).save("in.webp", icc_profile=profile(b"RGB "), exif=exif, xmp=b"<x/>", lossless=True)
+    run("encode", "in.webp", "-o", "out.ddpm", *FAST)
+    run("decode", "out.ddpm", "-o", name)
+    with Image.open(name) as image:
+        assert image.size == (45, 61) and image.info["icc_profile"] == profile(b"RGB ")
+        assert image.getexif()[0x010E] == "a drawing" and image.getexif().get(0x0112, 1) == 1
+        assert name in ("out.png", "out.tif") or image.info["xmp"] == b"<x/>"
+
+
+def test_strip_and_replace(run, drawing):
+    Path("new.icc").write_bytes(profile(b"RGB ") + b"new")
+    Path("new.exif").write_bytes(b"Exif\0\0II*\0")
+    Image.fromarray(drawing).save("in.webp", icc_profile=profile(b"RGB "), xmp=b"<x/>")
+    whole, bare, replaced = "whole.ddpm", "bare.ddpm", "replaced.ddpm"
+    run("encode", "in.webp", "-o", whole, *FAST)
+    run("encode", "in.webp", "-o", bare, "--strip", *FAST)
+    run("encode", "in.webp", "-o", replaced, "--icc", "new.icc", "--exif", "new.exif", *FAST)
+
+    def info(name: str) -> dict:
+        return ddpmcodec.decode(Path(name).read_bytes(), 0, model="test-model").info
+
+    assert info(whole) == {"icc_profile": profile(b"RGB "), "xmp": b"<x/>"}
+    assert info(bare) == {}
+    assert info(replaced) == {"icc_profile": profile(b"RGB ") + b"new", "xmp": b"<x/>", "exif": b"Exif\0\0II*\0"}
+    run("truncate", whole, "-o", "stripped.ddpm", "--strip")
+    assert info("stripped.ddpm") == {} and len(Path("stripped.ddpm").read_bytes()) < len(Path(whole).read_bytes())
+
+
+def test_pages(run, fails, drawing):
+    red = Image.new("RGB", (16, 16), "red")
+    red.save("two.tif", save_all=True, append_images=[Image.new("RGB", (16, 16), "blue")])
+    assert "2 pages" in fails(4, "encode", "two.tif", "-o", "out.ddpm")
+    run("encode", "two.tif", "-o", "out.ddpm", "--page", 2, "--lossless", *FAST)
+    assert ddpmcodec.decode(Path("out.ddpm").read_bytes(), model="test-model").getpixel((3, 3)) == (0, 0, 255)
 
 
 def test_a_turned_photo(run, drawing):

@@ -25,7 +25,7 @@ def test_target_is_the_distance_of_the_means():
     x_0, x0hat, x_t = torch.randn(3, 1, 3, 4, 5, generator=generator, dtype=torch.float64)
     snr_s, snr_t = 3.0, 1.7
     q = process.posterior(process.abar_of_snr(snr_s), process.abar_of_snr(snr_t))
-    delta = target(x_0, x0hat, q)
+    delta = target((x_0 - x0hat).reshape(-1), q)
     expected = (q.mean(x_0, x_t) - q.mean(x0hat, x_t)) / math.sqrt(q.variance)
     torch.testing.assert_close(delta, expected.reshape(-1))
     energy = ((x_0 - x0hat) ** 2).sum() * (snr_s - snr_t)

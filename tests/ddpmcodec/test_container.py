@@ -220,13 +220,14 @@ def test_ancillary_sections_are_skipped_and_critical_ones_refused():
         with pytest.raises(CorruptFileError):
             parse(file_of(extra=section(kind, b"whatever")))
     for end in (
-        section(b"X", b"") + section(b"E", b""),
         section(b"x", b"") + section(b"E", b""),
-        b"Z\x7fhello",
         b"\0",
         section(b"E", b"a"),
     ):
         with pytest.raises(CorruptFileError):
+            parse(file_of(end=end))
+    for end in (section(b"X", b"") + section(b"E", b""), b"Z\x7fhello"):
+        with pytest.raises(UnsupportedVersionError):
             parse(file_of(end=end))
     with pytest.raises(UnsupportedVersionError):
         data = file_of()
@@ -292,7 +293,7 @@ def test_headers_that_contradict_themselves(change):
         parse(file_of(header_body(**change), steps=(), messages=()))
 
 
-@pytest.mark.parametrize("change", [{"mode": leb128(1)}], ids=str)
+@pytest.mark.parametrize("change", [{"mode": leb128(2)}], ids=str)
 def test_headers_of_later_versions(change):
     with pytest.raises(UnsupportedVersionError):
         parse(file_of(header_body(**change), steps=(), messages=()))

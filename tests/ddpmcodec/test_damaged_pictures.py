@@ -29,7 +29,7 @@ def test_files_cut_or_changed_anywhere(photo, kind):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             try:
-                pixels = picture.read(attempt)
+                pixels = picture.read(attempt).pixels
             except (PictureError, LimitError) as e:
                 assert len(str(e).splitlines()) == 1
                 continue
@@ -51,14 +51,14 @@ def test_a_tiff_of_16_bits_a_channel_is_refused_not_rounded():
 @pytest.mark.parametrize(
     "source",
     [
-        np.zeros((4, 4), np.uint8),
-        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((4, 4, 1), np.uint8),
+        np.zeros((4, 4, 2), np.uint8),
         np.zeros((4, 4, 3), np.float32),
         np.zeros((0, 4, 3), np.uint8),
         "photo.png",
         None,
     ],
-    ids=["gray", "alpha", "float", "empty", "path", "none"],
+    ids=["one channel", "two", "float", "empty", "path", "none"],
 )
 def test_arrays_and_objects_that_are_no_picture(source):
     with pytest.raises(PictureError):
@@ -66,5 +66,5 @@ def test_arrays_and_objects_that_are_no_picture(source):
 
 
 def test_views_of_arrays_are_pictures(photo):
-    assert np.array_equal(picture.load(photo[::-1, ::2]), photo[::-1, ::2])
+    assert np.array_equal(picture.load(photo[::-1, ::2]).pixels, photo[::-1, ::2])
     assert np.array_equal(picture.to_pixels(picture.to_tensor(photo[::-1, ::2])), photo[::-1, ::2])

@@ -96,7 +96,7 @@ def test_options_out_of_range(photo, model_path, options):
 def test_an_opaque_alpha_channel_is_left_out_and_said_so(photo):
     opaque = Image.fromarray(photo).convert("RGBA")
     notes = []
-    assert np.array_equal(picture.from_image(opaque, notes.append), photo)
+    assert np.array_equal(picture.from_image(opaque, notes.append).pixels, photo)
     assert len(notes) == 1 and "alpha" in notes[0]
 
 
@@ -106,5 +106,5 @@ def test_a_photo_with_a_second_picture_behind_it(photo):
     images = [Image.fromarray(photo), Image.new("RGB", (8, 8))]
     images[0].save(buffer, "MPO", save_all=True, append_images=images[1:], quality=95)
     notes = []
-    assert picture.read(buffer.getvalue(), notes.append).shape == photo.shape
+    assert picture.read(buffer.getvalue(), notes.append).pixels.shape == photo.shape
     assert any("first of 2" in text for text in notes)

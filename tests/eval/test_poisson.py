@@ -121,7 +121,7 @@ def test_a_chain(model: Model, photo: np.ndarray):
             return None
         error = float((x_0 - state.x0hat).square().sum())
         level = model.levels.nearest(snr_reached(model.levels.snr(state.level), error, 300, header.dimensions))
-        delta = chain.target(x_0, state.x0hat, chain.step_posterior(model.levels, level, state.level))
+        delta = chain.target((x_0 - state.x0hat).reshape(-1), chain.step_posterior(model.levels, level, state.level))
         step = Step(level, round(kl_bits(float(delta.square().sum()), header.dimensions)), 8)
         sent.append((step, channel.send(delta, state.index, step.n, step.nu)))
         return sent[-1]

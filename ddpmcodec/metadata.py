@@ -1,0 +1,51 @@
+"""What a picture carries beside its pixels: a colour profile, EXIF, XMP, each a section of the file, deflated."""
+
+import zlib
+from dataclasses import dataclass
+
+from ddpmcodec.errors import CorruptFileError, LimitError
+
+MAX_BYTES = 1 << 24  # of one of them, inflated: a profile has less than 4 MB, and JPEG's EXIF less than 64 kB
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """As Pillow has them in an image's `info`, b"" where there is none."""
+
+    icc_profile: bytes = b""
+    exif: bytes = b""
+    xmp: bytes = b""
+
+    def __post_init__(self):
+        for name, content in vars(self).items():
+            if len(content) > MAX_BYTES:
+                raise LimitError(f"the picture's {name} has {len(content)} bytes, the limit is {MAX_BYTES}")
+
+    @property
+    def info(self) -> dict[str, bytes]:
+        """Those that there are."""
+        return {name: content for name, content in vars(self).items() if content}
+
+
+NONE = Metadata()
+
+
+def pack(content: bytes) -> bytes:
+    """The body of a section."""
+    return zlib.compress(content, 9)
+
+
+def unpack(body: bytes) -> bytes:
+    """What a section says.
+
+    Raises:
+        CorruptFileError: it is no zlib stream, or one of more than `MAX_BYTES`.
+    """
+    inflate = zlib.decompressobj()
+    try:
+        content = inflate.decompress(body, MAX_BYTES)
+    except zlib.error as e:
+        raise CorruptFileError(f"metadata cannot be inflated: {e}") from e
+    if not inflate.eof or inflate.unused_data or not content:
+        raise CorruptFileError("metadata are empty, cut off, or longer than the limit")
+    return content

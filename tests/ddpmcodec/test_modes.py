@@ -1,0 +1,175 @@
+"""Gray pictures, alpha, and what a file carries beside its pixels."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import ddpmcodec
+from ddpmcodec import container, gray, picture
+from ddpmcodec.container import Container
+from ddpmcodec.encoder import encode_pixels
+from ddpmcodec.errors import CorruptFileError, LimitError, RateError
+from ddpmcodec.metadata import Metadata, pack, unpack
+
+FAST = {"model": "test-model", "evaluations": 8, "effort": 1}
+
+
+@pytest.fixture(autouse=True)
+def _models(monkeypatch: pytest.MonkeyPatch, model_path: str):
+    monkeypatch.setenv("DDPMCODEC_MODELS", str(model_path).rsplit("/", 1)[0])
+
+
+def test_the_axes_of_colour_are_orthonormal():
+    torch.testing.assert_close(gray.AXES @ gray.AXES.T, torch.eye(3))
+    x = torch.randn(2, 3, 4, 5)
+    chroma = torch.einsum("pchw,ac->pahw", x, gray.AXES)[:, 1:]
+    torch.testing.assert_close(gray.with_chroma(gray.luma(x), chroma), x)
+    torch.testing.assert_close(gray.with_chroma(gray.luma(x), torch.zeros_like(chroma)), gray.without_chroma(x))
+
+
+def test_a_gray_picture_comes_back_gray_and_costs_less(photo):
+    image = Image.fromarray(photo).convert("L")
+    whole = ddpmcodec.encode(image, psnr=32, **FAST)
+    decoded = ddpmcodec.decode(whole)
+    assert decoded.mode == "L" and decoded.size == image.size and ddpmcodec.info(whole)["mode"] == "L"
+    assert 32 <= picture.psnr(np.asarray(decoded), np.asarray(image)) < 32.5
+    assert len(whole) < 0.8 * len(ddpmcodec.encode(image.convert("RGB"), psnr=32, **FAST))
+
+
+def test_the_chroma_of_a_gray_chain_is_that_of_q(photo, model):
+    """The noise of x_t stays that of the forward process in all three dimensions: so the network sees what it was trained on."""
+    from ddpmcodec import decoder
+    from ddpmcodec.models.process import abar_of_snr
+
+    pixels = picture.load(Image.fromarray(photo).convert("L"))
+    parsed = container.parse(encode_pixels(pixels.pixels, model, gray=True, bpp=2, evaluations=8, effort=3).data)
+    *_, last = decoder.states(parsed, model)
+    abar = abar_of_snr(model.levels.snr(last.level))
+    noise = (last.x_t - abar**0.5 * picture.to_tensor(pixels.pixels)) / (1 - abar) ** 0.5
+    axes = torch.einsum("pchw,ac->apchw", noise, gray.AXES).sum(2).flatten(1)
+    assert axes.var(1).tolist() == pytest.approx([1, 1, 1], abs=0.06)
+
+
+def test_a_lossless_gray_picture(photo):
+    image = Image.fromarray(photo[:40, :50]).convert("L")
+    colour = len(ddpmcodec.encode(image.convert("RGB"), lossless=True, **FAST))
+    data = ddpmcodec.encode(image, lossless=True, **FAST)
+    assert np.array_equal(np.asarray(ddpmcodec.decode(data)), np.asarray(image)) and len(data) < colour
+
+
+@pytest.fixture
+def cut_out(photo: np.ndarray) -> Image.Image:
+    """A disc of the photo, soft at its edge."""
+    y, x = np.mgrid[: photo.shape[0], : photo.shape[1]]
+    alpha = np.clip(35 - np.hypot(y - 40, x - 50), 0, 1) * 255
+    return Image.fromarray(np.dstack([photo, alpha.astype(np.uint8)]))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_alpha_is_exact(cut_out, mode):
+    image = cut_out.convert(mode)
+    data = ddpmcodec.encode(image, psnr=30, **FAST)
+    decoded = ddpmcodec.decode(data)
+    assert decoded.mode == mode == ddpmcodec.info(data)["mode"]
+    assert np.array_equal(np.asarray(decoded)[..., -1], np.asarray(image)[..., -1])
+    visible = np.asarray(image)[..., -1] > 0
+    assert picture.psnr(np.asarray(decoded.convert("RGB")), np.asarray(image.convert("RGB")), visible) >= 30
+    payload = ddpmcodec.info(data)["sections"][-2]["offset"]
+    for size in (payload, payload + 30, len(data) - 1):  # alpha comes first
+        assert np.array_equal(np.asarray(ddpmcodec.decode(data[:size]))[..., -1], np.asarray(image)[..., -1])
+
+
+def test_what_is_not_visible_costs_nothing(cut_out):
+    pixels = np.asarray(cut_out).copy()
+    pixels[pixels[..., 3] == 0] = 0
+    noisy = pixels.copy()
+    noisy[..., :3][pixels[..., 3] == 0] = np.random.default_rng(0).integers(0, 256, noisy[pixels[..., 3] == 0][:, :3].shape)
+    assert ddpmcodec.encode(noisy, psnr=30, **FAST) == ddpmcodec.encode(pixels, psnr=30, **FAST)
+
+
+def test_lossless_keeps_what_is_not_visible(cut_out):
+    part = cut_out.crop((0, 0, 40, 30))
+    data = ddpmcodec.encode(part, lossless=True, **FAST)
+    assert np.array_equal(np.asarray(ddpmcodec.decode(data)), np.asarray(part))
+
+
+def test_nothing_visible_at_all(photo):
+    data = ddpmcodec.encode(np.dstack([photo, np.zeros(photo.shape[:2], np.uint8)]), **FAST)
+    assert len(data) < 250 and np.asarray(ddpmcodec.decode(data))[..., 3].max() == 0
+
+
+def test_several_pictures_with_and_without_alpha(photo):
+    opaque, hidden = photo[:20, :30], np.dstack([photo[20:40, :30], np.full((20, 30), 7, np.uint8)])
+    first, second = ddpmcodec.decode_pictures(ddpmcodec.encode([opaque, hidden], **FAST))
+    assert first.mode == second.mode == "RGBA"
+    assert np.unique(first.getchannel("A")) == [255] and np.unique(second.getchannel("A")) == [7]
+
+
+def test_a_size_counts_alpha_and_metadata(cut_out):
+    cut_out.info["icc_profile"] = bytes(16) + b"RGB " + np.random.default_rng(0).bytes(600)
+    data = ddpmcodec.encode(cut_out, max_bytes=2000, **FAST)
+    assert 1900 < len(data) <= 2000
+    with pytest.raises(RateError, match="of them alpha and metadata"):
+        ddpmcodec.encode(cut_out, max_bytes=500, **FAST)
+    assert len(ddpmcodec.truncate(data, max_bytes=1500)) <= 1500
+    assert ddpmcodec.decode(ddpmcodec.truncate(data, max_bytes=1500)).info["icc_profile"] == cut_out.info["icc_profile"]
+
+
+METADATA = Metadata(b"profile" * 50, b"Exif\0\0" + bytes(300), b"<x:xmpmeta/>")
+
+
+@pytest.fixture
+def carrying(encoding) -> bytes:
+    return container.serialize(replace(container.parse(encoding.data), metadata=METADATA))
+
+
+def test_metadata_of_whole_and_cut_files(carrying):
+    parsed = container.parse(carrying)
+    assert parsed.metadata == METADATA and parsed.complete
+    assert [s.type for s in parsed.sections] == ["H", "i", "T", "P", "e", "x", "E"]
+    assert len(carrying) == container.serialized_size(parsed.header, parsed.steps) + container.extra_size(None, METADATA)
+    offsets = {s.type: s.offset for s in parsed.sections}
+    for size in range(offsets["P"], len(carrying)):
+        cut = container.parse(carrying[:size])
+        assert not cut.complete
+        assert cut.metadata == replace(METADATA, exif=METADATA.exif * (size >= offsets["x"]), xmp=METADATA.xmp * (size >= offsets["E"]))
+
+
+def test_every_bit_flip_in_metadata_is_found(carrying):
+    offsets = {s.type: s.offset for s in container.parse(carrying).sections}
+    for at in (*range(offsets["i"], offsets["T"]), *range(offsets["e"], len(carrying))):
+        for bit in range(8):
+            damaged = bytearray(carrying)
+            damaged[at] ^= 1 << bit
+            with pytest.raises(ddpmcodec.errors.FormatError):
+                container.parse(bytes(damaged))
+
+
+@pytest.mark.parametrize("body", [b"", b"not deflated", pack(b""), pack(b"abc")[:-2], pack(b"abc") + b"more", pack(bytes((1 << 24) + 1))])
+def test_metadata_that_cannot_be(body):
+    with pytest.raises(CorruptFileError):
+        unpack(body)
+
+
+def test_metadata_over_the_limit():
+    with pytest.raises(LimitError):
+        Metadata(xmp=bytes((1 << 24) + 1))
+
+
+def test_a_section_that_is_there_twice(encoding):
+    parsed = container.parse(encoding.data)
+    at = next(s.offset for s in parsed.sections if s.type == "T")
+    section = container._section("i", pack(b"profile"))
+    with pytest.raises(CorruptFileError, match="twice"):
+        container.parse(encoding.data[:at] + section + section + encoding.data[at:])
+
+
+@pytest.mark.parametrize("alpha", [b"", b"no PNG", picture.pack_alpha(np.zeros((3, 3), np.uint8))], ids=["empty", "foreign", "small"])
+def test_alpha_that_cannot_be(encoding, alpha, model):
+    parsed = container.parse(encoding.data)
+    data = container.serialize(Container(parsed.header, parsed.steps[:1], parsed.messages[:1], alpha=alpha))
+    with pytest.raises(CorruptFileError, match="alpha"):
+        ddpmcodec.decode(data)
