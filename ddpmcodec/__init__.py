@@ -10,4 +10,9 @@ from ddpmcodec import errors
 from ddpmcodec.api import decode, decode_pictures, decode_progressive, encode, info, truncate
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "decode", "decode_pictures", "decode_progressive", "encode", "errors", "info", "truncate"]
+__all__ = ["__version__", "decode", "decode_pictures", "decode_progressive", "encode", "errors", "info", "register", "truncate"]
+
+
+def register() -> None:
+    """Make Pillow open and save .ddpm files: see `ddpmcodec.pillow`."""
+    import ddpmcodec.pillow  # noqa: F401 - which registers itself

@@ -40,6 +40,7 @@ class Encoding:
         pixels: the picture that the whole file decodes to, (P H, W, 3) uint8.
         psnr: its PSNR in dB, where it is visible; infinite where it is exact.
         tail_bytes: what the lossless end takes of the file.
+        extra_bytes: what alpha and metadata take.
         kl_bits: the ideal, the sum over steps of KL(q || p).
         path_bits: bits of the steps' messages, before padding, checksums and tables.
         network_seconds, seconds: in the network, and in all.
@@ -51,6 +52,7 @@ class Encoding:
     pixels: np.ndarray
     psnr: float
     tail_bytes: int
+    extra_bytes: int
     kl_bits: float
     path_bits: int
     network_seconds: float
@@ -63,8 +65,8 @@ class Encoding:
         return 8 * len(self.data) / (self.pixels.shape[0] * self.pixels.shape[1])
 
     def summary(self) -> str:
-        """One line of all of it; bits/KL counts all bits of the file but those of the lossless tail."""
-        ratio = 8 * (len(self.data) - self.tail_bytes) / self.kl_bits if self.kl_bits else float("inf")
+        """One line of all of it; bits/KL counts all bits of the file but those of the lossless tail, alpha and metadata."""
+        ratio = 8 * (len(self.data) - self.tail_bytes - self.extra_bytes) / self.kl_bits if self.kl_bits else float("inf")
         quality = f"lossless, tail {self.tail_bytes} bytes" if self.tail_bytes else f"PSNR {self.psnr:.2f} dB"
         return (
             f"{len(self.data)} bytes, {self.bpp:.4f} bpp, {quality}, KL {self.kl_bits:.0f} bits, bits/KL {ratio:.2f},"
@@ -220,6 +222,7 @@ def encode_pixels(
         pixels if lossless else sender.shown,
         float("inf") if lossless else sender.psnr[state.index],
         len(body or b""),
+        extra,
         sum(sender.kl_bits),
         sum(step.n for step in plan.steps),
         sender.network_seconds,
