@@ -12,6 +12,7 @@ COMMANDS = {
     "decode": "decode",
     "info": "info",
     "truncate": "truncate",
+    "view": "view",
     "eval": "eval",
     "plot": "plot",
     "report": "report",

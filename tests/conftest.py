@@ -1,6 +1,13 @@
 """Fixtures that all tests share: the small frozen test model, pictures, and files encoded once a session."""
 
+import html
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import numpy as np
@@ -165,3 +172,20 @@ def thread_counts():
     yield use
     torch.set_num_threads(before[0])
     numba.set_num_threads(before[1])
+
+
+@pytest.fixture
+def browse(tmp_path: Path) -> Callable[[str, str], Any]:
+    """Opens a page in a headless Chromium, with a script at its end; what that leaves in `document.title`, as JSON."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("needs chromium")
+
+    def browse(page: str, script: str) -> Any:
+        path = tmp_path / "page.html"
+        path.write_text(page.replace("</body>", f"<script>{script}</script></body>"))
+        flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile", "--virtual-time-budget=5000"]
+        done = subprocess.run([chromium, *flags, "--dump-dom", path.as_uri()], capture_output=True, text=True, timeout=120, check=True)
+        return json.loads(html.unescape(re.findall("<title>(.*?)</title>", done.stdout)[0]))
+
+    return browse

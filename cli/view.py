@@ -1,0 +1,51 @@
+"""`ddpmcodec view`."""
+
+from pathlib import Path
+
+import click
+
+from ddpmcodec.cli import files, options
+from ddpmcodec.errors import EvaluationError, PictureError
+
+
+@click.command("view", short_help="A file as a page: its picture at every prefix.")
+@click.argument("file")
+@click.option("-o", "--output", required=True, metavar="FILE.html", help="Where to write; - is stdout.")
+@click.option("--original", metavar="PICTURE", help="Also beside this one, with PSNR.")
+@options.model
+@options.threads
+@options.max_pixels
+@options.quiet
+def command(file, output, original, model, threads, max_pixels, quiet):
+    """Write one self-contained HTML page of FILE (- is stdin): its picture with a slider over its bytes, its sections and steps.
+
+    \b
+    ddpmcodec view photo.ddpm -o photo.html
+    ddpmcodec view photo.ddpm --original photo.png -o photo.html
+    """
+    files.check_writable(output)
+    data = files.read(file)
+    reference = None if original is None else files.read(original)
+    options.use_threads(threads)
+
+    import numpy as np
+    from PIL import Image
+
+    from ddpmcodec import api, picture
+    from ddpmcodec.eval import view
+
+    with files.naming(file):
+        parsed = api.open_file(data, max_pixels=max_pixels)
+    header, image = parsed.header, None
+    if reference is not None:
+        with files.naming(original):
+            read = picture.read(reference, max_pixels=max_pixels or picture.MAX_PIXELS)
+        image = Image.fromarray(read.pixels if read.alpha is None else np.dstack([read.pixels, read.alpha]))
+        if image.size != (header.width, header.height):
+            raise PictureError(f"{original} has {image.width} x {image.height} pixels, {file} {header.width} x {header.height}")
+    with options.progress_bar("view", quiet) as progress:
+        shown = view.prefixes(parsed, api.model_of(parsed, model), progress)
+    try:
+        files.write(output, view.view(data, "stdin" if file == "-" else Path(file).name, shown, image))
+    except ImportError as e:
+        raise EvaluationError("the curve needs matplotlib: pip install 'ddpmcodec[plot]'") from e

@@ -1,0 +1,79 @@
+"""One file as a page: its picture at every prefix, and what it is made of."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ddpmcodec import api, decoder, picture
+from ddpmcodec.container import Container
+from ddpmcodec.eval import curves, figures, page
+from ddpmcodec.models.checkpoint import Model
+
+
+def prefixes(parsed: Container, model: Model, done: Callable[[int, int], None]) -> list[tuple[int, Image.Image]]:
+    """Bytes, and the picture that they decode to (of several the first), wherever the chain evaluates the network."""
+    payload = next(section.offset for section in parsed.sections if section.type == "P")
+    whole, total = len(parsed.messages), decoder.evaluations(parsed)
+    found: list[tuple[int, Image.Image]] = []
+    for state in decoder.states(parsed, model):
+        if state.index == whole or parsed.steps[state.index].evaluate:
+            at_end = state.index == len(parsed.steps) and parsed.tail is not None
+            size = parsed.sections[-1].offset if at_end else parsed.ends[state.index - 1] if state.index else payload
+            found.append((size, picture.to_images(decoder.pixels(parsed, state), parsed)[0]))
+            done(len(found), total)
+    return found
+
+
+def view(data: bytes, name: str, shown: list[tuple[int, Image.Image]], original: Image.Image | None = None) -> bytes:
+    """The page.
+
+    Args:
+        name: of the file.
+        shown: of `prefixes`.
+        original: the picture that was encoded, of the same size.
+
+    Raises:
+        ImportError: matplotlib, which draws the curve where there is an original, is missing.
+    """
+    info = api.info(data)
+    area = info["width"] * info["height"] * info["pictures"]
+    files: list[dict[str, Any]] = []
+    for size, image in shown:
+        entry: dict[str, Any] = {"bytes": size, "bpp": 8 * size / area, "psnr": None, "src": page.picture_uri(np.asarray(image))}
+        if original is not None:
+            psnr = picture.psnr(*(np.asarray(each.convert("RGB")) for each in (original, image)), visible=_visible(image))
+            entry["psnr"] = psnr
+            if math.isinf(psnr):
+                del entry["psnr"]
+        files.append(entry)
+    others = {}
+    parts = []
+    if original is not None:
+        others["original"] = [{"bytes": 3 * area, "bpp": 24.0, "src": page.picture_uri(np.asarray(original))}]
+        points = [(each["bpp"], each["psnr"]) for each in files if "psnr" in each]
+        if points:
+            curve = curves.Curve(name, "", tuple(rate for rate, _ in points), {"psnr-rgb": tuple(value for _, value in points)})
+            parts.append(
+                page.section("Rate and distortion", page.figure(figures.rate_distortion([curve], kind="svg"), "PSNR over the rate"))
+            )
+    sections = [[s["type"], str(s["offset"]), str(s["size"]), "" if s["whole"] else "cut"] for s in info["sections"]]
+    steps = [
+        [str(s["step"]), str(s["level"]), f"{s['sigma']:.2f}", str(s["bits"]), str(s["end"]), "" if s["evaluate"] else "kept"]
+        for s in info["steps"]
+    ]
+    size = f"{info['width']} x {info['height']} {info['mode']}, {info['bytes']} bytes, {info['bpp']:.4f} bpp"
+    return page.document(
+        name,
+        page.paragraph(f"{size}; {info['model']} {info['model_hash']}, format version {info['format_version']}, seed {info['seed']}."),
+        page.viewer({"name": name, "files": files, "others": others, "start": len(files) - 1}),
+        *parts,
+        page.section("Sections", page.table(["type", "offset", "bytes", ""], sections)),
+        page.section("Steps", page.table(["step", "level", "sigma", "bits", "end", "x0hat"], steps)),
+    )
+
+
+def _visible(image: Image.Image) -> np.ndarray | None:
+    return np.asarray(image.getchannel("A")) > 0 if "A" in image.mode else None
