@@ -1,14 +1,21 @@
 """`ddpmcodec decode`."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 from PIL import Image
 
-from ddpmcodec.cli import files, options
+from ddpmcodec.cli import batch, files, options
+from ddpmcodec.container import Container
 from ddpmcodec.errors import OutputError
 
+if TYPE_CHECKING:
+    import numpy as np
+
+SUFFIX = ".png"  # of several files' pictures
 ICONS = {"ICO", "ICNS"}  # Pillow scales what it saves in these
 
 
@@ -45,10 +52,39 @@ def make_directory(path: str) -> None:
         raise OutputError(f"{path}: {e.strerror}") from e
 
 
+def save_all(pixels: "np.ndarray", parsed: Container, path: str) -> None:
+    """The picture of a file; several pictures into a directory."""
+    from ddpmcodec import picture
+
+    images = picture.to_images(pixels, parsed)
+    if len(images) == 1:
+        save(images[0], path)
+        return
+    make_directory(path)
+    for i, image in enumerate(images):
+        save(image, str(Path(path) / f"{i:04}.png"))
+
+
+def decode_one(file: str, output: str, say: Callable[[str], None], chosen: dict[str, Any]) -> list[str]:
+    """A file of a batch: the cells of its row."""
+    from ddpmcodec import api, decoder, picture
+
+    data = files.read(file)[: chosen["max_bytes"]]
+    with files.naming(file):
+        parsed = api.open_file(data, chosen["steps"], chosen["max_pixels"])
+        denoiser = api.model_of(parsed, chosen["model"])
+    state = decoder.last_state(parsed, denoiser, lambda done, total: None)
+    sampled = chosen["reconstruct"] == "sample"
+    pixels = picture.to_pixels(decoder.sample(state, chosen["seed"])) if sampled else decoder.pixels(parsed, state)
+    header = parsed.header
+    save_all(pixels, parsed, output if header.pictures == 1 else output.removesuffix(SUFFIX))
+    return [f"{header.width} x {header.height}", f"{state.index} of {len(parsed.steps)}"]
+
+
 @click.command("decode", short_help="Decode a file, or any prefix of one.")
-@click.argument("file")
-@click.option("-o", "--output", metavar="FILE", help="The picture, in the format of its extension; - is stdout, as PNG. Several pictures: "
-              "a directory.")  # fmt: skip
+@click.argument("inputs", nargs=-1, required=True, metavar="FILE...")
+@click.option("-o", "--output", metavar="FILE|DIR", help="The picture, in the format of its extension; - is stdout, as PNG. Several "
+              "files, or a file of several pictures: a directory.")  # fmt: skip
 @click.option("--steps", type=click.IntRange(0), metavar="N", help="Use only the first N steps (more than there are: all).")
 @click.option("--bytes", "max_bytes", type=options.Size(), metavar="N", help="Use only the first N bytes.")
 @click.option("--every", type=click.Path(file_okay=False), metavar="DIR", help="Also write the picture after every step, step-000.png ...")
@@ -56,20 +92,49 @@ def make_directory(path: str) -> None:
               help="mean: the best PSNR. sample: draw the rest of the chain (Algorithm 4).")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, metavar="N", help="Of --reconstruct sample.")
 @options.model
+@options.jobs
+@options.skip_existing
 @options.threads
 @options.max_pixels
 @options.quiet
-def command(file, output, steps, max_bytes, every, reconstruct, seed, model, threads, max_pixels, quiet):
-    """Decode FILE (- is stdin), whole or cut, to a picture.
+def command(inputs, output, steps, max_bytes, every, reconstruct, seed, model, jobs, skip_existing, threads, max_pixels, quiet):
+    """Decode FILE (- is stdin), whole or cut, to a picture; several FILEs to PNGs in a directory.
 
     \b
     ddpmcodec decode photo.ddpm -o out.png
     ddpmcodec decode photo.ddpm -o preview.png --bytes 4000
     ddpmcodec decode photo.ddpm --every frames/
+    ddpmcodec decode coded/*.ddpm -o pictures/ --jobs 4
     ddpmcodec decode tiles.ddpm -o tiles/
     """
     if output is None and every is None:
         raise click.UsageError("give -o FILE, --every DIR, or both")
+    if len(inputs) > 1:
+        if output is None or every is not None:
+            raise click.UsageError("several files go to a directory: -o DIR")
+        chosen = {
+            "steps": steps,
+            "max_bytes": max_bytes,
+            "reconstruct": reconstruct,
+            "seed": seed,
+            "model": model,
+            "max_pixels": max_pixels,
+        }
+        batch.run(
+            decode_one,
+            batch.outputs(inputs, output, SUFFIX),
+            chosen,
+            ("size", "steps"),
+            label="decode",
+            jobs=jobs,
+            threads=threads,
+            skip_existing=skip_existing,
+            quiet=quiet,
+        )
+        return
+    if jobs is not None or skip_existing:
+        raise click.UsageError("--jobs and --skip-existing are for several files")
+    [file] = inputs
     data = files.read(file)[:max_bytes]
     options.use_threads(threads)
 
@@ -79,19 +144,12 @@ def command(file, output, steps, max_bytes, every, reconstruct, seed, model, thr
     with files.naming(file):
         parsed = api.open_file(data, steps, max_pixels)
     several = parsed.header.pictures > 1
+    if output is not None and not several and batch.is_directory(output):
+        output = batch.outputs(inputs, output, SUFFIX)[file]
     if output is not None and not several:
         files.check_writable(output)
         picture_format(output)
     denoiser = api.model_of(parsed, model)
-
-    def save_all(pixels, path: str) -> None:
-        images = pictures.to_images(pixels, parsed)
-        if several:
-            make_directory(path)
-            for i, image in enumerate(images):
-                save(image, str(Path(path) / f"{i:04}.png"))
-        else:
-            save(images[0], path)
 
     for directory in (every, output if several else None):
         if directory is not None:
@@ -101,13 +159,13 @@ def command(file, output, steps, max_bytes, every, reconstruct, seed, model, thr
             state = decoder.last_state(parsed, denoiser, progress)
         else:
             for state in decoder.states(parsed, denoiser):
-                save_all(decoder.pixels(parsed, state), str(Path(every) / f"step-{state.index:03}{'' if several else '.png'}"))
+                save_all(decoder.pixels(parsed, state), parsed, str(Path(every) / f"step-{state.index:03}{'' if several else '.png'}"))
                 progress(state.index + 1, len(parsed.messages) + 1)
     if output is not None:
         with options.progress_bar("sample", quiet or reconstruct == "mean") as progress:
             sampled = reconstruct == "sample"
             pixels = pictures.to_pixels(decoder.sample(state, seed, progress)) if sampled else decoder.pixels(parsed, state)
-        save_all(pixels, output)
+        save_all(pixels, parsed, output)
     if not quiet:
         exactly = ", losslessly" if parsed.tail is not None and reconstruct == "mean" else ""
         click.echo(f"{output or every}: decoded from {state.index} of {len(parsed.steps)} steps{exactly}", err=True)

@@ -1,11 +1,16 @@
 """`ddpmcodec encode`."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ddpmcodec.cli import files, options
+from ddpmcodec.cli import batch, files, options
 from ddpmcodec.plan import MAX_BPP
+
+if TYPE_CHECKING:
+    from ddpmcodec.encoder import Encoding
 
 ALL = "all"
 USED = 0.95  # of a size asked for: less is said
@@ -40,17 +45,19 @@ def levels_option(ctx: click.Context, param: click.Parameter, value: str | None)
 @click.option("--strip", is_flag=True, help="Do not carry colour profile, EXIF and XMP.")
 @click.option("--icc", metavar="FILE", help="Carry this colour profile instead of the picture's own.")
 @click.option("--exif", metavar="FILE", help="Carry this EXIF instead of the picture's own.")
+@options.jobs
+@options.skip_existing
 @options.threads
 @options.max_pixels
 @options.quiet
 def command(
-    images, output, quality, bpp, target_size, psnr, lossless, evaluations, effort, model, levels, seed, page, strip, icc, exif, threads,
-    max_pixels, quiet
+    images, output, quality, bpp, target_size, psnr, lossless, evaluations, effort, model, levels, seed, page, strip, icc, exif, jobs,
+    skip_existing, threads, max_pixels, quiet
 ):  # fmt: skip
     """Encode IMAGE (any picture Pillow opens; - is stdin) to a .ddpm file.
 
-    At most one of --quality, --bpp, --target-size, --psnr and --lossless says where to end. Several pictures of one size are coded
-    together, into one file: small ones cost fewer bytes so.
+    At most one of --quality, --bpp, --target-size, --psnr and --lossless says where to end. To a directory (one that is there, or DIR/)
+    every picture goes as a file of its own; to a file, several pictures of one size go together: small ones cost fewer bytes so.
 
     \b
     ddpmcodec encode photo.png -o photo.ddpm
@@ -58,15 +65,74 @@ def command(
     ddpmcodec encode photo.png -o small.ddpm --target-size 20k
     ddpmcodec encode photo.png -o fine.ddpm --psnr 40
     ddpmcodec encode photo.png -o exact.ddpm --lossless
+    ddpmcodec encode photos/*.jpg -o coded/ -q 60 --jobs 4 --skip-existing
     ddpmcodec encode tiles/*.png -o tiles.ddpm --lossless --model tiny
     cat photo.png | ddpmcodec encode - -o - | ddpmcodec decode - -o out.png
     """
     ends = [v for v in (quality, bpp, target_size, psnr) if v is not None]
     if len(ends) + lossless > 1 or (levels and ends):
         raise click.UsageError("give one of --quality, --bpp, --target-size, --psnr, --lossless and --levels; or --lossless with --levels")
+    chosen = {
+        "quality": quality,
+        "bpp": bpp,
+        "max_bytes": target_size,
+        "psnr": psnr,
+        "lossless": lossless,
+        "evaluations": evaluations,
+        "effort": effort,
+        "model": model,
+        "levels": levels,
+        "seed": seed,
+        "page": page,
+        "strip": strip,
+        "icc": icc,
+        "exif": exif,
+        "max_pixels": max_pixels,
+    }
+    if batch.is_directory(output):
+        paths = batch.outputs(images, output, ".ddpm")
+        batch.run(
+            encode_one,
+            paths,
+            chosen,
+            ("bytes", "bpp", "PSNR", "seconds"),
+            label="encode",
+            jobs=jobs,
+            threads=threads,
+            skip_existing=skip_existing,
+            quiet=quiet,
+        )
+        return
+    if jobs is not None or skip_existing:
+        raise click.UsageError("--jobs and --skip-existing are for an output directory (-o DIR/)")
     files.check_writable(output)
-    data = [files.read(image) for image in images]
     options.use_threads(threads)
+
+    def say(text: str) -> None:
+        if not quiet:
+            click.echo(text, err=True)
+
+    with options.progress_bar("encode", quiet) as progress:
+        encoding = encode(images, output, chosen, say, progress)
+    say(f"{output}: {encoding.summary()}")
+
+
+def encode_one(image: str, output: str, say: Callable[[str], None], chosen: dict[str, Any]) -> list[str]:
+    """`encode` in a batch: the cells of its row."""
+    e = encode([image], output, chosen, say, lambda done, total: None)
+    return [str(len(e.data)), f"{e.bpp:.4f}", "exact" if e.tail_bytes else f"{e.psnr:.2f}", f"{e.seconds:.1f}"]
+
+
+def encode(
+    images: Sequence[str], output: str, chosen: dict[str, Any], say: Callable[[str], None], progress: Callable[[int, int], None]
+) -> "Encoding":
+    """Encode pictures into one file.
+
+    Args:
+        chosen: the options of `encode_pixels`, and those of reading.
+        say: called with each thing that the user should know.
+    """
+    data = [files.read(image) for image in images]
 
     from ddpmcodec import picture, plan
     from ddpmcodec.encoder import encode_pixels
@@ -74,15 +140,13 @@ def command(
     from ddpmcodec.models import registry
     from ddpmcodec.models.levels import DiscreteLevels
 
-    limit = max_pixels or picture.MAX_PIXELS
+    o = dict(chosen)
+    page, strip, icc, exif, model, levels = (o.pop(name) for name in ("page", "strip", "icc", "exif", "model", "levels"))
+    limit = o.pop("max_pixels") or picture.MAX_PIXELS
 
     def picture_of(image: str, data: bytes) -> picture.Picture:
-        def note(text: str) -> None:
-            if not quiet:
-                click.echo(f"{image}: {text}", err=True)
-
         with files.naming(image):
-            return picture.read(data, note, limit, page)
+            return picture.read(data, lambda text: say(f"{image}: {text}"), limit, page)
 
     source = picture.together([picture_of(*each) for each in zip(images, data, strict=True)], limit)
     metadata = NONE if strip else source.metadata
@@ -100,29 +164,20 @@ def command(
             plan.check_levels(denoiser.levels, denoiser.start, levels)
         except ValueError as e:
             raise click.BadParameter(str(e), param_hint="--levels") from e
-    with options.progress_bar("encode", quiet) as progress:
-        encoding = encode_pixels(
-            source.pixels,
-            denoiser,
-            gray=source.gray,
-            alpha=source.alpha,
-            metadata=metadata,
-            quality=quality,
-            bpp=bpp,
-            max_bytes=target_size,
-            psnr=psnr,
-            lossless=lossless,
-            evaluations=evaluations,
-            effort=effort,
-            seed=seed,
-            levels=levels,
-            pictures=len(images),
-            progress=progress,
-        )
+    encoding = encode_pixels(
+        source.pixels,
+        denoiser,
+        gray=source.gray,
+        alpha=source.alpha,
+        metadata=metadata,
+        levels=levels,
+        pictures=len(images),
+        progress=progress,
+        **o,
+    )
     files.write(output, encoding.data)
-    if not quiet:
-        click.echo(f"{output}: {encoding.summary()}", err=True)
-        if psnr is not None and encoding.psnr < psnr:
-            click.echo(f"{output}: {psnr:g} dB is out of reach, by {psnr - encoding.psnr:.2f} dB", err=True)
-        if target_size is not None and len(encoding.data) < USED * target_size:
-            click.echo(f"{output}: the picture has no use for more bytes: it is as good as 8 bits show", err=True)
+    if o["psnr"] is not None and encoding.psnr < o["psnr"]:
+        say(f"{output}: {o['psnr']:g} dB is out of reach, by {o['psnr'] - encoding.psnr:.2f} dB")
+    if o["max_bytes"] is not None and len(encoding.data) < USED * o["max_bytes"]:
+        say(f"{output}: the picture has no use for more bytes: it is as good as 8 bits show")
+    return encoding

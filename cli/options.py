@@ -50,6 +50,8 @@ evaluations = click.option("--evaluations", type=click.IntRange(2, 1000), defaul
                            help="Network evaluations that decoding takes: more are slower and smaller.")  # fmt: skip
 effort = click.option("--effort", type=click.IntRange(1, 5), default=plan.DEFAULT_EFFORT, show_default=True, metavar="1..5",
                       help="Search of the channel coder: 4 ... 1 are faster, and 1, 2, 4 and 6 % larger.")  # fmt: skip
+jobs = click.option("-j", "--jobs", type=click.IntRange(1, 1024), metavar="N", help="To a directory: processes [default: all cores].")
+skip_existing = click.option("--skip-existing", is_flag=True, help="To a directory: leave out what is there already.")
 quiet = click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
 max_pixels = click.option(
     "--max-pixels", type=click.IntRange(1), metavar="N", help="Refuse larger pictures [default: 7000000, which take 4 GB]."

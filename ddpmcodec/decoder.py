@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from ddpmcodec import picture, tail
-from ddpmcodec.chain import State, step_posterior, walk
+from ddpmcodec.chain import Peer, State, step_posterior, walk
 from ddpmcodec.channel import TrellisChannel
 from ddpmcodec.container import VERSION, Container
 from ddpmcodec.models.checkpoint import Model
@@ -19,8 +19,12 @@ SAMPLING_RATIO = 1.5
 SAMPLING_END = 1.0
 
 
-def states(container: Container, model: Model) -> Iterator[State]:
-    """The state after 0, 1, ... whole steps. A state evaluates the network only when its picture, or the next step, needs it."""
+def states(container: Container, model: Model, peer: Peer | None = None) -> Iterator[State]:
+    """The state after 0, 1, ... whole steps. A state evaluates the network only when its picture, or the next step, needs it.
+
+    Args:
+        peer: has the messages, instead of the container.
+    """
     header = container.header
     randomness = SharedRandomness(header.seed, VERSION)
     channel = TrellisChannel(randomness, header.elements, header.width)
@@ -29,7 +33,7 @@ def states(container: Container, model: Model) -> Iterator[State]:
         i = state.index
         return (container.steps[i], container.messages[i]) if i < len(container.messages) else None
 
-    return walk(model, header, randomness, channel, receive)
+    return walk(model, header, randomness, channel, peer or receive)
 
 
 def evaluations(container: Container) -> int:

@@ -97,3 +97,9 @@ class DriftError(DdpmcodecError):
     """A lossless file cannot be recovered here: arithmetic differs from the encoder's by more than the file allows for."""
 
     exit_code = 16
+
+
+class WorkerError(DdpmcodecError):
+    """A worker process has died."""
+
+    exit_code = 17

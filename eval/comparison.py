@@ -8,12 +8,10 @@ then walks the whole chain over them, with its own x_t. Bits are those of the me
 
 import json
 import math
-import multiprocessing
 import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ddpmcodec import atomic, codeword, container, picture, plan
+from ddpmcodec import atomic, codeword, container, picture, plan, workers
 from ddpmcodec.chain import step_posterior, target
 from ddpmcodec.channel import TrellisChannel
 from ddpmcodec.encoder import encode_pixels
@@ -193,8 +191,7 @@ def main(paths: tuple[str, ...], output: str, figure: str | None, stride: int, m
     crops = {name: crop for name, pixels in loaded if (crop := middle(pixels, SIDE, 1)) is not None}
     if not crops:
         raise InputError(f"no picture has {SIDE}x{SIDE} pixels")
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, rate_distortion.begin, (1, os.getpid())) as pool:
+    with workers.pool(jobs, 1) as pool:
         futures = {method: [pool.submit(compare, c, model, method, evaluations) for c in crops.values()] for method in METHODS}
         with tqdm(desc="comparison", total=len(METHODS) * len(crops), disable=None, leave=False) as bar:
             for each in futures.values():

@@ -9,11 +9,9 @@ tables more still. `docs/benchmarks.md` shows the outcome.
 
 import json
 import math
-import multiprocessing
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,7 @@ import click
 import numpy as np
 from tqdm import tqdm
 
-from ddpmcodec import atomic, container, plan, schedule
+from ddpmcodec import atomic, container, plan, schedule, workers
 from ddpmcodec.encoder import encode_pixels
 from ddpmcodec.errors import InputError
 from ddpmcodec.eval import bits_per_dimension as bpd
@@ -203,8 +201,7 @@ def main(paths: tuple[str, ...], output: str, stride: int, model: str, evaluatio
     loaded = list(pictures.load(pictures.find(paths, stride), lambda path, e: print(f"{path}: left out: {e}", file=sys.stderr)))
     if not loaded:
         raise InputError("no picture can be read")
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, rate_distortion.begin, (1, os.getpid())) as pool:
+    with workers.pool(jobs, 1) as pool:
         futures = [pool.submit(analyse, pixels, model, max(RATES), evaluations, effort) for _, pixels in loaded]
         done = [future.result() for future in tqdm(futures, "losses", disable=None, leave=False)]
     results = {name: result for (name, _), result in zip(loaded, done, strict=True)}

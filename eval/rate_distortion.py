@@ -7,18 +7,14 @@ of more than 1.5 bpp do, has no picture of its own at its beginning and so gives
 
 import hashlib
 import math
-import multiprocessing
-import os
-import threading
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ddpmcodec import workers
 from ddpmcodec.errors import EvaluationError
 from ddpmcodec.eval import metrics
 from ddpmcodec.eval.codecs import Codec, versions
@@ -82,20 +78,6 @@ def settings(codec: Codec, lpips_network: str | None = None) -> dict[str, Any]:
     return codec.settings() | {"metrics": measured_by}
 
 
-def begin(threads: int, parent: int) -> None:
-    """In a worker process, of so many threads, which ends with its parent, however that ends."""
-    import torch
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-    os.environ["NUMBA_NUM_THREADS"] = str(threads)
-    torch.set_num_threads(threads)
-
-
 def measure(
     work: Iterable[tuple[str, Sequence[Codec], np.ndarray]], jobs: int, threads: int, lpips_network: str | None = None
 ) -> Iterator[tuple[Codec, str, Entry]]:
@@ -105,9 +87,9 @@ def measure(
         work: a picture's name, the codecs that it is for, and its pixels.
 
     Raises:
-        EvaluationError: a process has died.
+        WorkerError: a process has died.
     """
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), begin, (threads, os.getpid())) as pool:
+    with workers.pool(jobs, threads) as pool:
         running: dict[Future, tuple[Codec, str]] = {}
 
         def finished(at_most: int) -> Iterator[tuple[Codec, str, Entry]]:
@@ -116,17 +98,11 @@ def measure(
                     codec, name = running.pop(future)
                     yield codec, name, future.result()
 
-        try:
-            for name, codecs, pixels in work:
-                for codec in codecs:
-                    running[pool.submit(entry_of, codec, pixels, lpips_network)] = codec, name
-                    yield from finished(2 * jobs)
-            yield from finished(0)
-        except BrokenProcessPool as e:
-            raise EvaluationError("a worker process has died: out of memory? fewer --jobs may help") from e
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        for name, codecs, pixels in work:
+            for codec in codecs:
+                running[pool.submit(entry_of, codec, pixels, lpips_network)] = codec, name
+                yield from finished(2 * jobs)
+        yield from finished(0)
 
 
 def results(codec: Codec, entries: Mapping[str, Entry], rates: Sequence[float], lpips_network: str | None = None) -> dict[str, Any]:

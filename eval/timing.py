@@ -1,22 +1,16 @@
 """Seconds and memory of encoding and decoding a picture, each in a process of its own so that its peak of memory is its own."""
 
-import multiprocessing
-import os
 import resource
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from statistics import median
 from typing import Any
 
 import numpy as np
 
-from ddpmcodec import container, decoder
+from ddpmcodec import container, decoder, workers
 from ddpmcodec.encoder import encode_pixels
-from ddpmcodec.errors import EvaluationError
-from ddpmcodec.eval import rate_distortion
 from ddpmcodec.models import registry
 
 
@@ -63,17 +57,11 @@ def measure(pixels: np.ndarray, model: str, *, bpp: float, evaluations: int, eff
         threads: of torch and of the search.
 
     Raises:
-        EvaluationError: a process died.
+        WorkerError: a process has died.
     """
-    try:
-        # A process for each: memory that one has had, its successor would count.
-        with ProcessPoolExecutor(
-            1, multiprocessing.get_context("spawn"), rate_distortion.begin, (threads, os.getpid()), max_tasks_per_child=1
-        ) as pool:
-            encoded = pool.submit(_encode, pixels, model, bpp, evaluations, effort, repeats).result()
-            decoded = pool.submit(_decode, encoded["data"], model, repeats).result()
-    except BrokenProcessPool as e:
-        raise EvaluationError("the process that encodes or decodes has died: out of memory?") from e
+    with workers.pool(1, threads, tasks=1) as pool:  # a process for each: memory that one has had, its successor would count
+        encoded = pool.submit(_encode, pixels, model, bpp, evaluations, effort, repeats).result()
+        decoded = pool.submit(_decode, encoded["data"], model, repeats).result()
     return {
         "width": pixels.shape[1],
         "height": pixels.shape[0],

@@ -44,7 +44,8 @@ def view(data: bytes, name: str, shown: list[tuple[int, Image.Image]], original:
     for size, image in shown:
         entry: dict[str, Any] = {"bytes": size, "bpp": 8 * size / area, "psnr": None, "src": page.picture_uri(np.asarray(image))}
         if original is not None:
-            psnr = picture.psnr(*(np.asarray(each.convert("RGB")) for each in (original, image)), visible=_visible(image))
+            before, after = (np.asarray(each.convert("RGB")) for each in (original, image))
+            psnr = picture.psnr(before, after, _visible(image))
             entry["psnr"] = psnr
             if math.isinf(psnr):
                 del entry["psnr"]
@@ -64,10 +65,10 @@ def view(data: bytes, name: str, shown: list[tuple[int, Image.Image]], original:
         [str(s["step"]), str(s["level"]), f"{s['sigma']:.2f}", str(s["bits"]), str(s["end"]), "" if s["evaluate"] else "kept"]
         for s in info["steps"]
     ]
-    size = f"{info['width']} x {info['height']} {info['mode']}, {info['bytes']} bytes, {info['bpp']:.4f} bpp"
+    facts = f"{info['width']} x {info['height']} {info['mode']}, {info['bytes']} bytes, {info['bpp']:.4f} bpp"
     return page.document(
         name,
-        page.paragraph(f"{size}; {info['model']} {info['model_hash']}, format version {info['format_version']}, seed {info['seed']}."),
+        page.paragraph(f"{facts}; {info['model']} {info['model_hash']}, format version {info['format_version']}, seed {info['seed']}."),
         page.viewer({"name": name, "files": files, "others": others, "start": len(files) - 1}),
         *parts,
         page.section("Sections", page.table(["type", "offset", "bytes", ""], sections)),

@@ -114,11 +114,13 @@ def test_a_rate_that_no_file_has(fails, old):
 
 def test_outputs_that_cannot_be_written(fails, folder):
     Path("directory.png").mkdir()
-    for path in ("nowhere/out", "in.png/out", "directory.png"):
+    for path in ("nowhere/out", "in.png/out"):
         fails(OUTPUT, "encode", "in.png", "-o", path, *ENCODE)
+    for path in ("nowhere/out", "in.png/out", "directory.png"):
         fails(OUTPUT, "truncate", "in.ddpm", "-o", path, "--steps", "1")
-    for path in ("nowhere/out.png", "in.png/out.png", "directory.png", "out.xyz", "out", "out.ddpm"):
+    for path in ("nowhere/out.png", "in.png/out.png", "out.xyz", "out", "out.ddpm"):
         fails(OUTPUT, "decode", "in.ddpm", "-o", path)
+    fails(OUTPUT, "encode", "in.png", "-o", "in.png/", *ENCODE)
     fails(OUTPUT, "decode", "in.ddpm", "--every", "in.png/frames")
     fails(2, "decode", "in.ddpm", "--every", "in.png")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ddpmcodec import picture
-from ddpmcodec.errors import EvaluationError
+from ddpmcodec.errors import WorkerError
 from ddpmcodec.eval import rate_distortion as rd
 from ddpmcodec.eval.codecs import ANCHORS, Anchor, Ddpm
 from ddpmcodec.eval.curves import Curve
@@ -112,7 +112,7 @@ def _exit(quality):
 
 
 def test_a_process_that_dies_is_an_error(photo):
-    with pytest.raises(EvaluationError, match="process has died"):
+    with pytest.raises(WorkerError, match="process has died"):
         measured([("photo", photo)], [Anchor("dies", "JPEG", (50,), {}, _exit)])
 
 

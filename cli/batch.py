@@ -1,0 +1,110 @@
+"""Many inputs to a directory: an output each, made in several processes. What fails is named, and stops none of the others."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import as_completed
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from ddpmcodec import workers
+from ddpmcodec.errors import DdpmcodecError, InputError, OutputError
+
+# Makes an output of an input; what is to be said goes to the callback; cells of the summary.
+Work = Callable[[str, str, Callable[[str], None], dict[str, Any]], list[str]]
+
+
+def is_directory(path: str) -> bool:
+    """Whether an output is meant as a directory: it is one, or ends as one."""
+    return path.endswith("/") or os.path.isdir(path)
+
+
+def outputs(inputs: Sequence[str], directory: str, suffix: str) -> dict[str, str]:
+    """Of each input, the file in the directory, which is made.
+
+    Raises:
+        OutputError: the directory cannot be made, or two inputs have one output.
+    """
+    paths: dict[str, str] = {}
+    taken: dict[str, str] = {}
+    for source in inputs:
+        path = str(Path(directory) / f"{'stdin' if source == '-' else Path(source).stem}{suffix}")
+        if path in taken and taken[path] != source:
+            raise OutputError(f"{taken[path]} and {source} would both become {path}")
+        if os.path.realpath(path) == os.path.realpath(source):
+            raise OutputError(f"{path} would replace its own input")
+        paths[source] = path
+        taken[path] = source
+    try:
+        Path(directory).mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise OutputError(f"{directory}: {e.strerror}") from e
+    return paths
+
+
+def _one(work: Work, source: str, output: str, options: dict[str, Any]) -> tuple[list[str], list[str], DdpmcodecError | None]:
+    said: list[str] = []
+    try:
+        return said, work(source, output, said.append, options), None
+    except DdpmcodecError as e:
+        return said, [], e
+    except click.UsageError as e:  # an option that does not fit this model
+        return said, [], InputError(f"{source}: {e.format_message()}")
+
+
+def run(
+    work: Work,
+    paths: dict[str, str],
+    options: dict[str, Any],
+    head: Sequence[str],
+    *,
+    label: str,
+    jobs: int | None,
+    threads: int | None,
+    skip_existing: bool,
+    quiet: bool,
+) -> None:
+    """Do the work for each input, and print a table.
+
+    Args:
+        paths: output of each input.
+        head: of the table's columns.
+        threads: of a process.
+
+    Raises:
+        SystemExit: with the exit code of the first input that failed.
+        WorkerError: a process has died.
+    """
+    todo = {source: path for source, path in paths.items() if not (skip_existing and os.path.exists(path))}
+    cores = os.cpu_count() or 1
+    jobs = min(jobs or cores, max(len(todo), 1))
+    rows: dict[str, list[str]] = {}
+    failed: dict[str, DdpmcodecError] = {}
+    with (
+        workers.pool(jobs, threads or max(1, cores // jobs)) as pool,
+        tqdm(desc=label, total=len(todo), disable=quiet or None, leave=False) as bar,
+    ):
+        running = {pool.submit(_one, work, source, path, options): source for source, path in todo.items()}
+        for future in as_completed(running):
+            source = running[future]
+            said, row, error = future.result()
+            for text in [] if quiet else said:
+                tqdm.write(text, file=sys.stderr)
+            if error is None:
+                rows[source] = row
+            else:
+                failed[source] = error
+                tqdm.write(f"ddpmcodec: {error}", file=sys.stderr)
+            bar.update()
+    if not quiet:
+        cells = [["file", *head], *([paths[source], *rows[source]] for source in todo if source in rows)]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        for line in cells:
+            click.echo("  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))]), err=True)
+        skipped = len(paths) - len(todo)
+        click.echo(f"{len(rows)} done, {len(failed)} failed" + (f", {skipped} skipped" if skipped else ""), err=True)
+    if failed:
+        raise SystemExit(next(failed[source] for source in todo if source in failed).exit_code)

@@ -1,0 +1,73 @@
+"""Decoding while the bytes arrive."""
+
+from collections.abc import Iterator
+
+from PIL import Image
+
+from ddpmcodec import api, decoder, picture
+from ddpmcodec.chain import State
+from ddpmcodec.container import END, Container
+from ddpmcodec.errors import TruncatedFileError
+from ddpmcodec.steptable import Step
+
+
+class Decoder:
+    """A file that is fed in pieces, of any size.
+
+    Args:
+        model, max_pixels: as `ddpmcodec.decode`.
+
+    Attributes:
+        complete: the end of the file has been fed.
+    """
+
+    def __init__(self, *, model: str | None = None, max_pixels: int | None = None):
+        self.complete = False
+        self._model = model
+        self._max_pixels = max_pixels
+        self._data = bytearray()
+        self._parsed: Container | None = None
+        self._states: Iterator[State] | None = None
+        self._last: State | None = None
+
+    def feed(self, data: bytes) -> Iterator[tuple[int, Image.Image]]:
+        """Take more bytes: (step, picture) for each step that is whole with them, 0 for the start; of several pictures, the first.
+
+        A lossless file's last step comes once more when its tail is whole, exactly. What the iterator is not asked for is not decoded.
+
+        Raises:
+            FormatError and its kinds, ModelError, LimitError: see `ddpmcodec.errors`.
+        """
+        self._data += data
+        return self._pictures()
+
+    def _pictures(self) -> Iterator[tuple[int, Image.Image]]:
+        if self._is_news(self._parsed):
+            before = self._parsed
+            try:
+                parsed = self._parsed = api.open_file(bytes(self._data), max_pixels=self._max_pixels)
+            except TruncatedFileError:
+                return  # not even the step table yet
+            self.complete = parsed.complete
+            if self._states is None:
+                self._states = decoder.states(parsed, api.model_of(parsed, self._model), self._receive)
+            exact_now = before is not None and before.tail is None and parsed.tail is not None
+            if exact_now and self._last is not None and self._last.index == len(parsed.steps):
+                yield self._last.index, self._picture(self._last)
+            while self._last is None or self._last.index < len(parsed.messages):
+                self._last = next(self._states)
+                yield self._last.index, self._picture(self._last)
+
+    def _is_news(self, parsed: Container | None) -> bool:
+        """Whether parsing once more can find anything."""
+        if parsed is not None and (whole := len(parsed.messages)) < len(parsed.steps):
+            return len(self._data) >= parsed.ends[whole]
+        return parsed is None or self.complete or self._data.endswith(END)
+
+    def _receive(self, state: State) -> tuple[Step, bytes] | None:
+        assert self._parsed is not None
+        return self._parsed.steps[state.index], self._parsed.messages[state.index]
+
+    def _picture(self, state: State) -> Image.Image:
+        assert self._parsed is not None
+        return picture.to_images(decoder.pixels(self._parsed, state), self._parsed)[0]

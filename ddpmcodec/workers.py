@@ -1,0 +1,53 @@
+"""Worker processes, which end with the work, with an error, and with their parent."""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+
+from ddpmcodec.errors import WorkerError
+
+
+def _begin(threads: int, parent: int) -> None:
+    """In a worker: so many threads; the end with the parent, however that ends; Ctrl-C is the parent's."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=watch, daemon=True).start()
+    os.environ["NUMBA_NUM_THREADS"] = str(threads)
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+@contextmanager
+def pool(jobs: int, threads: int, tasks: int | None = None) -> Iterator[ProcessPoolExecutor]:
+    """`jobs` processes of `threads` threads each. An error within stops them at once.
+
+    Args:
+        tasks: that a process does before another takes its place.
+
+    Raises:
+        WorkerError: one of them has died.
+    """
+    before = set(multiprocessing.active_children())
+    executor = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _begin, (threads, os.getpid()), max_tasks_per_child=tasks)
+    try:
+        yield executor
+    except BaseException as e:
+        executor.shutdown(wait=False, cancel_futures=True)
+        for process in set(multiprocessing.active_children()) - before:
+            process.kill()
+        if isinstance(e, BrokenProcessPool):
+            raise WorkerError("a worker process has died: out of memory? fewer --jobs may help") from e
+        raise
+    executor.shutdown()
