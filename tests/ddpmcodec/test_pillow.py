@@ -1,5 +1,6 @@
-"""The plugin for Pillow, in another process where what it registers matters."""
+"""The plugin for Pillow."""
 
+import importlib
 import io
 import subprocess
 import sys
@@ -9,14 +10,19 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-import ddpmcodec.pillow
+import ddpmcodec
 
 FAST = {"model": "test-model", "evaluations": 6, "effort": 1}
 
 
 @pytest.fixture(autouse=True)
-def _models(monkeypatch: pytest.MonkeyPatch, model_path: str):
+def _plugin(monkeypatch: pytest.MonkeyPatch, model_path: str):
+    """Registered for these tests alone: to the others a .ddpm file is no picture."""
     monkeypatch.setenv("DDPMCODEC_MODELS", str(Path(model_path).parent))
+    Image.init()  # all others first, which is done once
+    for name in ("ID", "OPEN", "SAVE", "SAVE_ALL", "EXTENSION", "MIME"):
+        monkeypatch.setattr(Image, name, getattr(Image, name).copy())
+    importlib.import_module("ddpmcodec.pillow").register()
 
 
 def saved(image: Image.Image, **options) -> bytes:
@@ -49,7 +55,7 @@ def test_options_are_those_of_encode(drawing, options):
 
 def test_opening_runs_no_network(drawing, monkeypatch):
     data = saved(Image.fromarray(drawing))
-    monkeypatch.setattr(ddpmcodec.pillow.api, "decode_pictures", None)
+    monkeypatch.setattr(importlib.import_module("ddpmcodec.pillow").api, "decode_pictures", None)
     assert opened(data).size == (61, 45)
 
 
