@@ -87,21 +87,16 @@ def test_stopped_from_outside(folder, photo, number, code):
     """Nothing half-written, no traceback, and no worker left."""
     for i in range(4):
         Image.fromarray(np.tile(photo, (4, 4, 1))).save(f"{i}.png")
-    command = [
-        COMMAND,
-        "encode",
-        *(f"{i}.png" for i in range(4)),
-        "-o",
-        "coded/",
-        "-j",
-        "1",
-        "--model",
-        "test-model",
-        "--evaluations",
-        "600",
-    ]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
-        time.sleep(6)
+    inputs = [f"{i}.png" for i in range(4)]
+    command = [COMMAND, "encode", *inputs, "-o", "coded/", "-j", "1", "--model", "test-model", "--evaluations", "600"]
+
+    def heed():  # where the tests run in the background, SIGINT is ignored, and children inherit that
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=heed) as process:
+        while not Path("coded").exists():
+            time.sleep(0.1)
+        time.sleep(4)
         os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
         complaints = process.communicate(timeout=60)[1]
     assert process.returncode == code and "Traceback" not in complaints
