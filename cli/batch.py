@@ -27,11 +27,14 @@ def outputs(inputs: Sequence[str], directory: str, suffix: str) -> dict[str, str
 
     Raises:
         OutputError: the directory cannot be made, or two inputs have one output.
+        click.UsageError: one is stdin.
     """
     paths: dict[str, str] = {}
     taken: dict[str, str] = {}
     for source in inputs:
-        path = str(Path(directory) / f"{'stdin' if source == '-' else Path(source).stem}{suffix}")
+        if source == "-":
+            raise click.UsageError("what comes from stdin has no name in a directory: give -o FILE")
+        path = str(Path(directory) / f"{Path(source).stem}{suffix}")
         if path in taken and taken[path] != source:
             raise OutputError(f"{taken[path]} and {source} would both become {path}")
         if os.path.realpath(path) == os.path.realpath(source):
