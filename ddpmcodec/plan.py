@@ -140,35 +140,38 @@ class Plan:
             steps_left = max(1, steps_left)
         if steps_left <= 0 or self._bits_left() < LAST_STEP_BITS or self.header.levels.distance(level, self.finest) <= 0:
             return None
-        end = self.finest
+        snr = levels.snr(level)
+        end = limit = self.finest
         if self.psnr is not None:
+            wanted = self.psnr + PSNR_AIM - psnr
             if psnr >= self.psnr:
                 return None
-            end = self._towards(level, self._level_of_psnr(math.log(levels.snr(level)), psnr), self.finest)
-        snr = levels.snr(level)
+            self._learn(math.log(snr), psnr)
+            end = self._level_of_gain(math.log(snr), wanted)
+            limit = end if wanted <= PSNR_LAST_STEP else self._level_of_gain(math.log(snr), PSNR_SHARE * wanted)
         if self.has_end:
-            end = self._towards(level, levels.nearest(snr * math.exp(schedule.MAX_STEP)), end)
+            limit = self._towards(level, levels.nearest(snr * math.exp(schedule.MAX_STEP)), limit)
         if steps_left == 1:
-            return end
+            return limit
         elements = self.header.elements
         nats = ideal_bits(self._bits_left() - steps_left * STEP_COST_BITS, self.nu) * math.log(2)
         log_step = schedule.next_step(math.log(snr), error * snr / elements, steps_left, nats / elements, math.log(levels.snr(end)))
         worthwhile = snr_reached(snr, error, SHORTEST_STEP_BITS, self.header.dimensions)
-        return self._towards(level, levels.nearest(max(snr * math.exp(log_step), worthwhile)), end)
+        return self._towards(level, levels.nearest(max(snr * math.exp(log_step), worthwhile)), limit)
 
-    def _level_of_psnr(self, log_snr: float, psnr: float) -> int:
-        """The level at which the PSNR asked for is to be expected, from what is reached and what the last step gained."""
+    def _learn(self, log_snr: float, psnr: float) -> None:
+        """How much the last step has gained, of what a typical picture gains."""
         if self.seen is not None and log_snr > self.seen[0]:
             typical = float(schedule.typical_gain(self.seen[0], log_snr))
             self.slope = min(max((psnr - self.seen[1]) / typical, 0.5), 2.0)
         self.seen = log_snr, psnr
-        wanted = (self.psnr or 0.0) + PSNR_AIM - psnr
-        if wanted > PSNR_LAST_STEP:
-            wanted *= PSNR_SHARE
+
+    def _level_of_gain(self, log_snr: float, gain: float) -> int:
+        """The level at which so many dB more are to be expected."""
         low, high = log_snr, math.log(self.header.levels.snr(self.finest))
         for _ in range(40):
             middle = (low + high) / 2
-            low, high = (middle, high) if self.slope * schedule.typical_gain(log_snr, middle) < wanted else (low, middle)
+            low, high = (middle, high) if self.slope * schedule.typical_gain(log_snr, middle) < gain else (low, middle)
         return self.header.levels.nearest(math.exp(high))
 
     def _towards(self, origin: int, level: int, limit: int) -> int:
