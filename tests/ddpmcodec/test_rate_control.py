@@ -1,5 +1,7 @@
 """Where an encode ends: at a size, a quality, a PSNR."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -78,3 +80,17 @@ def test_a_few_evaluations_more_where_steps_would_be_too_long(photo, model):
 def test_ends_that_contradict_each_other_or_are_out_of_range(photo, ends):
     with pytest.raises(ValueError):
         ddpmcodec.encode(photo, **ends)
+
+
+@pytest.mark.parametrize("end", [{"quality": 40}, {"quality": 75}, {"psnr": 27}, {"psnr": 37}])
+def test_an_end_costs_no_more_than_a_size(photo, model, end):
+    """All ends lead along the same schedule: at the same number of bytes the picture is as good."""
+    e = encode_pixels(photo, model, evaluations=20, effort=1, **end)
+    assert e.psnr > encode_pixels(photo, model, max_bytes=len(e.data), evaluations=20, effort=1).psnr - 0.25
+
+
+def test_a_lossless_file_takes_few_long_steps_at_its_end(photo, model):
+    """As few evaluations as asked for reach where the tail begins, with none of them spent on steps that are shorter than need be."""
+    steps = container.parse(encode_pixels(photo, model, lossless=True, evaluations=20, effort=1).data).steps
+    ratios = [model.levels.snr(b.level) / model.levels.snr(a.level) for a, b in itertools.pairwise(steps)]
+    assert max(ratios[-8:]) < 8 and sum(step.evaluate for step in steps) <= 20
