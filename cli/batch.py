@@ -11,6 +11,7 @@ import click
 from tqdm import tqdm
 
 from ddpmcodec import workers
+from ddpmcodec.cli import files
 from ddpmcodec.errors import DdpmcodecError, InputError, OutputError
 
 # Makes an output of an input; what is to be said goes to the callback; cells of the summary.
@@ -41,10 +42,7 @@ def outputs(inputs: Sequence[str], directory: str, suffix: str) -> dict[str, str
             raise OutputError(f"{path} would replace its own input")
         paths[source] = path
         taken[path] = source
-    try:
-        Path(directory).mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-        raise OutputError(f"{directory}: {e.strerror}") from e
+    files.make_directory(directory)
     return paths
 
 
@@ -58,22 +56,32 @@ def _one(work: Work, source: str, output: str, options: dict[str, Any]) -> tuple
         return said, [], InputError(f"{source}: {e.format_message()}")
 
 
+def refuse(jobs: int | None, skip_existing: bool) -> None:
+    """Where there is one output only.
+
+    Raises:
+        click.UsageError: an option is given that is for many.
+    """
+    if jobs is not None or skip_existing:
+        raise click.UsageError("--jobs and --skip-existing are for many files to a directory (-o DIR/)")
+
+
 def run(
+    label: str,
     work: Work,
     paths: dict[str, str],
     options: dict[str, Any],
     head: Sequence[str],
-    *,
-    label: str,
     jobs: int | None,
     threads: int | None,
     skip_existing: bool,
-    quiet: bool,
 ) -> None:
     """Do the work for each input, and print a table.
 
     Args:
+        label: of the progress bar.
         paths: output of each input.
+        options: of the work. `quiet` among them: no bar, no table, and nothing said but errors.
         head: of the table's columns.
         threads: of a process.
 
@@ -81,6 +89,7 @@ def run(
         SystemExit: with the exit code of the first input that failed.
         WorkerError: a process has died.
     """
+    quiet = options["quiet"]
     todo = {source: path for source, path in paths.items() if not (skip_existing and os.path.exists(path))}
     cores = os.cpu_count() or 1
     jobs = min(jobs or cores, max(len(todo), 1))

@@ -11,7 +11,7 @@ import click
 from tqdm import tqdm
 
 from ddpmcodec.cli import files, options, reverse
-from ddpmcodec.errors import InputError, ModelError, OutputError
+from ddpmcodec.errors import InputError, ModelError
 
 
 @click.command("bpd", short_help="The variational bound, term by term.")
@@ -97,10 +97,7 @@ def command(paths, model, counts, variance, limit, seed, output, search, fit, st
 
 
 def make_directory(path: str) -> Path:
-    try:
-        Path(path).mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-        raise OutputError(f"{path}: {e.strerror}") from e
+    files.make_directory(path)
     files.check_writable(str(Path(path) / "bpd.json"))
     return Path(path)
 

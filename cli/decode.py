@@ -11,6 +11,7 @@ from PIL import Image
 from ddpmcodec.cli import batch, files, options
 from ddpmcodec.container import Container
 from ddpmcodec.errors import OutputError
+from ddpmcodec.metadata import NAMES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,21 +36,12 @@ def picture_format(path: str) -> str:
 
 def save(image: Image.Image, path: str) -> None:
     buffer = io.BytesIO()
-    carried = {name: image.info[name] for name in ("icc_profile", "exif", "xmp") if name in image.info}
+    carried = {name: image.info[name] for name in NAMES if name in image.info}
     try:
         image.save(buffer, picture_format(path), **carried)
     except Exception as e:  # what Pillow raises, for a picture too large for the format say, is up to each format's library
         raise OutputError(f"{path}: {' '.join(str(e).split())}") from e
     files.write(path, buffer.getvalue())
-
-
-def make_directory(path: str) -> None:
-    if path == "-":
-        raise OutputError("several pictures need a directory to go to, not stdout")
-    try:
-        Path(path).mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-        raise OutputError(f"{path}: {e.strerror}") from e
 
 
 def save_all(pixels: "np.ndarray", parsed: Container, path: str) -> None:
@@ -60,22 +52,21 @@ def save_all(pixels: "np.ndarray", parsed: Container, path: str) -> None:
     if len(images) == 1:
         save(images[0], path)
         return
-    make_directory(path)
+    files.make_directory(path)
     for i, image in enumerate(images):
         save(image, str(Path(path) / f"{i:04}.png"))
 
 
 def decode_one(file: str, output: str, say: Callable[[str], None], chosen: dict[str, Any]) -> list[str]:
     """A file of a batch: the cells of its row."""
-    from ddpmcodec import api, decoder, picture
+    from ddpmcodec import api, decoder
 
     data = files.read(file)[: chosen["max_bytes"]]
     with files.naming(file):
         parsed = api.open_file(data, chosen["steps"], chosen["max_pixels"])
         denoiser = api.model_of(parsed, chosen["model"])
     state = decoder.last_state(parsed, denoiser, lambda done, total: None)
-    sampled = chosen["reconstruct"] == "sample"
-    pixels = picture.to_pixels(decoder.sample(state, chosen["seed"])) if sampled else decoder.pixels(parsed, state)
+    pixels = decoder.reconstructed(parsed, state, chosen["reconstruct"], chosen["seed"])
     header = parsed.header
     save_all(pixels, parsed, output if header.pictures == 1 else output.removesuffix(SUFFIX))
     return [f"{header.width} x {header.height}", f"{state.index} of {len(parsed.steps)}"]
@@ -97,7 +88,7 @@ def decode_one(file: str, output: str, say: Callable[[str], None], chosen: dict[
 @options.threads
 @options.max_pixels
 @options.quiet
-def command(inputs, output, steps, max_bytes, every, reconstruct, seed, model, jobs, skip_existing, threads, max_pixels, quiet):
+def command(inputs, output, every, jobs, skip_existing, threads, **chosen):
     """Decode FILE (- is stdin), whole or cut, to a picture; several FILEs to PNGs in a directory.
 
     \b
@@ -112,48 +103,29 @@ def command(inputs, output, steps, max_bytes, every, reconstruct, seed, model, j
     if len(inputs) > 1:
         if output is None or every is not None:
             raise click.UsageError("several files go to a directory: -o DIR")
-        chosen = {
-            "steps": steps,
-            "max_bytes": max_bytes,
-            "reconstruct": reconstruct,
-            "seed": seed,
-            "model": model,
-            "max_pixels": max_pixels,
-        }
-        batch.run(
-            decode_one,
-            batch.outputs(inputs, output, SUFFIX),
-            chosen,
-            ("size", "steps"),
-            label="decode",
-            jobs=jobs,
-            threads=threads,
-            skip_existing=skip_existing,
-            quiet=quiet,
-        )
+        batch.run("decode", decode_one, batch.outputs(inputs, output, SUFFIX), chosen, ("size", "steps"), jobs, threads, skip_existing)
         return
-    if jobs is not None or skip_existing:
-        raise click.UsageError("--jobs and --skip-existing are for several files")
+    batch.refuse(jobs, skip_existing)
     [file] = inputs
-    data = files.read(file)[:max_bytes]
+    reconstruct, quiet = chosen["reconstruct"], chosen["quiet"]
+    data = files.read(file)[: chosen["max_bytes"]]
     options.use_threads(threads)
 
     from ddpmcodec import api, decoder
-    from ddpmcodec import picture as pictures
 
     with files.naming(file):
-        parsed = api.open_file(data, steps, max_pixels)
+        parsed = api.open_file(data, chosen["steps"], chosen["max_pixels"])
     several = parsed.header.pictures > 1
     if output is not None and not several and batch.is_directory(output):
         output = batch.outputs(inputs, output, SUFFIX)[file]
     if output is not None and not several:
         files.check_writable(output)
         picture_format(output)
-    denoiser = api.model_of(parsed, model)
+    denoiser = api.model_of(parsed, chosen["model"])
 
     for directory in (every, output if several else None):
         if directory is not None:
-            make_directory(directory)
+            files.make_directory(directory)
     with options.progress_bar("decode", quiet) as progress:
         if every is None:
             state = decoder.last_state(parsed, denoiser, progress)
@@ -163,8 +135,7 @@ def command(inputs, output, steps, max_bytes, every, reconstruct, seed, model, j
                 progress(state.index + 1, len(parsed.messages) + 1)
     if output is not None:
         with options.progress_bar("sample", quiet or reconstruct == "mean") as progress:
-            sampled = reconstruct == "sample"
-            pixels = pictures.to_pixels(decoder.sample(state, seed, progress)) if sampled else decoder.pixels(parsed, state)
+            pixels = decoder.reconstructed(parsed, state, reconstruct, chosen["seed"], progress)
         save_all(pixels, parsed, output)
     if not quiet:
         exactly = ", losslessly" if parsed.tail is not None and reconstruct == "mean" else ""

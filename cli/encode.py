@@ -32,7 +32,7 @@ def levels_option(ctx: click.Context, param: click.Parameter, value: str | None)
 @click.option("-q", "--quality", type=options.Rate(0, 100), metavar="0..100",
               help="The noise that the last step ends at, from 100 of 255 at 0 over 10 at 50 to 1 at 100.")  # fmt: skip
 @click.option("--bpp", type=options.Rate(0, MAX_BPP, min_open=True), metavar="X", help="Bits per pixel, never exceeded [default: about 1].")
-@click.option("--target-size", type=options.Size(), metavar="BYTES", help="Of the file, never exceeded: 20000, 20k or 1.5M.")
+@click.option("--target-size", "max_bytes", type=options.Size(), metavar="BYTES", help="Of the file, never exceeded: 20000, 20k or 1.5M.")
 @click.option("--psnr", type=options.Rate(0, min_open=True), metavar="DB", help="Of the decoded picture: reached, and hardly exceeded.")
 @click.option("--lossless", is_flag=True, help="To the last bit.")
 @options.evaluations
@@ -50,10 +50,7 @@ def levels_option(ctx: click.Context, param: click.Parameter, value: str | None)
 @options.threads
 @options.max_pixels
 @options.quiet
-def command(
-    images, output, quality, bpp, target_size, psnr, lossless, evaluations, effort, model, levels, seed, page, strip, icc, exif, jobs,
-    skip_existing, threads, max_pixels, quiet
-):  # fmt: skip
+def command(images, output, jobs, skip_existing, threads, **chosen):
     """Encode IMAGE (any picture Pillow opens; - is stdin) to a .ddpm file.
 
     At most one of --quality, --bpp, --target-size, --psnr and --lossless says where to end. To a directory (one that is there, or DIR/)
@@ -69,50 +66,22 @@ def command(
     ddpmcodec encode tiles/*.png -o tiles.ddpm --lossless --model tiny
     cat photo.png | ddpmcodec encode - -o - | ddpmcodec decode - -o out.png
     """
-    ends = [v for v in (quality, bpp, target_size, psnr) if v is not None]
-    if len(ends) + lossless > 1 or (levels and ends):
+    ends = [v for v in (chosen[name] for name in ("quality", "bpp", "max_bytes", "psnr")) if v is not None]
+    if len(ends) + chosen["lossless"] > 1 or (chosen["levels"] and ends):
         raise click.UsageError("give one of --quality, --bpp, --target-size, --psnr, --lossless and --levels; or --lossless with --levels")
-    chosen = {
-        "quality": quality,
-        "bpp": bpp,
-        "max_bytes": target_size,
-        "psnr": psnr,
-        "lossless": lossless,
-        "evaluations": evaluations,
-        "effort": effort,
-        "model": model,
-        "levels": levels,
-        "seed": seed,
-        "page": page,
-        "strip": strip,
-        "icc": icc,
-        "exif": exif,
-        "max_pixels": max_pixels,
-    }
     if batch.is_directory(output):
         paths = batch.outputs(images, output, ".ddpm")
-        batch.run(
-            encode_one,
-            paths,
-            chosen,
-            ("bytes", "bpp", "PSNR", "seconds"),
-            label="encode",
-            jobs=jobs,
-            threads=threads,
-            skip_existing=skip_existing,
-            quiet=quiet,
-        )
+        batch.run("encode", encode_one, paths, chosen, ("bytes", "bpp", "PSNR", "seconds"), jobs, threads, skip_existing)
         return
-    if jobs is not None or skip_existing:
-        raise click.UsageError("--jobs and --skip-existing are for an output directory (-o DIR/)")
+    batch.refuse(jobs, skip_existing)
     files.check_writable(output)
     options.use_threads(threads)
 
     def say(text: str) -> None:
-        if not quiet:
+        if not chosen["quiet"]:
             click.echo(text, err=True)
 
-    with options.progress_bar("encode", quiet) as progress:
+    with options.progress_bar("encode", chosen["quiet"]) as progress:
         encoding = encode(images, output, chosen, say, progress)
     say(f"{output}: {encoding.summary()}")
 
@@ -129,7 +98,7 @@ def encode(
     """Encode pictures into one file.
 
     Args:
-        chosen: the options of `encode_pixels`, and those of reading.
+        chosen: the command's options.
         say: called with each thing that the user should know.
     """
     data = [files.read(image) for image in images]
@@ -141,8 +110,9 @@ def encode(
     from ddpmcodec.models.levels import DiscreteLevels
 
     o = dict(chosen)
-    page, strip, icc, exif, model, levels = (o.pop(name) for name in ("page", "strip", "icc", "exif", "model", "levels"))
-    limit = o.pop("max_pixels") or picture.MAX_PIXELS
+    own = ("page", "strip", "icc", "exif", "model", "levels", "max_pixels", "quiet")  # what is left is for encode_pixels
+    page, strip, icc, exif, model, levels, max_pixels, _ = (o.pop(name) for name in own)
+    limit = max_pixels or picture.MAX_PIXELS
 
     def picture_of(image: str, data: bytes) -> picture.Picture:
         with files.naming(image):

@@ -12,7 +12,7 @@ import click
 from tqdm import tqdm
 
 from ddpmcodec.cli import files, options
-from ddpmcodec.errors import DdpmcodecError, EvaluationError, InputError, OutputError
+from ddpmcodec.errors import DdpmcodecError, EvaluationError, InputError
 from ddpmcodec.plan import MAX_BPP, NU_OF_EFFORT
 
 if TYPE_CHECKING:
@@ -34,10 +34,7 @@ def sigmas(ctx: click.Context, param: click.Parameter, value: str | None) -> lis
 
 def prepare(directory: str, names: list[str]) -> list[str]:
     """Make the output directory; the paths of the JSON files to come, which can be written."""
-    try:
-        Path(directory).mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-        raise OutputError(f"{directory}: {e.strerror}") from e
+    files.make_directory(directory)
     paths = [str(Path(directory) / f"{name}.json") for name in names]
     for path in paths:
         files.check_writable(path)

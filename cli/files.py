@@ -35,6 +35,20 @@ def naming(path: str) -> Iterator[None]:
         raise type(e)(f"{'stdin' if path == '-' else path}: {e}") from e
 
 
+def make_directory(path: str | Path) -> None:
+    """Make a directory, and those above it, where it is not there yet.
+
+    Raises:
+        OutputError: it cannot be made, or "-", stdout, was meant.
+    """
+    if str(path) == "-":
+        raise OutputError("several pictures need a directory to go to, not stdout")
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise OutputError(f"{path}: {e.strerror}") from e
+
+
 def check_writable(path: str) -> None:
     """Fail before long work rather than after it.
 

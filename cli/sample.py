@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ddpmcodec.cli import files, grids, options, reverse
-from ddpmcodec.errors import InputError, OutputError
+from ddpmcodec.errors import InputError
 
 DEFAULT_SIDE = 64  # for models that take any size
 BATCH_PIXELS = 1 << 16
@@ -143,9 +143,6 @@ def beside_nearest(drawn: list[np.ndarray], references: list[Path], note) -> lis
 
 def write_all(directory: Path, pictures: list[np.ndarray]) -> None:
     """sample-00000.png and so on."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-        raise OutputError(f"{directory}: {e.strerror}") from e
+    files.make_directory(directory)
     for i, pixels in enumerate(pictures):
         files.write(str(directory / f"sample-{i:05}.png"), grids.png(pixels))

@@ -190,9 +190,7 @@ def decode_pictures(
         raise ValueError(f"reconstruct is 'mean' or 'sample', not {reconstruct!r}")
     parsed = open_file(data, steps, max_pixels)
     state = decoder.last_state(parsed, model_of(parsed, model), progress)
-    sampled = reconstruct == "sample"
-    pixels = picture.to_pixels(decoder.sample(state, seed, progress)) if sampled else decoder.pixels(parsed, state)
-    return picture.to_images(pixels, parsed)
+    return picture.to_images(decoder.reconstructed(parsed, state, reconstruct, seed, progress), parsed)
 
 
 def decode_progressive(

@@ -65,6 +65,13 @@ def pixels(container: Container, state: State) -> np.ndarray:
     return tail.decode(container.tail, picture.planes(state.x0hat))
 
 
+def reconstructed(
+    container: Container, state: State, reconstruct: str, seed: int = 0, progress: Callable[[int, int], None] = lambda done, total: None
+) -> np.ndarray:
+    """The picture at a state, (P H, W, 3) uint8: `pixels` for "mean", `sample` for "sample"."""
+    return picture.to_pixels(sample(state, seed, progress)) if reconstruct == "sample" else pixels(container, state)
+
+
 def sample(state: State, seed: int = 0, progress: Callable[[int, int], None] = lambda done, total: None) -> torch.Tensor:
     """x_0 sampled from p given a state: Algorithm 4's stochastic decoder, which draws the rest of the chain.
 

@@ -1,7 +1,7 @@
 """What a picture carries beside its pixels: a colour profile, EXIF, XMP, each a section of the file, deflated."""
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from ddpmcodec.errors import CorruptFileError, LimitError
 
@@ -28,6 +28,7 @@ class Metadata:
 
 
 NONE = Metadata()
+NAMES = tuple(field.name for field in fields(Metadata))
 
 
 def pack(content: bytes) -> bytes:

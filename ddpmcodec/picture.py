@@ -15,7 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from ddpmcodec.container import Container
 from ddpmcodec.errors import CorruptFileError, DdpmcodecError, LimitError, PictureError
 from ddpmcodec.header import MAX_PICTURES, MAX_SIDE, Header
-from ddpmcodec.metadata import NONE, Metadata
+from ddpmcodec.metadata import NAMES, NONE, Metadata
 
 # Encoding takes about 300 MB and 500 bytes a pixel: this fits in 4 GB.
 MAX_PIXELS = 7_000_000
@@ -58,35 +58,38 @@ def from_image(
         PictureError: several pages and none chosen, or more than 8 bits.
         LimitError: more than `max_pixels` pixels.
     """
+    _check_size(image.width, image.height, max_pixels)  # before its pages are counted, which reads them
     pages = getattr(image, "n_frames", 1)
     if page is not None:
         if page > pages:
             raise PictureError(f"there is no page {page}: the file has {pages}")
         image.seek(page - 1)
+        _check_size(image.width, image.height, max_pixels)
     elif pages > 1:
         if image.format != "MPO":
             raise PictureError(f"the file has {pages} pages or frames: choose one (--page)")
         note(f"only the first of {pages} pictures is coded")  # a JPEG photo with a preview or depth map behind it
-    _check_size(image.width, image.height, max_pixels)
     if _is_deep(image):
         raise PictureError("pictures of more than 8 bits a channel cannot be coded yet")
     if image.mode not in MODES:
         raise PictureError(f"pictures of mode {image.mode} (more than 8 bits a channel) cannot be coded yet")
     try:
         image = ImageOps.exif_transpose(image)
-        gray = image.mode in ("L", "LA", "La", "1")
+        if image.mode in ("RGBa", "La"):  # colours multiplied with alpha
+            image = image.convert(image.mode.upper())
+        gray = image.mode in ("L", "LA", "1")
         kept = _metadata(image, "GRAY" if gray else "RGB", note)
         alpha = _alpha(image, note)
-        if image.mode not in ("RGB", "RGBA", "RGBa", "L", "LA", "La"):
+        if image.mode not in ("RGB", "RGBA", "L", "LA"):
             note(f"converted from mode {image.mode} to {'gray' if gray else 'RGB'}")
-        return Picture(np.asarray(image.convert("RGBA" if image.mode == "RGBa" else "RGB").convert("RGB")), gray, alpha, kept)
+        return Picture(np.asarray(image.convert("RGB")), gray, alpha, kept)
     except (OSError, SyntaxError, ValueError) as e:
         raise PictureError(f"the picture is damaged: {e}") from e
 
 
 def _alpha(image: Image.Image, note: Callable[[str], None]) -> np.ndarray | None:
     """(H, W) uint8; None where there is none, or all is opaque."""
-    if not image.has_transparency_data and image.mode not in ("La", "RGBa", "PA"):
+    if not image.has_transparency_data:
         return None
     alpha = np.asarray(image.convert("RGBA").getchannel("A"))
     if alpha.min() == 255:
@@ -97,7 +100,7 @@ def _alpha(image: Image.Image, note: Callable[[str], None]) -> np.ndarray | None
 
 def _metadata(image: Image.Image, space: str, note: Callable[[str], None]) -> Metadata:
     """Of an image that is coded in a colour space."""
-    found = {name: image.info.get(name) or b"" for name in ("icc_profile", "exif", "xmp")}
+    found = {name: image.info.get(name) or b"" for name in NAMES}
     profile = found["icc_profile"]
     if profile and (of := profile[16:20].decode("latin-1").strip()) != space:
         note(f"its colour profile, of {of or 'nothing'} instead of {space}, is left out")

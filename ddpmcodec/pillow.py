@@ -14,6 +14,7 @@ from PIL import Image, ImageFile
 
 from ddpmcodec import api, container
 from ddpmcodec.errors import DdpmcodecError, ForeignFileError
+from ddpmcodec.metadata import NAMES
 
 FORMAT = "DDPM"
 OPTIONS = ("quality", "bpp", "max_bytes", "psnr", "lossless", "evaluations", "effort", "seed", "model", "max_pixels")
@@ -81,7 +82,7 @@ def _save_all(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
 def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes, several: bool = False) -> None:
     given = image.encoderinfo
     images = [image, *given.get("append_images", [])] if several else [image]
-    carried = {name: given[name] for name in ("icc_profile", "exif", "xmp") if name in given}
+    carried = {name: given[name] for name in NAMES if name in given}
     if isinstance(carried.get("exif"), Image.Exif):
         carried["exif"] = carried["exif"].tobytes()
     with_info = []

@@ -16,12 +16,13 @@ from ddpmcodec.models.checkpoint import Model
 def prefixes(parsed: Container, model: Model, done: Callable[[int, int], None]) -> list[tuple[int, Image.Image]]:
     """Bytes, and the picture that they decode to (of several the first), wherever the chain evaluates the network."""
     payload = next(section.offset for section in parsed.sections if section.type == "P")
+    tail = next((section.offset + section.size for section in parsed.sections if section.type == "L"), 0)
     whole, total = len(parsed.messages), decoder.evaluations(parsed)
     found: list[tuple[int, Image.Image]] = []
     for state in decoder.states(parsed, model):
         if state.index == whole or parsed.steps[state.index].evaluate:
             at_end = state.index == len(parsed.steps) and parsed.tail is not None
-            size = parsed.sections[-1].offset if at_end else parsed.ends[state.index - 1] if state.index else payload
+            size = tail if at_end else parsed.ends[state.index - 1] if state.index else payload
             found.append((size, picture.to_images(decoder.pixels(parsed, state), parsed)[0]))
             done(len(found), total)
     return found

@@ -79,6 +79,7 @@ def test_outputs_that_would_collide(fails, photos, drawing):
     assert "both become coded/0.ddpm" in fails(12, "encode", "photos/0.png", "other/0.jpg", "-o", "coded/", *FAST)
     assert "its own input" in fails(12, "decode", "in.png", "photos/1.png", "-o", "photos")
     fails(2, "decode", "in.ddpm", "in.ddpm")
+    fails(12, "decode", "in.ddpm", "photos/0.png", "-o", "-")
     fails(2, "encode", "-", "in.png", "-o", "coded/", *FAST)
     fails(2, "encode", "in.png", "-o", "out.ddpm", "-j", 2, *FAST)
 

@@ -45,6 +45,9 @@ def test_a_lossless_file_ends_exactly(run, drawing):
     run("view", "exact.ddpm", "-o", "out.html", "--original", "in.png")
     last = shown(Path("out.html").read_text())["files"][-1]
     assert np.array_equal(pixels(last["src"]), drawing) and "psnr" not in last
+    data = Path("exact.ddpm").read_bytes()
+    unended = shown(run("view", "-", "-o", "-", input=data[: last["bytes"]]).stdout)["files"][-1]
+    assert unended["bytes"] == last["bytes"] and np.array_equal(pixels(unended["src"]), drawing)
 
 
 def test_gray_alpha_cut_and_piped(run, drawing):

@@ -116,6 +116,8 @@ def test_alpha_that_the_colours_are_multiplied_with(drawing):
     image = Image.fromarray(np.dstack([drawing, np.full(drawing.shape[:2], 51, np.uint8)])).convert("RGBa")
     read = picture.from_image(image)
     assert (read.alpha == 51).all() and np.abs(read.pixels.astype(int) - drawing).max() < 6
+    gray = picture.from_image(Image.fromarray(np.dstack([drawing[..., 0], np.full(drawing.shape[:2], 51, np.uint8)])).convert("La"))
+    assert gray.gray and (gray.alpha == 51).all() and np.abs(gray.pixels[..., 0].astype(int) - drawing[..., 0]).max() < 6
 
 
 def test_one_page_of_several():
