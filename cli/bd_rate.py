@@ -4,12 +4,12 @@ import json
 
 import click
 
-from ddpmcodec.cli import options
+from ddpmcodec.cli import files, options
 
 
 @click.command("bd-rate", short_help="Bjontegaard delta rate between results.")
-@click.argument("anchor")
-@click.argument("tests", nargs=-1, required=True, metavar="TEST...")
+@click.argument("anchor", type=options.FILE)
+@click.argument("tests", nargs=-1, required=True, type=options.FILE, metavar="TEST...")
 @click.option("--metric", default="psnr-rgb", show_default=True, metavar="NAME", help="psnr-rgb, ms-ssim-rgb, or any other that both have.")
 @click.option("--method", type=click.Choice(["akima", "pchip"]), default="akima", show_default=True)
 @click.option("--min-bpp", type=options.Rate(0), default=0.0, metavar="X", help="Use points from this rate on.")
@@ -18,7 +18,7 @@ from ddpmcodec.cli import options
 def command(anchor, tests, metric, method, min_bpp, max_bpp, as_json):
     """How much more rate TEST needs than ANCHOR at the same quality, in percent: less where negative.
 
-    All are results files in CompressAI's schema, of `ddpmcodec eval -o` or published.
+    All are results files (one may be -, stdin) in CompressAI's schema, of `ddpmcodec eval -o` or published.
 
     \b
     ddpmcodec bd-rate results/avif.json results/ddpm.json
@@ -26,11 +26,11 @@ def command(anchor, tests, metric, method, min_bpp, max_bpp, as_json):
     """
     from ddpmcodec.eval import curves
 
-    reference = curves.read(anchor)
+    reference = curves.parse(anchor, files.read(anchor))
     lines = [f"| BD-rate ({metric}) against {reference.name} | % | over | of both curves |", "|---|---:|---:|---:|"]
     results = []
     for path in tests:
-        test = curves.read(path)
+        test = curves.parse(path, files.read(path))
         result = curves.bd_rate(reference, test, metric=metric, method=method, low=min_bpp, high=max_bpp)
         lines.append(f"| {test.name} | {result.percent:+.1f} | {result.low:.4g} ... {result.high:.4g} | {100 * result.overlap:.0f} % |")
         results.append({"anchor": reference.name, "test": test.name, "metric": metric, "method": method, **vars(result)})

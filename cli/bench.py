@@ -16,14 +16,14 @@ CROP_CORNER = (352, 150)
 
 
 @click.command("bench", short_help="Efficiency and speed of the coder, seconds, memory.")
-@click.argument("photo", metavar="PICTURE")
+@click.argument("photo", type=options.FILE, metavar="PICTURE")
 @click.option(
     "--bpp", type=options.Rate(0.01, MAX_BPP), default=1.0, show_default=True, metavar="X", help="Rate of the file that is timed."
 )
 @click.option("--repeats", type=click.IntRange(1, 100), default=3, show_default=True, metavar="N", help="Seconds are medians of so many.")
 @click.option("--poisson", is_flag=True, help="Also the Poisson coder and ours on a crop of 64x64; takes minutes.")
 @click.option("--crop", type=(int, int), default=CROP_CORNER, show_default=True, metavar="LEFT TOP", help="Where the crop is.")
-@click.option("-o", "--output", metavar="FILE.json", help="Write everything there, for `ddpmcodec plot`.")
+@click.option("-o", "--output", type=options.FILE, metavar="FILE.json", help="Write everything there, for `ddpmcodec plot`.")
 @options.evaluations
 @options.effort
 @options.model

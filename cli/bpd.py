@@ -16,7 +16,13 @@ from ddpmcodec.errors import InputError, ModelError
 
 @click.command("bpd", short_help="The variational bound, term by term.")
 @click.option(
-    "--data", "paths", multiple=True, required=True, metavar="PATH", help="Pictures, a folder of them, CIFAR10 or .npz; may be repeated."
+    "--data",
+    "paths",
+    multiple=True,
+    required=True,
+    type=options.FILE,
+    metavar="PATH",
+    help="Pictures, a folder of them, CIFAR10 or .npz; may be repeated.",
 )
 @options.model
 @click.option("--steps", "counts", multiple=True, type=reverse.Steps(), metavar="all|N", help="Visit so many levels: those stored with the "
@@ -24,10 +30,12 @@ from ddpmcodec.errors import InputError, ModelError
 @reverse.variance
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N pictures.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, metavar="N")
-@click.option("-o", "--output", metavar="DIR", help="Write bpd.json, progressive.csv and bpd.png, the paper's figure 5.")
+@click.option(
+    "-o", "--output", type=options.DIRECTORY, metavar="DIR", help="Write bpd.json, progressive.csv and bpd.png, the paper's figure 5."
+)
 @click.option("--search", type=click.IntRange(2, 1 << 14), metavar="N", help="Find the N levels along which the bound is least.")
 @click.option("--fit", is_flag=True, help="Fit the variance of each timestep.")
-@click.option("--store", metavar="FILE", help="Write the model anew with what --search or --fit has found.")
+@click.option("--store", type=options.FILE, metavar="FILE", help="Write the model anew with what --search or --fit has found.")
 @options.threads
 @options.quiet
 def command(paths, model, counts, variance, limit, seed, output, search, fit, store, threads, quiet):
@@ -43,7 +51,7 @@ def command(paths, model, counts, variance, limit, seed, output, search, fit, st
         raise click.UsageError("--store goes with --search or --fit")
     options.use_threads(threads)
     if store is not None:
-        files.check_writable(store)
+        files.check_writable(store, stdout=False)
 
     from ddpmcodec.eval import bits_per_dimension as bpd
     from ddpmcodec.eval import pictures as sets

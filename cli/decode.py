@@ -73,9 +73,9 @@ def decode_one(file: str, output: str, say: Callable[[str], None], chosen: dict[
 
 
 @click.command("decode", short_help="Decode a file, or any prefix of one.")
-@click.argument("inputs", nargs=-1, required=True, metavar="FILE...")
-@click.option("-o", "--output", metavar="FILE|DIR", help="The picture, in the format of its extension; - is stdout, as PNG. Several "
-              "files, or a file of several pictures: a directory.")  # fmt: skip
+@click.argument("inputs", nargs=-1, required=True, type=options.FILE, metavar="FILE...")
+@click.option("-o", "--output", type=options.FILE, metavar="FILE|DIR", help="The picture, in the format of its extension; - is stdout, "
+              "as PNG. Several files, or a file of several pictures: a directory.")  # fmt: skip
 @click.option("--steps", type=click.IntRange(0), metavar="N", help="Use only the first N steps (more than there are: all).")
 @click.option("--bytes", "max_bytes", type=options.Size(), metavar="N", help="Use only the first N bytes.")
 @click.option("--every", type=click.Path(file_okay=False), metavar="DIR", help="Also write the picture after every step, step-000.png ...")

@@ -27,7 +27,7 @@ def levels_option(ctx: click.Context, param: click.Parameter, value: str | None)
 
 
 @click.command("encode", short_help="Encode a picture.")
-@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@click.argument("images", nargs=-1, required=True, type=options.FILE, metavar="IMAGE...")
 @options.output
 @click.option("-q", "--quality", type=options.Rate(0, 100), metavar="0..100",
               help="The noise that the last step ends at, from 100 of 255 at 0 over 10 at 50 to 1 at 100.")  # fmt: skip
@@ -43,8 +43,8 @@ def levels_option(ctx: click.Context, param: click.Parameter, value: str | None)
               help="Of the randomness that encoder and decoder share; it is in the file.")  # fmt: skip
 @click.option("--page", type=click.IntRange(1), metavar="N", help="Of a file with several pages or frames: this one.")
 @click.option("--strip", is_flag=True, help="Do not carry colour profile, EXIF and XMP.")
-@click.option("--icc", metavar="FILE", help="Carry this colour profile instead of the picture's own.")
-@click.option("--exif", metavar="FILE", help="Carry this EXIF instead of the picture's own.")
+@click.option("--icc", type=options.FILE, metavar="FILE", help="Carry this colour profile instead of the picture's own.")
+@click.option("--exif", type=options.FILE, metavar="FILE", help="Carry this EXIF instead of the picture's own.")
 @options.jobs
 @options.skip_existing
 @options.threads

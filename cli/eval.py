@@ -42,14 +42,14 @@ def prepare(directory: str, names: list[str]) -> list[str]:
 
 
 @click.command("eval", short_help="Rate-distortion and denoising figures on a set of pictures.")
-@click.argument("paths", nargs=-1, required=True, metavar="PICTURE|DIR...")
+@click.argument("paths", nargs=-1, required=True, type=options.FILE, metavar="PICTURE|DIR...")
 @click.option("--codec", "codecs", multiple=True, metavar="NAME", help="ddpm, ddpm-best, jpeg, jpeg2000, webp, avif, jxl, "
               "webp-best, avif-best, jxl-best, cmd:FILE.toml, or a published curve, json:FILE; "
               "may be repeated [default: ddpm, jpeg, webp, avif].")  # fmt: skip
 @click.option("--bpp", "rates", multiple=True, type=options.Rate(0.01, MAX_BPP), metavar="X",
               help="Rate to compare at; may be repeated [default: 0.25, 0.5, 1].")  # fmt: skip
-@click.option("-o", "--output", metavar="DIR", help="Also write one JSON file a codec there.")
-@click.option("--lpips", metavar="FILE.pt", help="Also LPIPS, by this network: NVIDIA's vgg16.pt, TorchScript.")
+@click.option("-o", "--output", type=options.DIRECTORY, metavar="DIR", help="Also write one JSON file a codec there.")
+@click.option("--lpips", type=options.FILE, metavar="FILE.pt", help="Also LPIPS, by this network: NVIDIA's vgg16.pt, TorchScript.")
 @click.option("--denoise", callback=sigmas, metavar="15,25,50", help="Instead: PSNR of the denoiser at these noise levels, of 255.")
 @click.option("--lossless", is_flag=True, help="Instead: sizes of lossless files, beside PNG, WebP and JPEG XL.")
 @click.option(
@@ -134,7 +134,7 @@ def command(paths, codecs, rates, output, lpips, denoise, lossless, together, st
     else:
         names = codecs or ("ddpm", "jpeg", "webp", "avif")
         rates = sorted(set(rates)) or rate_distortion.RATES
-        published = [curves.read(file) for name in names if (file := published_path(name)) is not None]
+        published = [curves.parse(file, files.read(file)) for name in names if (file := published_path(name)) is not None]
         chosen = choose([name for name in names if published_path(name) is None], rates, model, evaluations, effort)
         if lpips is not None:
             metrics.load_lpips(lpips)

@@ -4,18 +4,22 @@ from pathlib import Path
 
 import click
 
-from ddpmcodec.errors import ModelError
+from ddpmcodec.cli import options
+from ddpmcodec.errors import ModelError, OutputError
 
 
 @click.command("export", short_help="Write a model as a diffusers folder.")
-@click.argument("model")
-@click.option("-o", "--output", required=True, metavar="DIR", help="The folder, which must not be there yet.")
+@click.argument("model", type=options.FILE)
+@click.option("-o", "--output", required=True, type=options.DIRECTORY, metavar="DIR", help="The folder, which must not be there yet.")
 def command(model, output):
     """Write MODEL (a name or a path), one of the paper's kind, as a folder that diffusers' DDPMPipeline.from_pretrained reads.
 
     \b
     ddpmcodec export tiny -o tiny-diffusers/
     """
+    if output == "-":
+        raise OutputError("a model is written to a folder, not to stdout")
+
     from ddpmcodec.models import diffusers_layout, registry
 
     found = registry.find(model)

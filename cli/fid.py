@@ -10,10 +10,14 @@ from ddpmcodec.cli import options
 
 
 @click.command("fid", short_help="Fréchet Inception distance, Inception score.")
-@click.argument("samples")
-@click.argument("reference", required=False)
+@click.argument("samples", type=options.FILE)
+@click.argument("reference", required=False, type=options.FILE)
 @click.option(
-    "--features", required=True, metavar="FILE", help="The feature network, TorchScript: inception-2015-12-05.pt for figures to compare."
+    "--features",
+    required=True,
+    type=options.FILE,
+    metavar="FILE",
+    help="The feature network, TorchScript: inception-2015-12-05.pt for figures to compare.",
 )
 @click.option("--inception-score", is_flag=True, help="Of the samples, from the network's class scores.")
 @options.threads

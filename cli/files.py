@@ -4,10 +4,29 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import EPIPE
 from pathlib import Path
 
 from ddpmcodec import atomic
 from ddpmcodec.errors import DdpmcodecError, InputError, OutputError
+
+
+def open_standard_streams() -> None:
+    """Put /dev/null where stdin, stdout or stderr is closed.
+
+    A file opened later would have its number, and a library's warning would go into it; and libraries write to `sys.stderr` unasked.
+    """
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+            os.set_inheritable(number, True)  # of workers too
+        os.close(number)
+        if sys.stderr is None:
+            sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 - for as long as the process lasts
+
+
+def named(path: str, stream: str) -> str:
+    """What errors call a path: "-" is a stream."""
+    return stream if path == "-" else path
 
 
 def read(path: str) -> bytes:
@@ -23,7 +42,7 @@ def read(path: str) -> bytes:
             raise InputError("stdin is closed")
         return sys.stdin.buffer.read()
     except OSError as e:
-        raise InputError(f"{path}: {e.strerror or e}") from e
+        raise InputError(f"{named(path, 'stdin')}: {e.strerror or e}") from e
 
 
 @contextmanager
@@ -32,7 +51,7 @@ def naming(path: str) -> Iterator[None]:
     try:
         yield
     except DdpmcodecError as e:
-        raise type(e)(f"{'stdin' if path == '-' else path}: {e}") from e
+        raise type(e)(f"{named(path, 'stdin')}: {e}") from e
 
 
 def make_directory(path: str | Path) -> None:
@@ -49,13 +68,18 @@ def make_directory(path: str | Path) -> None:
         raise OutputError(f"{path}: {e.strerror}") from e
 
 
-def check_writable(path: str) -> None:
+def check_writable(path: str, stdout: bool = True) -> None:
     """Fail before long work rather than after it.
+
+    Args:
+        stdout: whether "-" will do.
 
     Raises:
         OutputError: `write` to this path could not succeed.
     """
     if path == "-":
+        if not stdout:
+            raise OutputError("a model is written to a file, not to stdout")
         return
     try:
         if os.path.isdir(path) or path.endswith("/"):
@@ -75,6 +99,7 @@ def write(path: str, data: bytes) -> None:
 
     Raises:
         OutputError: it cannot be written; nothing is left behind.
+        BrokenPipeError: who read stdout has gone.
     """
     try:
         if path == "-":
@@ -88,4 +113,6 @@ def write(path: str, data: bytes) -> None:
             return
         atomic.write(Path(path), data)
     except OSError as e:
-        raise OutputError(f"{path}: {e.strerror or e}") from e
+        if path == "-" and e.errno == EPIPE:
+            raise
+        raise OutputError(f"{named(path, 'stdout')}: {e.strerror or e}") from e

@@ -5,12 +5,11 @@ from pathlib import Path
 import click
 
 from ddpmcodec.cli import files, options
-from ddpmcodec.errors import ModelError
 
 
 @click.command("import", short_help="Make a model of a published checkpoint.")
-@click.argument("source")
-@options.output
+@click.argument("source", type=options.FILE)
+@click.option("-o", "--output", required=True, type=options.FILE, metavar="FILE", help="Where to write the model.")
 @click.option("--name", metavar="NAME", help="Of the model [default: the output's, without its extension].")
 @click.option("--resolution", type=click.IntRange(8, 4096), metavar="N", help="OpenAI's: side of the pictures it was trained on.")
 @click.option("--heads", type=click.IntRange(1, 1024), default=1, show_default=True, metavar="N", help="OpenAI's: --num_heads.")
@@ -33,7 +32,7 @@ def command(source, output, name, resolution, heads, head_channels, schedule, ti
         --schedule cosine --timesteps 4000 --rescale-timesteps
     ddpmcodec encode picture.png -o picture.ddpm --model cifar10.safetensors
     """
-    files.check_writable(output)
+    files.check_writable(output, stdout=False)
 
     from ddpmcodec.models import checkpoint, diffusers_layout, openai_layout
 
@@ -55,8 +54,6 @@ def command(source, output, name, resolution, heads, head_channels, schedule, ti
         )
     with files.naming(source):
         model = checkpoint.assemble(name or Path(output).stem.lower(), config, tensors)
-    if output == "-":
-        raise ModelError("a model is written to a file, not to stdout")
     checkpoint.save(Path(output), model.name, model.config, tensors)
     parameters = sum(t.numel() for t in tensors.values())
     click.echo(

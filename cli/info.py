@@ -5,7 +5,7 @@ import json
 import click
 
 from ddpmcodec import api
-from ddpmcodec.cli import files
+from ddpmcodec.cli import files, options
 
 
 def lines(info: dict) -> list[str]:
@@ -29,7 +29,7 @@ def lines(info: dict) -> list[str]:
 
 
 @click.command("info", short_help="Describe and verify a file.")
-@click.argument("file")
+@click.argument("file", type=options.FILE)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def command(file, as_json):
     """Print the header and the steps of FILE (- is stdin), and verify every checksum. Loads no network.

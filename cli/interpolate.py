@@ -22,9 +22,16 @@ def numbers(kind):
 
 
 @click.command("interpolate", short_help="Pictures between two pictures.")
-@click.argument("a")
-@click.argument("b")
-@click.option("-o", "--output", required=True, metavar="FILE.png", help="A row for each t: A, the pictures of each lambda, B; - is stdout.")
+@click.argument("a", type=options.FILE)
+@click.argument("b", type=options.FILE)
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=options.FILE,
+    metavar="FILE.png",
+    help="A row for each t: A, the pictures of each lambda, B; - is stdout.",
+)
 @click.option("--t", "timesteps", default="500", show_default=True, callback=numbers(int), metavar="T[,T...]", help="Diffuse both to x_t; "
               "of a model of continuous levels, to a level.")  # fmt: skip
 @click.option("--lambda", "lambdas", default="0,0.2,0.4,0.6,0.8,1", show_default=True, callback=numbers(float), metavar="X,X...")

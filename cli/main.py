@@ -1,11 +1,14 @@
 """The `ddpmcodec` command: finds subcommands lazily and turns typed errors into one line and an exit code."""
 
 import importlib
+import platform
 from errno import EPIPE
+from importlib import metadata
 
 import click
 
-from ddpmcodec import __version__, errors
+from ddpmcodec import __version__, container, errors
+from ddpmcodec.cli import files
 
 COMMANDS = {
     "encode": "encode",
@@ -23,9 +26,25 @@ COMMANDS = {
     "sample": "sample",
     "interpolate": "interpolate",
     "fid": "fid",
+    "models": "list_models",
     "import": "import_model",
     "export": "export_model",
 }  # and the module of each
+REPORTED = ("torch", "numba", "numpy", "constriction")  # whose versions a report of a fault should have
+
+
+def show_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    """Versions, from what is installed: none of it is imported."""
+    if not value:
+        return
+    versions = [f"ddpmcodec {__version__}", f"format {container.VERSION}"]
+    for package in REPORTED:
+        try:
+            versions.append(f"{package} {metadata.version(package)}")
+        except metadata.PackageNotFoundError:
+            versions.append(f"{package} missing")
+    click.echo(", ".join([*versions, f"Python {platform.python_version()}"]))
+    ctx.exit()
 
 
 class Commands(click.Group):
@@ -36,6 +55,7 @@ class Commands(click.Group):
         return importlib.import_module(f"ddpmcodec.cli.{COMMANDS[name]}").command if name in COMMANDS else None
 
     def invoke(self, ctx: click.Context):
+        files.open_standard_streams()
         try:
             return super().invoke(ctx)
         except errors.DdpmcodecError as e:
@@ -52,7 +72,7 @@ class Commands(click.Group):
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, "-V", "--version")
+@click.option("-V", "--version", is_flag=True, is_eager=True, expose_value=False, callback=show_version, help="Print versions and exit.")
 def main() -> None:
     """A trained DDPM as a progressive image codec.
 

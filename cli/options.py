@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import click
+from click.shell_completion import CompletionItem
 from tqdm import tqdm
 
 from ddpmcodec import plan
@@ -22,6 +23,19 @@ class Rate(click.FloatRange):
         return number
 
 
+class Place(click.ParamType):
+    """A path, which shells complete. What is wrong with one the program says, with exit codes of its own: hence not click's Path."""
+
+    name = "path"
+
+    def __init__(self, kind: str):
+        self.kind = kind
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(incomplete, type=self.kind)]
+
+
+FILE, DIRECTORY = Place("file"), Place("dir")
 SUFFIXES = {"k": 1e3, "M": 1e6, "G": 1e9}
 
 
@@ -43,8 +57,8 @@ class Size(click.ParamType):
         return int(size)
 
 
-output = click.option("-o", "--output", required=True, metavar="FILE", help="Where to write; - is stdout.")
-model = click.option("--model", metavar="NAME|PATH", help="Denoiser: a bundled one's name or a .safetensors file.")
+output = click.option("-o", "--output", required=True, type=FILE, metavar="FILE", help="Where to write; - is stdout.")
+model = click.option("--model", type=FILE, metavar="NAME|PATH", help="Denoiser: a bundled one's name or a .safetensors file.")
 threads = click.option("--threads", type=click.IntRange(1, 256), metavar="N", help="CPU threads [default: all cores].")
 evaluations = click.option("--evaluations", type=click.IntRange(2, 1000), default=plan.DEFAULT_EVALUATIONS, show_default=True, metavar="N",
                            help="Network evaluations that decoding takes: more are slower and smaller.")  # fmt: skip

@@ -14,8 +14,15 @@ KINDS = {".png": "png", ".svg": "svg", ".html": "svg"}
 
 
 @click.command("plot", short_help="Draw results.")
-@click.argument("results", nargs=-1, required=True, metavar="RESULTS...")
-@click.option("-o", "--output", required=True, metavar="FILE", help="As .png, .svg or one self-contained .html; - is stdout, as PNG.")
+@click.argument("results", nargs=-1, required=True, type=options.FILE, metavar="RESULTS...")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=options.FILE,
+    metavar="FILE",
+    help="As .png, .svg or one self-contained .html; - is stdout, as PNG.",
+)
 @click.option("--log", "log_rate", is_flag=True, help="Logarithmic rates.")
 @click.option("--min-bpp", type=options.Rate(0), default=0.0, metavar="X", help="Show rates from this one on.")
 @click.option("--max-bpp", type=options.Rate(0), default=1e9, metavar="X", help="Show rates up to this one.")
@@ -74,7 +81,7 @@ def draw(paths: Sequence[str], kind: str, curve_options: dict[str, Any]) -> byte
         return figures.overhead(photo, crop, kind)
     if what == "bound":
         return figures.progressive([result for data in sources.values() for result in json.loads(data)["results"]], kind)
-    return figures.rate_distortion([curves.read(path) for path in paths], **curve_options, kind=kind)
+    return figures.rate_distortion([curves.parse(path, data) for path, data in sources.items()], **curve_options, kind=kind)
 
 
 def kind_of(data: bytes) -> str:

@@ -12,10 +12,15 @@ from ddpmcodec.errors import DdpmcodecError, EvaluationError, InputError
 
 
 @click.command("report", short_help="One page of results, with pictures to compare.")
-@click.argument("results", nargs=-1, required=True, metavar="DIR|RESULTS.json...")
-@click.option("-o", "--output", required=True, metavar="FILE.html", help="Where to write; - is stdout.")
+@click.argument("results", nargs=-1, required=True, type=options.FILE, metavar="DIR|RESULTS.json...")
+@click.option("-o", "--output", required=True, type=options.FILE, metavar="FILE.html", help="Where to write; - is stdout.")
 @click.option(
-    "--picture", "paths", multiple=True, metavar="PICTURE", help="Show this one; may be repeated. It is coded anew, by every codec."
+    "--picture",
+    "paths",
+    multiple=True,
+    type=options.FILE,
+    metavar="PICTURE",
+    help="Show this one; may be repeated. It is coded anew, by every codec.",
 )
 @click.option("--codec", "name", default="ddpm", show_default=True, metavar="NAME", help="The one that the others are compared with.")
 @click.option("--bpp", "rates", multiple=True, type=options.Rate(0.01), default=(0.25, 0.5, 1.0), show_default=True, metavar="X",
@@ -40,11 +45,11 @@ def command(results, output, paths, name, rates, min_bpp, max_bpp, threads, quie
     from ddpmcodec.eval import pictures as sets
     from ddpmcodec.eval.codecs import maker
 
-    found = {curve.name: (path, curve) for path in sources(results) for curve in [curves.read(path)]}
+    found = {curve.name: (data, curve) for path, data in sources(results).items() for curve in [curves.parse(path, data)]}
     if name not in found:
         raise EvaluationError(f"none of the results is of {name}: they are of {', '.join(found) or 'nothing'}")
     ours = found.pop(name)
-    made = {curve.name: maker(curve.name, of(path).get("settings")) for path, curve in (ours, *found.values())}
+    made = {curve.name: maker(curve.name, of(data).get("settings")) for data, curve in (ours, *found.values())}
     codecs = {of_name: codec for of_name, codec in made.items() if codec is not None}
     viewers = []
     if paths and name not in codecs:
@@ -68,30 +73,31 @@ def command(results, output, paths, name, rates, min_bpp, max_bpp, threads, quie
         raise InputError(f"{len(skipped)} pictures could not be read")
 
 
-def sources(paths) -> list[str]:
-    """The files named, and of directories those that are results.
+def sources(paths) -> dict[str, bytes]:
+    """What is in the files named, and of directories in those that are results.
 
     Raises:
-        InputError: there is none, or a directory cannot be listed.
+        InputError: there is none, or one cannot be read.
     """
-    found: list[str] = []
-    for path in map(Path, paths):
-        if not path.is_dir():
-            found.append(str(path))
+    found: dict[str, bytes] = {}
+    for path in paths:
+        if not Path(path).is_dir():
+            found[path] = files.read(path)
             continue
         try:
-            found += [str(p) for p in sorted(path.glob("*.json")) if p.is_file() and isinstance(of(p).get("results"), dict)]
+            listed = [str(p) for p in sorted(Path(path).glob("*.json")) if p.is_file()]
         except OSError as e:
             raise InputError(f"{path}: {e.strerror}") from e
+        found |= {p: data for p in listed for data in [files.read(p)] if isinstance(of(data).get("results"), dict)}
     if not found:
         raise InputError(f"no results in {', '.join(paths)}")
     return found
 
 
-def of(path: str | Path) -> dict:
+def of(data: bytes) -> dict:
     """What a file holds, where it is a JSON object."""
     try:
-        document = json.loads(Path(path).read_bytes())
+        document = json.loads(data)
     except ValueError:
         return {}
     return document if isinstance(document, dict) else {}

@@ -32,7 +32,13 @@ class Size(click.ParamType):
 
 @click.command("sample", short_help="Draw pictures from a model.")
 @options.model
-@click.option("-o", "--output", metavar="FILE|DIR/", help="A grid as .png (- is stdout), arrays as .npz, or a directory of pictures.")
+@click.option(
+    "-o",
+    "--output",
+    type=options.FILE,
+    metavar="FILE|DIR/",
+    help="A grid as .png (- is stdout), arrays as .npz, or a directory of pictures.",
+)
 @click.option("-n", "--count", type=click.IntRange(1, 1 << 20), default=16, show_default=True, metavar="N")
 @click.option("--size", type=Size(), metavar="WxH", help="[default: the model's resolution, else 64x64]")
 @reverse.steps
@@ -40,10 +46,14 @@ class Size(click.ParamType):
 @click.option("--eta", type=options.Rate(0, 1), default=0.0, show_default=True, metavar="X", help="Noise of DDIM.")
 @reverse.variance
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, metavar="N")
-@click.option("--progressive", metavar="FILE.png", help="Figure 6: a row for each of the first samples, x0hat on the way.")
+@click.option(
+    "--progressive", type=options.FILE, metavar="FILE.png", help="Figure 6: a row for each of the first samples, x0hat on the way."
+)
 @click.option("--shared-latent", type=click.IntRange(1), metavar="T", help="Figure 7: one x_t at the visited level nearest to T, from "
               "which all samples are completed.")  # fmt: skip
-@click.option("--nearest", metavar="DIR", help="Beside each sample, the picture in DIR that is nearest to it; .png only.")
+@click.option(
+    "--nearest", type=options.DIRECTORY, metavar="DIR", help="Beside each sample, the picture in DIR that is nearest to it; .png only."
+)
 @options.threads
 @options.quiet
 def command(model, output, count, size, steps, ddim, eta, variance, seed, progressive, shared_latent, nearest, threads, quiet):

@@ -17,12 +17,21 @@ VALIDATION_SIGMAS = (15.0, 25.0, 50.0)  # of 255
 
 @click.command("train", short_help="Train a denoiser.")
 @click.option(
-    "--config", default="photo", show_default=True, metavar="NAME|FILE", help="Configuration: a bundled one's name or a TOML file."
+    "--config",
+    default="photo",
+    show_default=True,
+    type=options.FILE,
+    metavar="NAME|FILE",
+    help="Configuration: a bundled one's name or a TOML file.",
 )
-@click.option("--data", required=True, metavar="PATH", help="What to train on: a folder of pictures, CIFAR10, LSUN's lmdb, .npz.")
-@click.option("--val", metavar="DIR", help="Pictures to measure the denoising PSNR on, at the end.")
-@click.option("-o", "--output", required=True, metavar="DIR", help="The run: state, model, log. A run that is there goes on.")
-@click.option("--init", metavar="NAME|PATH", help="Begin a new run with this model's weights.")
+@click.option(
+    "--data", required=True, type=options.FILE, metavar="PATH", help="What to train on: a folder of pictures, CIFAR10, LSUN's lmdb, .npz."
+)
+@click.option("--val", type=options.DIRECTORY, metavar="DIR", help="Pictures to measure the denoising PSNR on, at the end.")
+@click.option(
+    "-o", "--output", required=True, type=options.DIRECTORY, metavar="DIR", help="The run: state, model, log. A run that is there goes on."
+)
+@click.option("--init", type=options.FILE, metavar="NAME|PATH", help="Begin a new run with this model's weights.")
 @click.option("--name", default=None, metavar="NAME", help="Of the model [default: the configuration's].")
 @click.option("--iterations", type=click.IntRange(1), metavar="N", help="Until so many are done, those of earlier calls included.")
 @click.option("--minutes", type=options.Rate(0, min_open=True), metavar="M", help="At most so long.")
@@ -48,7 +57,7 @@ def command(config, data, val, output, init, name, iterations, minutes, anneal, 
     """
     if anneal and iterations is None and minutes is None:
         raise click.UsageError("--anneal needs --iterations or --minutes")
-    if not output:
+    if output in ("", "-"):
         raise click.BadParameter("give a directory", param_hint="--output")
     options.use_threads(threads)
 

@@ -8,7 +8,7 @@ from ddpmcodec.plan import MAX_BPP
 
 
 @click.command("truncate", short_help="Make a file smaller without decoding it.")
-@click.argument("file")
+@click.argument("file", type=options.FILE)
 @options.output
 @click.option("--bpp", type=options.Rate(0, MAX_BPP, min_open=True), metavar="X", help="At most X bits per pixel.")
 @click.option("--bytes", "max_bytes", type=options.Size(), metavar="N", help="At most N bytes.")

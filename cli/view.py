@@ -9,9 +9,9 @@ from ddpmcodec.errors import EvaluationError, PictureError
 
 
 @click.command("view", short_help="A file as a page: its picture at every prefix.")
-@click.argument("file")
-@click.option("-o", "--output", required=True, metavar="FILE.html", help="Where to write; - is stdout.")
-@click.option("--original", metavar="PICTURE", help="Also beside this one, with PSNR.")
+@click.argument("file", type=options.FILE)
+@click.option("-o", "--output", required=True, type=options.FILE, metavar="FILE.html", help="Where to write; - is stdout.")
+@click.option("--original", type=options.FILE, metavar="PICTURE", help="Also beside this one, with PSNR.")
 @options.model
 @options.threads
 @options.max_pixels

@@ -33,15 +33,25 @@ class Curve:
 
 
 def read(path: str) -> Curve:
-    """A results file.
+    """`parse` of a file.
+
+    Raises:
+        EvaluationError: it cannot be read; as `parse`.
+    """
+    try:
+        return parse(path, Path(path).read_bytes())
+    except OSError as e:
+        raise EvaluationError(f"{path}: {e.strerror}") from e
+
+
+def parse(path: str, data: bytes) -> Curve:
+    """A results file, by its path and its bytes.
 
     Raises:
         EvaluationError: it is not one, or its lists are not numbers of one length.
     """
     try:
-        document = msgspec.json.decode(Path(path).read_bytes(), type=_Document)
-    except OSError as e:
-        raise EvaluationError(f"{path}: {e.strerror}") from e
+        document = msgspec.json.decode(data, type=_Document)
     except (ValueError, RecursionError) as e:  # msgspec's errors are ValueErrors
         raise EvaluationError(f"{path} is no results file in CompressAI's schema: {e}") from e
     lists = {key.replace("psnr", "psnr-rgb") if key in ("psnr",) else key: values for key, values in document.results.items()}

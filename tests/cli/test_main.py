@@ -1,8 +1,13 @@
+import platform
+import subprocess
+import sys
+from importlib import metadata
+
 import pytest
 from click.testing import CliRunner
 
 import ddpmcodec
-from ddpmcodec import errors
+from ddpmcodec import container, errors
 from ddpmcodec.cli import main
 from ddpmcodec.cli.main import COMMANDS
 
@@ -15,6 +20,7 @@ def test_help_of_each_command(command, flag):
     assert result.stdout.startswith(f"Usage: main {command}") and "--help" in result.stdout
     undocumented = [line for line in result.stdout.splitlines() if line.startswith("  --") and len(line.split()) < 2]
     assert undocumented == []
+    assert f"\n  ddpmcodec {command} " in result.stdout  # an example
 
 
 def test_help_of_all():
@@ -31,9 +37,30 @@ def test_the_exit_codes_are_documented():
             assert f" {error.exit_code} " in text[text.index("Exit codes:") :]
 
 
-def test_version():
+@pytest.mark.parametrize("flag", ["-V", "--version"])
+def test_version(flag):
+    result = CliRunner().invoke(main, [flag])
+    packages = [f"{package} {metadata.version(package)}" for package in ("torch", "numba", "numpy", "constriction")]
+    expected = [f"ddpmcodec {ddpmcodec.__version__}", f"format {container.VERSION}", *packages, f"Python {platform.python_version()}"]
+    assert result.exit_code == 0 and result.stdout == ", ".join(expected) + "\n"
+
+
+def test_the_version_of_a_package_that_is_missing(monkeypatch):
+    """What is broken is what one would like to hear of."""
+
+    def version(package):
+        raise metadata.PackageNotFoundError(package)
+
+    monkeypatch.setattr(metadata, "version", version)
     result = CliRunner().invoke(main, ["--version"])
-    assert result.exit_code == 0 and ddpmcodec.__version__ in result.stdout
+    assert result.exit_code == 0 and "torch missing, numba missing" in result.stdout
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"]])
+def test_what_needs_no_network_imports_none(arguments):
+    program = "import sys; from ddpmcodec.cli import main; main(standalone_mode=False); print({'torch', 'numba'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True)
+    assert done.stdout.endswith("\nset()\n"), done.stderr
 
 
 def test_unknown_commands():

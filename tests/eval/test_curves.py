@@ -96,8 +96,8 @@ def test_files_that_are_none(text, tmp_path):
         curves.read("nowhere.json")
 
 
-def run(*arguments, code=0):
-    result = CliRunner().invoke(main, [str(a) for a in arguments])
+def run(*arguments, code=0, input=None):
+    result = CliRunner().invoke(main, [str(a) for a in arguments], input=input)
     assert result.exit_code == code, (result.stderr, result.exception)
     return result
 
@@ -117,7 +117,8 @@ def test_the_bd_rate_command(files):
     (entry,) = json.loads(run("bd-rate", "a.json", "b.json", "--json", "--method", "pchip", "--max-bpp", 2).stdout)
     assert entry["percent"] == pytest.approx(-20) and entry["high"] == 45 and entry["method"] == "pchip"
     assert "four at least" in run("bd-rate", "a.json", "b.json", "--max-bpp", 0.5, code=13).stderr
-    assert "nowhere.json" in run("bd-rate", "a.json", "nowhere.json", code=13).stderr
+    assert "nowhere.json" in run("bd-rate", "a.json", "nowhere.json", code=3).stderr
+    assert run("bd-rate", "a.json", "-", input=Path("b.json").read_bytes()).stdout == run("bd-rate", "a.json", "b.json").stdout
 
 
 def test_the_plot_command(files):
@@ -130,7 +131,8 @@ def test_the_plot_command(files):
     run("plot", "a.json", "-o", "rd.html", "--min-bpp", 0.3)
     page = Path("rd.html").read_text()
     assert page.startswith("<!DOCTYPE html>") and "data:image/svg+xml;base64," in page and "http" not in page
-    assert run("plot", "a.json", "-o", "-").stdout_bytes.startswith(b"\x89PNG")
+    drawn = run("plot", "a.json", "-o", "-").stdout_bytes
+    assert drawn.startswith(b"\x89PNG") and run("plot", "-", "-o", "-", input=Path("a.json").read_bytes()).stdout_bytes == drawn
     assert ".gif" in run("plot", "a.json", "-o", "rd.gif", code=12).stderr
     run("plot", "a.json", "-o", "no/rd.png", code=12)
     run("plot", "a.json", "-o", "rd.png", "--min-bpp", 9, code=13)

@@ -1,0 +1,79 @@
+"""`ddpmcodec models`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ddpmcodec.cli import options
+from ddpmcodec.errors import ModelError
+
+
+def description(name: str, path: Path) -> dict[str, Any]:
+    """Of the model of a path.
+
+    Raises:
+        ModelError: it is none.
+    """
+    from ddpmcodec.models import registry
+
+    model = registry.find(str(path))
+    files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
+    return {
+        "name": name,
+        "name_in_files": model.name,
+        "hash": model.hash.hex(),
+        "bytes": sum(p.stat().st_size for p in files),
+        "parameters": sum(p.numel() for p in model.network.parameters()),
+        "architecture": model.config["architecture"],
+        "levels": model.config["levels"],
+        "path": str(path),
+        "default": path == registry.available().get(registry.DEFAULT),
+    }
+
+
+def row(model: dict[str, Any]) -> list[str]:
+    """The cells of a model."""
+    levels = model["levels"]
+    kind = levels["kind"] if levels["kind"] == "continuous" else f"{levels['schedule']}, T = {levels['T']}"
+    also = "" if model["name"] == model["name_in_files"] else f", in files {model['name_in_files']}"
+    default = " (default)" if model["default"] else ""
+    numbers = [str(model[key]) for key in ("bytes", "parameters")]
+    return [model["name"] + default + also, model["hash"], *numbers, f"{model['architecture']}, {kind}", model["path"]]
+
+
+@click.command("models", short_help="List the models that can be named.")
+@click.argument("models", nargs=-1, type=options.FILE, metavar="[NAME|PATH]...")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def command(models, as_json):
+    """List models, or those bundled and those in the directories of DDPMCODEC_MODELS: name, hash, size, parameters, kind, path.
+
+    A file in a directory that is no model is named on stderr and passed over; for a NAME or PATH that is none the exit code is 9.
+
+    \b
+    ddpmcodec models
+    ddpmcodec models run/model.safetensors ddpm-cifar10-32/ --json
+    """
+    from ddpmcodec.models import registry
+
+    known = registry.available()
+    found: list[dict[str, Any]] = []
+    failed = False
+    for name in models or known:
+        path = known.get(name, Path(name))
+        try:
+            found.append(description(name if name in known else path.stem, path))
+        except ModelError as e:
+            click.echo(f"ddpmcodec: {e}", err=True)
+            failed = True
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    elif found:
+        rows = [["name", "hash", "bytes", "parameters", "kind", "path"], *map(row, found)]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for cells in rows:
+            cells[2:4] = (cell.rjust(width) for cell, width in zip(cells[2:4], widths[2:4], strict=True))
+            click.echo("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())
+    if failed and models:
+        raise SystemExit(ModelError.exit_code)

@@ -1,0 +1,69 @@
+"""What shells offer, asked of the installed command as they ask it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from ddpmcodec.cli import main
+from ddpmcodec.cli.main import COMMANDS
+
+COMMAND = str(Path(sys.executable).parent / "ddpmcodec")
+PATH = os.pathsep.join([str(Path(COMMAND).parent), os.environ["PATH"]])
+
+
+def offered(*words):
+    """What the last of the words becomes: (kind, completion)."""
+    variables = {"_DDPMCODEC_COMPLETE": "bash_complete", "COMP_WORDS": " ".join(["ddpmcodec", *words]), "COMP_CWORD": str(len(words))}
+    done = subprocess.run([COMMAND], env=os.environ | variables, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    return [tuple(line.split(",", 1)) for line in done.stdout.splitlines()]
+
+
+def test_commands_and_options():
+    assert offered("") == [("plain", name) for name in COMMANDS]
+    assert offered("enc") == [("plain", "encode")]
+    assert offered("encode", "--target") == [("plain", "--target-size")]
+    assert offered("decode", "in.ddpm", "--reconstruct", "") == [("plain", "mean"), ("plain", "sample")]
+
+
+@pytest.mark.parametrize("words", [("decode", "pho"), ("decode", "a.ddpm", "-o", "pho"), ("encode", "a.png", "b.png", "pho")], ids=" ".join)
+def test_files_complete_as_files(words):
+    assert offered(*words) == [("file", "pho")]
+
+
+PLACES = ("FILE", "DIR", "PATH", "PICTURE", "IMAGE", "RESULTS", "TEST", "ANCHOR", "SAMPLES", "REFERENCE", "SOURCE", "MODEL", "A", "B")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_path_completes_as_one(name):
+    command = main.get_command(click.Context(main), name)
+    with click.Context(command) as context:
+        for parameter in command.params:
+            metavar = parameter.make_metavar(context).strip("[]")
+            if any(part.strip("[].").split(".")[0] in PLACES for part in metavar.split("|")):
+                assert [item.type for item in parameter.type.shell_complete(context, parameter, "x")] in (["file"], ["dir"]), parameter
+
+
+def test_bash():
+    """The script that it prints, in bash."""
+    script = (
+        'eval "$(_DDPMCODEC_COMPLETE=bash_source ddpmcodec)"; complete -p ddpmcodec;'
+        'COMP_WORDS=(ddpmcodec encode --tar); COMP_CWORD=2; _ddpmcodec_completion ddpmcodec; echo "${COMPREPLY[@]}"'
+    )
+    done = subprocess.run(["bash", "-c", script], env=os.environ | {"PATH": PATH}, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["complete -o nosort -F _ddpmcodec_completion ddpmcodec", "--target-size"]
+
+
+@pytest.mark.parametrize(("shell", "check"), [("zsh", "-n"), ("fish", "--no-execute")])
+def test_the_scripts_of_other_shells(shell, check, tmp_path):
+    if shutil.which(shell) is None:
+        pytest.skip(f"needs {shell}")
+    script = subprocess.run([COMMAND], env=os.environ | {"_DDPMCODEC_COMPLETE": f"{shell}_source"}, capture_output=True, check=True).stdout
+    (tmp_path / "script").write_bytes(script)
+    subprocess.run([shell, check, str(tmp_path / "script")], check=True)
+    assert b"ddpmcodec" in script
