@@ -105,8 +105,11 @@ def write(path: str, data: bytes) -> None:
         if path == "-":
             if sys.stdout is None:
                 raise OutputError("stdout is closed")
-            sys.stdout.buffer.write(data)
-            sys.stdout.buffer.flush()
+            sys.stdout.flush()
+            raw = getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)  # a buffer would keep what fails, and fail again at exit
+            rest = memoryview(data)
+            while rest:  # a full disk takes a part, and says so only when asked for more
+                rest = rest[raw.write(rest) :]
             return
         if os.path.exists(path) and not os.path.isfile(path):  # a pipe or device is written to, not replaced
             Path(path).write_bytes(data)

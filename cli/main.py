@@ -1,7 +1,9 @@
 """The `ddpmcodec` command: finds subcommands lazily and turns typed errors into one line and an exit code."""
 
 import importlib
+import io
 import platform
+import sys
 from errno import EPIPE
 from importlib import metadata
 
@@ -64,6 +66,7 @@ class Commands(click.Group):
         except OSError as e:
             if e.errno == EPIPE:  # the reader has gone: click ends quietly
                 raise
+            sys.stdout = io.StringIO()  # what could not be written would be tried, and complained of, again at exit
             click.echo(f"ddpmcodec: {e.strerror or e}", err=True)
             ctx.exit(errors.OutputError.exit_code)
         except KeyboardInterrupt:

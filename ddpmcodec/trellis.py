@@ -11,6 +11,7 @@ part of the module makes it. Threads share the blocks. Only the encoder needs th
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy as np
 from llvmlite import ir
 from numba import extending
 from numba.core import cgutils, types
+from numba.core.caching import FunctionCache
 
 intrinsic: Any = extending.intrinsic
 LANES = 32
@@ -148,12 +150,28 @@ def _choose(metric, other, oldest, r, e):
     _store(other, 2 * r + 1, _high(even, odd))
 
 
-def _compiled(function: Callable, parallel: bool = False) -> Callable:
+class _Kept(FunctionCache):
+    """Compiled code, kept for all processes to come, unless there is something wrong with the place: a full disk, a damaged file."""
+
+    def load_overload(self, sig, target_context):
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # what unpickling raises
+            with suppress(OSError):
+                self.flush()
+            return None
+
+    def save_overload(self, sig, data):
+        with suppress(OSError):
+            super().save_overload(sig, data)
+
+
+def _compiled(function: Callable, parallel: bool = False) -> Any:
     """Compiled on first use, for all processes to come; for this one only where there is no place to keep compiled code."""
-    try:
-        return nb.njit(cache=True, parallel=parallel)(function)
-    except RuntimeError:
-        return nb.njit(parallel=parallel)(function)
+    dispatcher = nb.njit(parallel=parallel)(function)
+    with suppress(RuntimeError):
+        dispatcher._cache = _Kept(function)
+    return dispatcher
 
 
 @_compiled

@@ -192,3 +192,23 @@ def test_more_memory_finds_better_words():
 
 def test_no_bits():
     assert trellis.search(np.ones(10, np.float32), np.zeros(1, np.int64), np.zeros(0, np.int64), 8, 1).size == 0
+
+
+def test_compiled_code_that_is_damaged_is_made_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+
+    def double(x):
+        return 2 * x
+
+    def hits():
+        """How often compiled code was found there."""
+        compiled = trellis._compiled(double)
+        assert compiled(3) == 6
+        return sum(compiled.stats.cache_hits.values())
+
+    assert (hits(), hits()) == (0, 1)
+    for kind in ("*.nbi", "*.nbc"):
+        for damaged in (b"", b"damaged"):
+            [path] = tmp_path.rglob(kind)
+            path.write_bytes(damaged)
+            assert (hits(), hits()) == (0, 1)
