@@ -2,6 +2,7 @@ import platform
 import subprocess
 import sys
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -32,9 +33,10 @@ def test_help_of_all():
 
 def test_the_exit_codes_are_documented():
     text = " ".join(CliRunner().invoke(main, ["--help"]).stdout.split())
+    table = (Path(__file__).parents[2] / "docs/command-line.md").read_text()
     for error in vars(errors).values():
         if isinstance(error, type) and error not in (errors.DdpmcodecError, errors.FormatError):
-            assert f" {error.exit_code} " in text[text.index("Exit codes:") :]
+            assert f" {error.exit_code} " in text[text.index("Exit codes:") :] and f"\n| {error.exit_code} | " in table
 
 
 @pytest.mark.parametrize("flag", ["-V", "--version"])

@@ -255,6 +255,15 @@ def test_imports_of_nothing(fails, paper):
     fails(12, "import", "crops", "-o", "nowhere/a.safetensors")
 
 
+def test_models_do_not_go_to_stdout(fails, paper):
+    fails(12, "import", "crops", "-o", "-")
+    fails(12, "export", "paper.safetensors", "-o", "-")
+    fails(12, "bpd", *MODEL, "--data", "crops", "--fit", "--store", "-")
+    fails(12, "bpd", *MODEL, "--data", "crops", "-o", "-")
+    fails(12, "eval", "crops", "--codec", "jpeg", "-o", "-")
+    fails(2, "train", "--data", "crops", "-o", "-")
+
+
 class Features(torch.nn.Module):
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
         return pictures.float().mean((2, 3)) / 64

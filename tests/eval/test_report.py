@@ -94,6 +94,16 @@ def test_the_sliders_work_in_a_browser(report: str, browse):
     assert said[4] == [100, 100]
 
 
+def test_results_from_stdin(results: Path):
+    jpeg = results / "results/jpeg.json"
+    pages = []
+    for path, data in ((str(jpeg), None), ("-", jpeg.read_bytes())):
+        done = CliRunner().invoke(main, ["report", str(results / "results/ddpm.json"), path, "-o", "-"], input=data)
+        assert done.exit_code == 0, done.stderr
+        pages.append(done.stdout)
+    assert pages[0] == pages[1] and "jpeg" in pages[0]
+
+
 def test_names_cannot_break_out_of_the_page():
     text = page.document("a <b>", page.viewer({"name": "</script><script>alert(1)"}), page.table(["<i>"], [["&"]])).decode()
     assert "<script>alert" not in text and "<i>" not in text and "a &lt;b&gt;" in text
