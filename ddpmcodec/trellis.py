@@ -168,7 +168,7 @@ class _Kept(FunctionCache):
 
 def _compiled(function: Callable, parallel: bool = False) -> Any:
     """Compiled on first use, for all processes to come; for this one only where there is no place to keep compiled code."""
-    dispatcher = nb.njit(parallel=parallel)(function)
+    dispatcher: Any = nb.njit(parallel=parallel)(function)
     with suppress(RuntimeError):
         dispatcher._cache = _Kept(function)
     return dispatcher
