@@ -2,10 +2,11 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import as_completed
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 from tqdm import tqdm
@@ -14,8 +15,14 @@ from ddpmcodec import workers
 from ddpmcodec.cli import files
 from ddpmcodec.errors import DdpmcodecError, InputError, OutputError
 
+T = TypeVar("T")
+Say = Callable[[str], None]
 # Makes an output of an input; what is to be said goes to the callback; cells of the summary.
-Work = Callable[[str, str, Callable[[str], None], dict[str, Any]], list[str]]
+Work = Callable[[str, str, Say, dict[str, Any]], list[str]]
+# What is to be said, and either what has been made or why it has not.
+Attempt = tuple[list[str], T | None, DdpmcodecError | None]
+# Of each input, in the order in which they end, the cells of its row.
+Results = Generator[tuple[str, Attempt[list[str]]], None, None]
 
 
 def is_directory(path: str) -> bool:
@@ -46,14 +53,38 @@ def outputs(inputs: Sequence[str], directory: str, suffix: str) -> dict[str, str
     return paths
 
 
-def _one(work: Work, source: str, output: str, options: dict[str, Any]) -> tuple[list[str], list[str], DdpmcodecError | None]:
+def attempt(source: str, work: Callable[[Say], T]) -> Attempt[T]:
+    """Do the work for one input, whose typed errors are its own."""
     said: list[str] = []
     try:
-        return said, work(source, output, said.append, options), None
+        return said, work(said.append), None
     except DdpmcodecError as e:
-        return said, [], e
+        return said, None, e
     except click.UsageError as e:  # an option that does not fit this model
-        return said, [], InputError(f"{source}: {e.format_message()}")
+        return said, None, InputError(f"{source}: {e.format_message()}")
+
+
+def _one(work: Work, source: str, output: str, options: dict[str, Any]) -> Attempt[list[str]]:
+    return attempt(source, lambda say: work(source, output, say, options))
+
+
+def in_processes(work: Work, options: dict[str, Any], jobs: int | None, threads: int | None, todo: dict[str, str]) -> Results:
+    """Results of the work, done in processes of this machine.
+
+    Args:
+        options: of the work.
+        threads: of a process.
+        todo: output of each input.
+
+    Raises:
+        WorkerError: a process has died.
+    """
+    cores = os.cpu_count() or 1
+    jobs = min(jobs or cores, max(len(todo), 1))
+    with workers.pool(jobs, threads or max(1, cores // jobs)) as pool:
+        running = {pool.submit(_one, work, source, path, options): source for source, path in todo.items()}
+        for future in as_completed(running):
+            yield running[future], future.result()
 
 
 def refuse(jobs: int | None, skip_existing: bool) -> None:
@@ -68,45 +99,35 @@ def refuse(jobs: int | None, skip_existing: bool) -> None:
 
 def run(
     label: str,
-    work: Work,
+    results: Callable[[dict[str, str]], Results],
     paths: dict[str, str],
-    options: dict[str, Any],
     head: Sequence[str],
-    jobs: int | None,
-    threads: int | None,
+    quiet: bool,
     skip_existing: bool,
 ) -> None:
     """Do the work for each input, and print a table.
 
     Args:
         label: of the progress bar.
+        results: does the work, for the inputs that it is given with their outputs.
         paths: output of each input.
-        options: of the work. `quiet` among them: no bar, no table, and nothing said but errors.
         head: of the table's columns.
-        threads: of a process.
+        quiet: no bar, no table, and nothing said but errors.
 
     Raises:
         SystemExit: with the exit code of the first input that failed.
-        WorkerError: a process has died.
+        WorkerError: a process has died, or a cluster cannot be reached.
     """
-    quiet = options["quiet"]
     todo = {source: path for source, path in paths.items() if not (skip_existing and os.path.exists(path))}
-    cores = os.cpu_count() or 1
-    jobs = min(jobs or cores, max(len(todo), 1))
     rows: dict[str, list[str]] = {}
     failed: dict[str, DdpmcodecError] = {}
-    with (
-        workers.pool(jobs, threads or max(1, cores // jobs)) as pool,
-        tqdm(desc=label, total=len(todo), disable=quiet or None, leave=False) as bar,
-    ):
-        running = {pool.submit(_one, work, source, path, options): source for source, path in todo.items()}
-        for future in as_completed(running):
-            source = running[future]
-            said, row, error = future.result()
+    # Closed at once, whatever happens here: that stops what is still running.
+    with closing(results(todo)) as ended, tqdm(desc=label, total=len(todo), disable=quiet or None, leave=False) as bar:
+        for source, (said, row, error) in ended:
             for text in [] if quiet else said:
                 tqdm.write(text, file=sys.stderr)
             if error is None:
-                rows[source] = row
+                rows[source] = row or []
             else:
                 failed[source] = error
                 tqdm.write(f"ddpmcodec: {error}", file=sys.stderr)

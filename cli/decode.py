@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,7 +104,8 @@ def command(inputs, output, every, jobs, skip_existing, threads, **chosen):
     if len(inputs) > 1:
         if output is None or every is not None:
             raise click.UsageError("several files go to a directory: -o DIR")
-        batch.run("decode", decode_one, batch.outputs(inputs, output, SUFFIX), chosen, ("size", "steps"), jobs, threads, skip_existing)
+        results = partial(batch.in_processes, decode_one, chosen, jobs, threads)
+        batch.run("decode", results, batch.outputs(inputs, output, SUFFIX), ("size", "steps"), chosen["quiet"], skip_existing)
         return
     batch.refuse(jobs, skip_existing)
     [file] = inputs

@@ -1,12 +1,14 @@
 """`ddpmcodec encode`."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ddpmcodec.cli import batch, files, options
+from ddpmcodec.cli import batch, cluster, files, options
 from ddpmcodec.plan import MAX_BPP
 
 if TYPE_CHECKING:
@@ -46,11 +48,13 @@ def levels_option(ctx: click.Context, param: click.Parameter, value: str | None)
 @click.option("--icc", type=options.FILE, metavar="FILE", help="Carry this colour profile instead of the picture's own.")
 @click.option("--exif", type=options.FILE, metavar="FILE", help="Carry this EXIF instead of the picture's own.")
 @options.jobs
+@click.option("--dask", metavar="ADDRESS", help="To a directory: on the cluster of this dask scheduler, tcp://HOST:8786. Each worker "
+              "process takes one picture at a time; it needs this version of ddpmcodec, and the model by its name or path.")  # fmt: skip
 @options.skip_existing
 @options.threads
 @options.max_pixels
 @options.quiet
-def command(images, output, jobs, skip_existing, threads, **chosen):
+def command(images, output, jobs, dask, skip_existing, threads, **chosen):
     """Encode IMAGE (any picture Pillow opens; - is stdin) to a .ddpm file.
 
     At most one of --quality, --bpp, --target-size, --psnr and --lossless says where to end. To a directory (one that is there, or DIR/)
@@ -63,15 +67,28 @@ def command(images, output, jobs, skip_existing, threads, **chosen):
     ddpmcodec encode photo.png -o fine.ddpm --psnr 40
     ddpmcodec encode photo.png -o exact.ddpm --lossless
     ddpmcodec encode photos/*.jpg -o coded/ -q 60 --jobs 4 --skip-existing
+    ddpmcodec encode photos/*.jpg -o coded/ --dask tcp://scheduler:8786
     ddpmcodec encode tiles/*.png -o tiles.ddpm --lossless --model tiny
     cat photo.png | ddpmcodec encode - -o - | ddpmcodec decode - -o out.png
     """
     ends = [v for v in (chosen[name] for name in ("quality", "bpp", "max_bytes", "psnr")) if v is not None]
     if len(ends) + chosen["lossless"] > 1 or (chosen["levels"] and ends):
         raise click.UsageError("give one of --quality, --bpp, --target-size, --psnr, --lossless and --levels; or --lossless with --levels")
+    if dask is not None and (jobs is not None or not batch.is_directory(output)):
+        raise click.UsageError("--dask is for many files to a directory (-o DIR/), and the cluster says how many --jobs")
+    for name in ("icc", "exif"):
+        if chosen[name] is not None:
+            chosen[name] = files.read(chosen[name])
+    if dask is not None and chosen["model"] is not None:
+        chosen["model"] = anywhere(chosen["model"])
     if batch.is_directory(output):
         paths = batch.outputs(images, output, ".ddpm")
-        batch.run("encode", encode_one, paths, chosen, ("bytes", "bpp", "PSNR", "seconds"), jobs, threads, skip_existing)
+        results = (
+            partial(batch.in_processes, encode_file, chosen, jobs, threads)
+            if dask is None
+            else partial(cluster.on_dask, encode_one, chosen, dask, threads)
+        )
+        batch.run("encode", results, paths, ("bytes", "bpp", "PSNR", "seconds"), chosen["quiet"], skip_existing)
         return
     batch.refuse(jobs, skip_existing)
     files.check_writable(output)
@@ -81,28 +98,44 @@ def command(images, output, jobs, skip_existing, threads, **chosen):
         if not chosen["quiet"]:
             click.echo(text, err=True)
 
+    data = [files.read(image) for image in images]
     with options.progress_bar("encode", chosen["quiet"]) as progress:
-        encoding = encode(images, output, chosen, say, progress)
+        encoding = encode(images, data, output, chosen, say, progress)
+    files.write(output, encoding.data)
     say(f"{output}: {encoding.summary()}")
 
 
-def encode_one(image: str, output: str, say: Callable[[str], None], chosen: dict[str, Any]) -> list[str]:
-    """`encode` in a batch: the cells of its row."""
-    e = encode([image], output, chosen, say, lambda done, total: None)
-    return [str(len(e.data)), f"{e.bpp:.4f}", "exact" if e.tail_bytes else f"{e.psnr:.2f}", f"{e.seconds:.1f}"]
+def anywhere(model: str) -> str:
+    """A model's name, or its path as it is for processes that have been started elsewhere."""
+    from ddpmcodec.models import registry
+
+    return os.path.abspath(model) if os.path.exists(model) and model not in registry.available() else model
+
+
+def encode_file(image: str, output: str, say: batch.Say, chosen: dict[str, Any]) -> list[str]:
+    """A picture of a batch, file to file: the cells of its row."""
+    data, cells = encode_one(image, files.read(image), output, say, chosen)
+    files.write(output, data)
+    return cells
+
+
+def encode_one(image: str, data: bytes, output: str, say: batch.Say, chosen: dict[str, Any]) -> tuple[bytes, list[str]]:
+    """A picture of a batch, bytes to bytes, and the cells of its row."""
+    e = encode([image], [data], output, chosen, say, lambda done, total: None)
+    return e.data, [str(len(e.data)), f"{e.bpp:.4f}", "exact" if e.tail_bytes else f"{e.psnr:.2f}", f"{e.seconds:.1f}"]
 
 
 def encode(
-    images: Sequence[str], output: str, chosen: dict[str, Any], say: Callable[[str], None], progress: Callable[[int, int], None]
+    images: Sequence[str], data: Sequence[bytes], output: str, chosen: dict[str, Any], say: batch.Say, progress: Callable[[int, int], None]
 ) -> "Encoding":
-    """Encode pictures into one file.
+    """Encode pictures together.
 
     Args:
-        chosen: the command's options.
+        images: their names, and `output` that of the file they go to: both only to speak of.
+        data: the bytes of their files.
+        chosen: the command's options; `icc` and `exif` are bytes.
         say: called with each thing that the user should know.
     """
-    data = [files.read(image) for image in images]
-
     from ddpmcodec import picture, plan
     from ddpmcodec.encoder import encode_pixels
     from ddpmcodec.metadata import NONE
@@ -121,9 +154,9 @@ def encode(
     source = picture.together([picture_of(*each) for each in zip(images, data, strict=True)], limit)
     metadata = NONE if strip else source.metadata
     if icc is not None:
-        metadata = replace(metadata, icc_profile=files.read(icc))
+        metadata = replace(metadata, icc_profile=icc)
     if exif is not None:
-        metadata = replace(metadata, exif=files.read(exif))
+        metadata = replace(metadata, exif=exif)
     denoiser = registry.find(model or registry.DEFAULT)
     if levels == ALL:
         if not isinstance(denoiser.levels, DiscreteLevels):
@@ -145,7 +178,6 @@ def encode(
         progress=progress,
         **o,
     )
-    files.write(output, encoding.data)
     if o["psnr"] is not None and encoding.psnr < o["psnr"]:
         say(f"{output}: {o['psnr']:g} dB is out of reach, by {o['psnr'] - encoding.psnr:.2f} dB")
     if o["max_bytes"] is not None and len(encoding.data) < USED * o["max_bytes"]:

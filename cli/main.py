@@ -88,5 +88,5 @@ def main() -> None:
     Exit codes: 2 usage, 3 input unreadable, 4 not a picture that can be coded, 5 not a .ddpm file, 6 unsupported version,
     7 cut too short, 8 corrupt, 9 model missing or wrong, 10 over a limit, 11 size not reachable, 12 output not writable,
     13 codec to compare with missing, 14 training configuration wrong, 15 training failed, 16 lossless picture not recoverable here,
-    17 a worker process died, 130 interrupted.
+    17 a worker process died, or a cluster cannot be reached, 130 interrupted.
     """
