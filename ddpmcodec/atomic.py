@@ -8,6 +8,16 @@ from pathlib import Path
 from ddpmcodec.errors import OutputError
 
 
+def _unnamed(directory: Path) -> int | None:
+    """A file that has no name yet, where the system has such files: nothing is left of it if the process is killed."""
+    if not hasattr(os, "O_TMPFILE") or not os.path.isdir("/proc/self/fd"):
+        return None
+    try:
+        return os.open(directory, os.O_TMPFILE | os.O_WRONLY, 0o666)
+    except OSError:
+        return None
+
+
 def write(path: Path, data: bytes) -> None:
     """Write a file. An existing one is replaced only by a whole new one, and keeps its permissions.
 
@@ -18,10 +28,13 @@ def write(path: Path, data: bytes) -> None:
         target = Path(os.path.realpath(path))
         temporary = target.with_name(f".ddpmcodec-{secrets.token_hex(8)}.tmp")
         try:
-            with open(temporary, "xb") as f:
+            unnamed = _unnamed(target.parent)
+            with open(temporary, "xb") if unnamed is None else open(unnamed, "wb") as f:
                 f.write(data)
                 f.flush()
                 os.fsync(f.fileno())
+                if unnamed is not None:  # given any src_dir_fd, Python follows the link, which is how a file gets a name
+                    os.link(f"/proc/self/fd/{unnamed}", temporary, src_dir_fd=unnamed)
             if target.exists():
                 shutil.copymode(target, temporary)
             temporary.replace(target)

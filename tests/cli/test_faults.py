@@ -191,6 +191,20 @@ def test_a_worker_that_is_killed(folder, photo):
             os.kill(pid, 0)
 
 
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="needs files without a name")
+def test_killed_while_writing(folder):
+    """As late as can be: nothing is left but the old file."""
+    try:
+        os.close(os.open(".", os.O_TMPFILE | os.O_WRONLY))
+    except OSError:
+        pytest.skip("needs files without a name")
+    Path("old").write_bytes(b"precious")
+    program = "import os, sys; os.fsync = lambda f: os.kill(os.getpid(), 9); from ddpmcodec.cli import main; main(sys.argv[1:])"
+    done = subprocess.run([sys.executable, "-c", program, "truncate", "in.ddpm", "-o", "old", "--steps", "1"], capture_output=True)
+    assert done.returncode == -signal.SIGKILL
+    assert Path("old").read_bytes() == b"precious" and sorted(os.listdir()) == ["in.ddpm", "in.png", "old"]
+
+
 def test_processes_that_write_one_output(folder, drawing_encoding):
     """At every moment it is one of theirs, whole."""
     wholes = [ddpmcodec.truncate(drawing_encoding.data, steps=steps) for steps in (1, 2)]
