@@ -30,7 +30,6 @@ def _in_worker(work: Work, version: str, threads: int | None, source: str, data:
     """In a worker: the work for one input. One at a time in a process: not every threading layer of numba bears two, and memory may not."""
     if version != __version__:
         return [], None, WorkerError(f"{source}: a worker has ddpmcodec {__version__}, this is {version}")
-    import numba  # noqa: F401 - before the threads are set: their number here may be another for the next batch
     from distributed import get_worker
 
     with ALONE:

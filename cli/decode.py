@@ -65,7 +65,7 @@ def decode_one(file: str, output: str, say: Callable[[str], None], chosen: dict[
     data = files.read(file)[: chosen["max_bytes"]]
     with files.naming(file):
         parsed = api.open_file(data, chosen["steps"], chosen["max_pixels"])
-        denoiser = api.model_of(parsed, chosen["model"])
+        denoiser = api.model_of(parsed, chosen["model"], chosen["device"], chosen["precision"])
     state = decoder.last_state(parsed, denoiser, lambda done, total: None)
     pixels = decoder.reconstructed(parsed, state, chosen["reconstruct"], chosen["seed"])
     header = parsed.header
@@ -87,6 +87,8 @@ def decode_one(file: str, output: str, say: Callable[[str], None], chosen: dict[
 @options.jobs
 @options.skip_existing
 @options.threads
+@options.device
+@options.precision
 @options.max_pixels
 @options.quiet
 def command(inputs, output, every, jobs, skip_existing, threads, **chosen):
@@ -114,6 +116,8 @@ def command(inputs, output, every, jobs, skip_existing, threads, **chosen):
     options.use_threads(threads)
 
     from ddpmcodec import api, decoder
+    from ddpmcodec.cli import large
+    from ddpmcodec.prediction import fold_of
 
     with files.naming(file):
         parsed = api.open_file(data, chosen["steps"], chosen["max_pixels"])
@@ -123,7 +127,10 @@ def command(inputs, output, every, jobs, skip_existing, threads, **chosen):
     if output is not None and not several:
         files.check_writable(output)
         picture_format(output)
-    denoiser = api.model_of(parsed, chosen["model"])
+    denoiser = api.model_of(parsed, chosen["model"], chosen["device"], chosen["precision"])
+    if not quiet:
+        evaluations = sum(fold_of(denoiser, level) ** -2 for level in decoder.evaluated(parsed))
+        large.announce(partial(click.echo, err=True), output or every, parsed.header.pixels, denoiser, evaluations)
 
     for directory in (every, output if several else None):
         if directory is not None:

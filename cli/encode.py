@@ -52,6 +52,8 @@ def levels_option(ctx: click.Context, param: click.Parameter, value: str | None)
               "process takes one picture at a time; it needs this version of ddpmcodec, and the model by its name or path.")  # fmt: skip
 @options.skip_existing
 @options.threads
+@options.device
+@options.precision
 @options.max_pixels
 @options.quiet
 def command(images, output, jobs, dask, skip_existing, threads, **chosen):
@@ -137,9 +139,10 @@ def encode(
         say: called with each thing that the user should know.
     """
     from ddpmcodec import picture, plan
+    from ddpmcodec.cli import large
     from ddpmcodec.encoder import encode_pixels
     from ddpmcodec.metadata import NONE
-    from ddpmcodec.models import registry
+    from ddpmcodec.models import arithmetic, registry
     from ddpmcodec.models.levels import DiscreteLevels
 
     o = dict(chosen)
@@ -167,6 +170,8 @@ def encode(
             plan.check_levels(denoiser.levels, denoiser.start, levels)
         except ValueError as e:
             raise click.BadParameter(str(e), param_hint="--levels") from e
+    chosen_model = arithmetic.on(denoiser, o["device"], "fp32" if o["lossless"] else o["precision"])
+    large.announce(say, output, source.pixels[..., 0].size, chosen_model, o["evaluations"])
     encoding = encode_pixels(
         source.pixels,
         denoiser,

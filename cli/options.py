@@ -1,7 +1,6 @@
 """Options that several commands share, and their progress bar."""
 
 import math
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from click.shell_completion import CompletionItem
 from tqdm import tqdm
 
 from ddpmcodec import plan
+from ddpmcodec.models.arithmetic import DEVICES, PRECISIONS
 
 
 class Rate(click.FloatRange):
@@ -66,22 +66,23 @@ effort = click.option("--effort", type=click.IntRange(1, 5), default=plan.DEFAUL
                       help="Search of the channel coder: 4 ... 1 are faster, and 1, 2, 4 and 6 % larger.")  # fmt: skip
 jobs = click.option("-j", "--jobs", type=click.IntRange(1, 1024), metavar="N", help="To a directory: processes [default: all cores].")
 skip_existing = click.option("--skip-existing", is_flag=True, help="To a directory: leave out what is there already.")
+device = click.option(
+    "--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="Of the network: auto is a GPU where there is one."
+)
+precision = click.option("--precision", type=click.Choice(PRECISIONS), default="auto", show_default=True,
+                         help="Of the network: auto is bf16 where it is fast and does not show. Any file decodes in either.")  # fmt: skip
 quiet = click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
 max_pixels = click.option(
-    "--max-pixels", type=click.IntRange(1), metavar="N", help="Refuse larger pictures [default: 7000000, which take 4 GB]."
+    "--max-pixels", type=click.IntRange(1), metavar="N", help="Refuse larger pictures [default: 50000000, which take 5 GB]."
 )
 
 
 def use_threads(count: int | None) -> None:
-    """Give torch and numba so many threads."""
+    """Give torch, and with it the search, so many threads."""
     if count is not None:
         import torch
 
         torch.set_num_threads(count)
-        if numba := sys.modules.get("numba"):
-            numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
-        else:  # which takes half a second to import, and decoding needs none of it
-            os.environ["NUMBA_NUM_THREADS"] = str(count)
 
 
 @contextmanager

@@ -14,9 +14,11 @@ from ddpmcodec.errors import EvaluationError, PictureError
 @click.option("--original", type=options.FILE, metavar="PICTURE", help="Also beside this one, with PSNR.")
 @options.model
 @options.threads
+@options.device
+@options.precision
 @options.max_pixels
 @options.quiet
-def command(file, output, original, model, threads, max_pixels, quiet):
+def command(file, output, original, model, threads, device, precision, max_pixels, quiet):
     """Write one self-contained HTML page of FILE (- is stdin): its picture with a slider over its bytes, its sections and steps.
 
     \b
@@ -44,7 +46,7 @@ def command(file, output, original, model, threads, max_pixels, quiet):
         if image.size != (header.width, header.height):
             raise PictureError(f"{original} has {image.width} x {image.height} pixels, {file} {header.width} x {header.height}")
     with options.progress_bar("view", quiet) as progress:
-        shown = view.prefixes(parsed, api.model_of(parsed, model), progress)
+        shown = view.prefixes(parsed, api.model_of(parsed, model, device, precision), progress)
     try:
         files.write(output, view.view(data, "stdin" if file == "-" else Path(file).name, shown, image))
     except ImportError as e:

@@ -45,6 +45,8 @@ def encode(
     levels: Sequence[int] | None = None,
     strip: bool = False,
     max_pixels: int | None = None,
+    device: str = "auto",
+    precision: str = "auto",
     progress: Progress = _silent,
 ) -> bytes:
     """Encode a picture, or several of one size together, which costs fewer bytes than one by one where they are small.
@@ -57,6 +59,8 @@ def encode(
         strip: do not carry them.
         model: name or path of the denoiser; default the bundled one.
         max_pixels: refuse larger pictures (default `ddpmcodec.picture.MAX_PIXELS`).
+        device: "cpu", "cuda", or "auto": a GPU where there is one.
+        precision: of the network, "fp32", "bf16", or "auto": bf16 where it is fast and does not show. Any file decodes in either.
         quality: in [0, 100]: the noise that the last step ends at, from 100 of 255 at 0 over 10 at 50 to 1 at 100.
         bpp: bits per pixel in (0, 24], never exceeded. Default: 1 beside alpha and metadata, or 512 bytes where that is more.
         max_bytes: of the file, never exceeded.
@@ -100,6 +104,8 @@ def encode(
         seed=seed,
         levels=levels,
         pictures=len(images),
+        device=device,
+        precision=precision,
         progress=progress,
     ).data
 
@@ -118,19 +124,23 @@ def open_file(data: bytes, steps: int | None = None, max_pixels: int | None = No
     parsed = _container.parse(bytes(data), max_pixels)
     if steps is not None:
         parsed = replace(parsed, messages=parsed.messages[:steps], tail=None)
-    evaluations = decoder.evaluations(parsed)
+    evaluations = len(decoder.evaluated(parsed))
     if evaluations * parsed.header.pixels > MAX_EVALUATIONS * max_pixels:
         raise LimitError(f"{evaluations} network evaluations of {parsed.header.pixels} pixels are over the limit: take fewer steps")
     return parsed
 
 
-def model_of(parsed: Container, model: str | None = None) -> Model:
+def model_of(parsed: Container, model: str | None = None, device: str = "auto", precision: str = "auto") -> Model:
     """The denoiser that a file needs, looked for under its own name or taken from the name or path `model`.
 
+    Args:
+        device, precision: as `decode`.
+
     Raises:
-        ModelError: it is not there, or `model` is another one.
+        ModelError: it is not there, or `model` is another one; or there is no such device.
     """
-    from ddpmcodec.models import registry
+    from ddpmcodec.models import arithmetic, registry
+    from ddpmcodec.prediction import BFLOAT16_PIXELS, BFLOAT16_SIGMA
 
     header = parsed.header
     found = registry.find_hash(header.model_name, header.model_hash) if model is None else registry.find(model)
@@ -138,7 +148,9 @@ def model_of(parsed: Container, model: str | None = None) -> Model:
         raise ModelError(f"the file needs model {header.model_name!r} {header.model_hash.hex()}, {model} is {found.hash.hex()}")
     if found.levels != header.levels:
         raise CorruptFileError("the file's noise levels are not those of its model")
-    return found
+    last = parsed.steps[-1].level if parsed.steps else header.start
+    fine = header.pixels < BFLOAT16_PIXELS or sigma(header.levels, last) < BFLOAT16_SIGMA
+    return arithmetic.on(found, device, "fp32" if parsed.tail is not None else precision, fine=fine)
 
 
 def decode(
@@ -149,6 +161,8 @@ def decode(
     reconstruct: str = "mean",
     seed: int = 0,
     max_pixels: int | None = None,
+    device: str = "auto",
+    precision: str = "auto",
     progress: Progress = _silent,
 ) -> Image.Image:
     """Decode a file of one picture, or any prefix of one, from its last whole step. Arguments and errors as `decode_pictures`.
@@ -158,7 +172,17 @@ def decode(
     """
     if (pictures := _container.parse(bytes(data)).header.pictures) > 1:
         raise PictureError(f"the file holds {pictures} pictures: decode_pictures returns them all")
-    [image] = decode_pictures(data, steps, model=model, reconstruct=reconstruct, seed=seed, max_pixels=max_pixels, progress=progress)
+    [image] = decode_pictures(
+        data,
+        steps,
+        model=model,
+        reconstruct=reconstruct,
+        seed=seed,
+        max_pixels=max_pixels,
+        device=device,
+        precision=precision,
+        progress=progress,
+    )
     return image
 
 
@@ -170,6 +194,8 @@ def decode_pictures(
     reconstruct: str = "mean",
     seed: int = 0,
     max_pixels: int | None = None,
+    device: str = "auto",
+    precision: str = "auto",
     progress: Progress = _silent,
 ) -> list[Image.Image]:
     """Decode all pictures of a file, or of any prefix of one, from its last whole step.
@@ -179,6 +205,7 @@ def decode_pictures(
         model: name or path of the denoiser, where it is not found by the file's own name.
         reconstruct: "mean", x0hat, has the best PSNR; "sample" draws the rest of the chain (Algorithm 4).
         seed: of the noise of "sample".
+        device, precision: as `encode`. A file that ends at very little noise is "auto"matically decoded in fp32, a lossless one always.
         progress: called with the network evaluations done and in all.
 
     Raises:
@@ -189,12 +216,18 @@ def decode_pictures(
     if reconstruct not in ("mean", "sample"):
         raise ValueError(f"reconstruct is 'mean' or 'sample', not {reconstruct!r}")
     parsed = open_file(data, steps, max_pixels)
-    state = decoder.last_state(parsed, model_of(parsed, model), progress)
+    state = decoder.last_state(parsed, model_of(parsed, model, device, precision), progress)
     return picture.to_images(decoder.reconstructed(parsed, state, reconstruct, seed, progress), parsed)
 
 
 def decode_progressive(
-    data: bytes, *, model: str | None = None, steps: int | None = None, max_pixels: int | None = None
+    data: bytes,
+    *,
+    model: str | None = None,
+    steps: int | None = None,
+    max_pixels: int | None = None,
+    device: str = "auto",
+    precision: str = "auto",
 ) -> Iterator[tuple[int, Image.Image]]:
     """Every picture on the way: (step, picture) after 0, 1, ... whole steps; of several pictures, the first.
 
@@ -203,7 +236,7 @@ def decode_progressive(
     from ddpmcodec import decoder, picture
 
     parsed = open_file(data, steps, max_pixels)
-    for state in decoder.states(parsed, model_of(parsed, model)):
+    for state in decoder.states(parsed, model_of(parsed, model, device, precision)):
         yield state.index, picture.to_images(decoder.pixels(parsed, state), parsed)[0]
 
 

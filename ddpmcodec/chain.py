@@ -16,6 +16,7 @@ from ddpmcodec.header import CHANNELS, Header
 from ddpmcodec.models.checkpoint import Model
 from ddpmcodec.models.levels import Levels
 from ddpmcodec.models.process import Posterior, abar_of_snr, posterior
+from ddpmcodec.prediction import predict_x_0
 from ddpmcodec.randomness import STREAM_CHROMA, STREAM_START, SharedRandomness
 from ddpmcodec.steptable import Step
 
@@ -56,7 +57,7 @@ class State:
     @cached_property
     def x0hat(self) -> torch.Tensor:
         """The network's x_0 given x_t, clamped to [-1, 1]: the picture at this point of the file. Evaluated when first asked for."""
-        x0hat = self.model.predict_x_0(self.x_t, self.level).clamp_(-1, 1)
+        x0hat = predict_x_0(self.model, self.x_t, self.level)
         return gray.without_chroma(x0hat) if self.gray else x0hat
 
 
@@ -70,16 +71,21 @@ def walk(model: Model, header: Header, randomness: SharedRandomness, channel: Ch
     state = State(model, 0, header.start, x_T, None, header.gray)
     yield state
     while (sent := peer(state)) is not None:
-        step, message = sent
-        x0hat = state.x0hat if step.evaluate else state.kept
-        assert x0hat is not None  # the first step evaluates: the step table says so
-        q = step_posterior(header.levels, step.level, state.level)
-        z = channel.receive(message, state.index, step.n, step.nu)
-        if header.gray:
-            P, _, H, W = shape
-            chroma = randomness.gaussians(2 * z.numel(), STREAM_CHROMA, state.index)
-            z = gray.with_chroma(z.view(P, 1, H, W), chroma.view(P, 2, H, W))
-        z = z.view(shape)
-        x_s = q.mean(x0hat, state.x_t).add_(z, alpha=math.sqrt(q.variance))
-        state = State(model, state.index + 1, step.level, x_s, x0hat, header.gray)
+        state = _after(state, *sent, header, randomness, channel)
         yield state
+
+
+def _after(state: State, step: Step, message: bytes, header: Header, randomness: SharedRandomness, channel: Channel) -> State:
+    """The state that a step's message leads to."""
+    if step.evaluate:
+        state.kept = None  # a twelfth of the memory that large pictures take
+    x0hat = state.x0hat if step.evaluate else state.kept
+    assert x0hat is not None  # the first step evaluates: the step table says so
+    q = step_posterior(header.levels, step.level, state.level)
+    z = channel.receive(message, state.index, step.n, step.nu)
+    if header.gray:
+        P, _, H, W = state.x_t.shape
+        chroma = randomness.gaussians(2 * z.numel(), STREAM_CHROMA, state.index)
+        z = gray.with_chroma(z.view(P, 1, H, W), chroma.view(P, 2, H, W))
+    x_s = z.view_as(state.x_t).mul_(math.sqrt(q.variance)).add_(x0hat, alpha=q.x_0_weight).add_(state.x_t, alpha=q.x_t_weight)
+    return State(state.model, state.index + 1, step.level, x_s, x0hat, state.gray)

@@ -50,12 +50,17 @@ class TrellisChannel:
         from ddpmcodec import trellis  # numba: the encoder's alone
 
         starts, polynomials, signs = self._code(step, n, nu)
-        target = rotation.rotate(delta.float(), self._rotation_signs(step)).cpu().numpy() * signs
-        return np.packbits(trellis.search(target, starts, polynomials, nu, codeword.blocks_of(n))).tobytes()
+        target = rotation.rotate(delta.float(), self._rotation_signs(step)).numpy()
+        target *= signs
+        threads = torch.get_num_threads()
+        bits = trellis.search(target, starts, polynomials, nu, codeword.blocks_of(n), threads)
+        if torch.get_num_threads() != threads:  # numba's threads, when they start, set the number of OpenMP's for all
+            torch.set_num_threads(threads)
+        return np.packbits(bits).tobytes()
 
     def receive(self, message: bytes, step: int, n: int, nu: int) -> torch.Tensor:
         starts, polynomials, signs = self._code(step, n, nu)
         bits = np.unpackbits(np.frombuffer(message, np.uint8), count=n)
         z = torch.from_numpy(codeword.word(bits, nu, starts, polynomials, signs).astype(np.float32))
         z *= codeword.scale(n, nu, self.dimensions)
-        return rotation.unrotate(z, self._rotation_signs(step), self.count)
+        return rotation.unrotate_(z, self._rotation_signs(step), self.count)

@@ -13,6 +13,7 @@ ROTATION_BLOCK = 4096
 # eta: ideal bits that one path bit carries, by the code's memory nu. z = 2^(eta n / D) times the +-1 word.
 ETA = {8: 0.902, 10: 0.925, 12: 0.941, 14: 0.952, 16: 0.961}
 BLOCK_BITS = 2048
+PART = 1 << 22  # dimensions at a time, where all would take too much memory
 
 
 def padded_size(count: int, width: int) -> int:
@@ -71,12 +72,19 @@ def word(bits: np.ndarray, nu: int, starts: np.ndarray, polynomials: np.ndarray,
     n = bits.size
     if n == 0:
         return signs
-    sizes = np.diff(starts)
-    place = np.arange(starts[-1], dtype=np.int32)
-    place -= np.repeat(starts[:-1].astype(np.int32), sizes)
-    if polynomials.size < sizes.max():
-        place %= polynomials.size
-    masked = np.repeat(windows(bits, nu, blocks_of(n)), sizes)
-    masked &= polynomials.astype(np.uint32)[place]
-    parity = (np.bitwise_count(masked) & 1).astype(np.int8)
-    return signs * (1 - 2 * parity)
+    w = windows(bits, nu, blocks_of(n))
+    polynomials = polynomials.astype(np.uint32)
+    words = np.empty_like(signs)
+    at_once = max(1, PART * n // signs.size)  # path bits
+    for first in range(0, n, at_once):
+        begins = starts[first : first + at_once + 1]
+        sizes = np.diff(begins)
+        place = np.arange(begins[0], begins[-1])
+        place -= np.repeat(begins[:-1], sizes)
+        if polynomials.size < sizes.max():
+            place %= polynomials.size
+        masked = np.repeat(w[first : first + at_once], sizes)
+        masked &= polynomials[place]
+        parity = (np.bitwise_count(masked) & 1).view(np.int8)
+        words[begins[0] : begins[-1]] = signs[begins[0] : begins[-1]] * (1 - 2 * parity)
+    return words

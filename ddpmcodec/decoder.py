@@ -36,14 +36,16 @@ def states(container: Container, model: Model, peer: Peer | None = None) -> Iter
     return walk(model, header, randomness, channel, peer or receive)
 
 
-def evaluations(container: Container) -> int:
-    """Network evaluations that decoding to the last step takes."""
-    return 1 + sum(step.evaluate for step in container.steps[: len(container.messages)])
+def evaluated(container: Container) -> list[int]:
+    """The levels at which decoding to the last step evaluates the network."""
+    reached = [container.header.start, *(step.level for step in container.steps)]
+    whole = len(container.messages)
+    return [reached[i] for i in range(whole) if container.steps[i].evaluate] + [reached[whole]]
 
 
 def last_state(container: Container, model: Model, progress: Callable[[int, int], None]) -> State:
     """The state after the last whole step; `progress` is called with the network evaluations done and in all."""
-    total = evaluations(container)
+    total = len(evaluated(container))
     done = 0
     for state in states(container, model):
         following = container.steps[state.index] if state.index < len(container.messages) else None

@@ -14,6 +14,7 @@ from ddpmcodec.container import Container
 from ddpmcodec.errors import RateError
 from ddpmcodec.header import Header
 from ddpmcodec.metadata import NONE, Metadata
+from ddpmcodec.models import arithmetic
 from ddpmcodec.models.checkpoint import Model
 from ddpmcodec.plan import (
     DEFAULT_BPP,
@@ -27,8 +28,17 @@ from ddpmcodec.plan import (
     kl_bits,
     sigma_of_quality,
 )
+from ddpmcodec.prediction import BFLOAT16_PIXELS, BFLOAT16_SIGMA
 from ddpmcodec.randomness import SharedRandomness
 from ddpmcodec.steptable import Step
+
+BFLOAT16_PSNR, BFLOAT16_BPP = 45.0, 3.0  # up to which bfloat16 will do, see `prediction`
+PART = 1 << 22  # elements at a time, where a whole picture's would take too much memory
+
+
+def energy(x: torch.Tensor) -> float:
+    """|x|^2."""
+    return sum(float(part.square().sum(dtype=torch.float64)) for part in x.split(PART))
 
 
 @dataclass
@@ -94,7 +104,6 @@ class Sender:
     ):
         self.pixels = pixels
         self.visible = visible
-        self.x_0 = picture.to_tensor(pixels, header.pictures)
         self.header = header
         self.channel = channel
         self.plan = plan
@@ -107,6 +116,7 @@ class Sender:
 
     def evaluate(self, state: State) -> torch.Tensor:
         """x0hat of a state, timed and compared with the picture."""
+        state.kept = None
         begin = time.perf_counter()
         x0hat = state.x0hat
         self.network_seconds += time.perf_counter() - begin
@@ -118,16 +128,16 @@ class Sender:
     def __call__(self, state: State) -> tuple[Step, bytes] | None:
         x0hat = state.kept if self.plan.keeps_x0hat else self.evaluate(state)
         assert x0hat is not None
-        error = self.x_0 - x0hat
+        error = picture.to_tensor(self.pixels, self.header.pictures).sub_(x0hat)
         if self.visible is not None:
             error *= torch.from_numpy(self.visible).view(len(error), 1, *error.shape[2:])
         error = coded(error, self.header)
-        step = self.plan.next_step(state.level, float(error.square().sum(dtype=torch.float64)), self.psnr[max(self.psnr)])
+        step = self.plan.next_step(state.level, energy(error), self.psnr[max(self.psnr)])
         if step is None:
             return None
-        delta = target(error, step_posterior(self.header.levels, step.level, state.level))
-        self.messages.append(self.channel.send(delta, state.index, step.n, step.nu))
-        self.kl_bits.append(kl_bits(float(delta.double().square().sum()), self.header.elements))
+        error = target(error, step_posterior(self.header.levels, step.level, state.level))
+        self.kl_bits.append(kl_bits(energy(error), self.header.elements))
+        self.messages.append(self.channel.send(error, state.index, step.n, step.nu))
         return step, self.messages[-1]
 
 
@@ -148,6 +158,8 @@ def encode_pixels(
     seed: int = 0,
     levels: Sequence[int] | None = None,
     pictures: int = 1,
+    device: str = "cpu",
+    precision: str = "fp32",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Encoding:
     """Encode (P H, W, 3) uint8 pixels: one picture, or P of one size, one above the other.
@@ -168,6 +180,7 @@ def encode_pixels(
         levels: noise levels to visit after the first, instead of an end, or on the way to a lossless tail. Without them a lossless file
             visits those that the model has found best for so many evaluations, if it has (`Model.schedules`).
         pictures: P.
+        device, precision: of the network, see `models.arithmetic.on`. Lossless files are made in fp32.
         progress: called with the evaluations done and in all.
 
     Raises:
@@ -205,6 +218,13 @@ def encode_pixels(
         raise RateError(f"{asked}, and this picture's smallest file has {least}: {8 * least / header.pixels:.3g} bpp{beside}")
     if budget is not None:
         budget -= extra
+    fine = (
+        header.pixels < BFLOAT16_PIXELS
+        or (psnr or 0) > BFLOAT16_PSNR
+        or (quality is not None and sigma_of_quality(quality) < BFLOAT16_SIGMA)
+        or (quality is None and psnr is None and 8 * max_bytes > BFLOAT16_BPP * header.pixels)
+    )
+    model = arithmetic.on(model, device, "fp32" if lossless else precision, fine=fine)
     randomness = SharedRandomness(seed, container.VERSION)
     channel = TrellisChannel(randomness, header.elements, width)
     sigma = None if quality is None else sigma_of_quality(quality)

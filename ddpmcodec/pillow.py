@@ -17,7 +17,7 @@ from ddpmcodec.errors import DdpmcodecError, ForeignFileError
 from ddpmcodec.metadata import NAMES
 
 FORMAT = "DDPM"
-OPTIONS = ("quality", "bpp", "max_bytes", "psnr", "lossless", "evaluations", "effort", "seed", "model", "max_pixels")
+OPTIONS = ("quality", "bpp", "max_bytes", "psnr", "lossless", "evaluations", "effort", "seed", "model", "max_pixels", "device", "precision")
 
 
 def _accept(prefix: bytes) -> bool:

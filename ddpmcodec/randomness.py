@@ -16,6 +16,7 @@ STREAM_CODE = 3  # signs of the code word
 STREAM_POLYNOMIALS = 4  # the order of the generator polynomials
 STREAM_SAMPLING = 5  # the decoder's own noise when it samples the rest of the chain
 STREAM_CHROMA = 6  # of a gray picture
+PART = 1 << 22  # values at a time, where all in float64 would take too much memory
 
 
 class SharedRandomness:
@@ -37,13 +38,19 @@ class SharedRandomness:
     def signs(self, count: int, stream: int, step: int = 0) -> np.ndarray:
         """(count,) int8 of +1 and -1: bit i of the words, least significant first, is 1 where sign i is -1."""
         octets = self.words(-(-count // 64), stream, step).astype("<u8").view(np.uint8)
-        return 1 - 2 * np.unpackbits(octets, count=count, bitorder="little").astype(np.int8)
+        bits = np.unpackbits(octets, count=count, bitorder="little").view(np.int8)
+        bits *= -2
+        bits += 1
+        return bits
 
     def gaussians(self, count: int, stream: int, step: int = 0) -> torch.Tensor:
         """(count,) float32 standard normal values, two a word (low half first): Phi^-1((half + 1/2) / 2^32) in float64."""
-        halves = self.words(-(-count // 2), stream, step).astype("<u8").view("<u4")[:count]
-        uniform = torch.from_numpy((halves.astype(np.float64) + 0.5) / 2.0**32)
-        return torch.special.ndtri(uniform).float()
+        halves = self.words(-(-count // 2), stream, step).astype("<u8", copy=False).view("<u4")[:count]
+        values = torch.empty(count)
+        for begin in range(0, count, PART):
+            uniform = torch.from_numpy((halves[begin : begin + PART].astype(np.float64) + 0.5) / 2.0**32)
+            values[begin : begin + PART] = torch.special.ndtri(uniform)
+        return values
 
     def permutation(self, count: int, size: int, stream: int, step: int = 0) -> np.ndarray:
         """The first `count` places of a Fisher-Yates shuffle of 0 ... size - 1, (count,) int64.

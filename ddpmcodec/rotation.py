@@ -8,6 +8,10 @@ to the picture's width so that no block collects a few columns only. Everything 
 import numpy as np
 import torch
 
+# Where all at once would take too much memory.
+BLOCKS_AT_ONCE = 1024
+FLIPPED_AT_ONCE = 1 << 22
+
 
 def _hadamard(dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     """(64, 64) Sylvester-Hadamard matrix over 8, its own inverse; two of them make the transform of 4096."""
@@ -17,19 +21,28 @@ def _hadamard(dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     return h / 8
 
 
-def _transform(x: torch.Tensor) -> torch.Tensor:
-    """Orthonormal Walsh-Hadamard transform of each block of x (D,), rotated dimensions numbered place by place. Self-inverse."""
+def _transform_(x: torch.Tensor) -> torch.Tensor:
+    """Orthonormal Walsh-Hadamard transform of each block of x (D,), in place, rotated dimensions numbered place by place. Self-inverse."""
     h = _hadamard(x.dtype, x.device)
-    x = x.view(64, 64, -1)
-    return (h @ (h @ x).reshape(64, -1)).reshape(-1)
+    for blocks in x.view(64, 64, -1).split(BLOCKS_AT_ONCE, dim=2):
+        blocks.copy_((h @ (h @ blocks).reshape(64, -1)).view_as(blocks))
+    return x
+
+
+def _flip_(x: torch.Tensor, signs: np.ndarray) -> torch.Tensor:
+    """x (D,) times the signs, in place."""
+    for part, its_signs in zip(x.split(FLIPPED_AT_ONCE), torch.from_numpy(signs).split(FLIPPED_AT_ONCE), strict=True):
+        part.mul_(its_signs)
+    return x
 
 
 def rotate(x: torch.Tensor, signs: np.ndarray) -> torch.Tensor:
     """x (N,) zero-padded, signed and transformed: (D,), D = len(signs)."""
-    padded = torch.nn.functional.pad(x, (0, signs.size - x.numel()))
-    return _transform(padded * torch.from_numpy(signs).to(x))
+    padded = x.new_zeros(signs.size)
+    padded[: x.numel()] = x
+    return _transform_(_flip_(padded, signs))
 
 
-def unrotate(y: torch.Tensor, signs: np.ndarray, count: int) -> torch.Tensor:
-    """The inverse of `rotate`: y (D,) to (count,)."""
-    return (_transform(y) * torch.from_numpy(signs).to(y))[:count]
+def unrotate_(y: torch.Tensor, signs: np.ndarray, count: int) -> torch.Tensor:
+    """The inverse of `rotate`: y (D,), which is used up, to (count,)."""
+    return _flip_(_transform_(y), signs)[:count]

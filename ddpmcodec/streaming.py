@@ -15,15 +15,15 @@ class Decoder:
     """A file that is fed in pieces, of any size.
 
     Args:
-        model, max_pixels: as `ddpmcodec.decode`.
+        model, max_pixels, device, precision: as `ddpmcodec.decode`.
 
     Attributes:
         complete: the end of the file has been fed.
     """
 
-    def __init__(self, *, model: str | None = None, max_pixels: int | None = None):
+    def __init__(self, *, model: str | None = None, max_pixels: int | None = None, device: str = "auto", precision: str = "auto"):
         self.complete = False
-        self._model = model
+        self._model = model, device, precision
         self._max_pixels = max_pixels
         self._data = bytearray()
         self._parsed: Container | None = None
@@ -50,7 +50,7 @@ class Decoder:
                 return  # not even the step table yet
             self.complete = parsed.complete
             if self._states is None:
-                self._states = decoder.states(parsed, api.model_of(parsed, self._model), self._receive)
+                self._states = decoder.states(parsed, api.model_of(parsed, *self._model), self._receive)
             exact_now = before is not None and before.tail is None and parsed.tail is not None
             if exact_now and self._last is not None and self._last.index == len(parsed.steps):
                 yield self._last.index, self._picture(self._last)

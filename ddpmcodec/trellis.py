@@ -224,7 +224,7 @@ def _search(target, starts, middle, nu, length, threads, bits):
         _search_blocks(target, starts, middle, nu, length, i * blocks // threads, (i + 1) * blocks // threads, bits)
 
 
-def search(target: np.ndarray, starts: np.ndarray, polynomials: np.ndarray, nu: int, blocks: int) -> np.ndarray:
+def search(target: np.ndarray, starts: np.ndarray, polynomials: np.ndarray, nu: int, blocks: int, threads: int = 1) -> np.ndarray:
     """The path bits whose code word fits `target` best, block by block.
 
     Args:
@@ -233,6 +233,7 @@ def search(target: np.ndarray, starts: np.ndarray, polynomials: np.ndarray, nu: 
         polynomials: (K,) int64, generator polynomials: `codeword.polynomials`.
         nu: memory of the code, in bits: 8, 10, 12, 14 or 16.
         blocks: number of independent blocks; divides n.
+        threads: at most.
 
     Returns:
         (n,) uint8 of 0 and 1.
@@ -241,8 +242,8 @@ def search(target: np.ndarray, starts: np.ndarray, polynomials: np.ndarray, nu: 
     bits = np.zeros(n, np.uint8)
     if n:
         middle = np.resize(polynomials >> 1 & (1 << nu - 1) - 1, -(-target.size // n))  # cycled where shares are longer
-        if blocks == 1 or n << nu < 1 << 23:  # about a millisecond of work: waking threads may take longer
+        if min(blocks, threads) == 1 or n << nu < 1 << 23:  # about a millisecond of work: waking threads may take longer
             _search_blocks(target, starts, middle, nu, n // blocks, 0, blocks, bits)
         else:
-            _search(target, starts, middle, nu, n // blocks, min(blocks, nb.get_num_threads()), bits)
+            _search(target, starts, middle, nu, n // blocks, min(blocks, threads), bits)
     return bits

@@ -23,7 +23,6 @@ def _begin(threads: int, parent: int) -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=watch, daemon=True).start()
-    os.environ["NUMBA_NUM_THREADS"] = str(threads)
     import torch
 
     torch.set_num_threads(threads)

@@ -23,6 +23,7 @@ from ddpmcodec.eval.poisson import CHUNK_BITS, PoissonChannel
 from ddpmcodec.models import process
 from ddpmcodec.models.checkpoint import Model
 from ddpmcodec.plan import NU_OF_EFFORT, path_bits, snr_reached
+from ddpmcodec.prediction import predict_x_0
 from ddpmcodec.randomness import STREAM_SAMPLING, SharedRandomness
 
 SIGMAS = (100, 25, 6)  # of 255
@@ -100,7 +101,7 @@ def deltas(model: Model, pixels: np.ndarray, sigma: float, kls: Iterable[float])
     level = model.levels.nearest((127.5 / sigma) ** 2)
     snr = model.levels.snr(level)
     noise = SharedRandomness(0, VERSION).gaussians(x_0.numel(), STREAM_SAMPLING).view_as(x_0)
-    x0hat = model.predict_x_0(process.q_sample(x_0, process.abar_of_snr(snr), noise), level).clamp(-1, 1)
+    x0hat = predict_x_0(model, process.q_sample(x_0, process.abar_of_snr(snr), noise), level)
     error = float((x_0 - x0hat).square().sum(dtype=torch.float64))
     for kl in kls:
         # The snr itself, not the nearest level: neighbouring ones may be hundreds of bits apart.

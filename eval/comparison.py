@@ -34,6 +34,7 @@ from ddpmcodec.eval.rate_distortion import mean, value_at
 from ddpmcodec.eval.universal import UniversalChannel
 from ddpmcodec.models import registry
 from ddpmcodec.models.checkpoint import Model
+from ddpmcodec.prediction import predict_x_0
 from ddpmcodec.randomness import STREAM_START, SharedRandomness
 
 SIDE = 64
@@ -102,7 +103,7 @@ def walk(pixels: np.ndarray, model: Model, levels: Sequence[int], transmit: Tran
     level, area = model.start, pixels.shape[0] * pixels.shape[1]
     kl = bits = seconds = 0.0
     points = []
-    x0hat = model.predict_x_0(x_t, level).clamp_(-1, 1)
+    x0hat = predict_x_0(model, x_t, level)
     for step, following in enumerate(levels):
         q = step_posterior(model.levels, following, level)
         delta = target((x_0 - x0hat).reshape(-1), q)
@@ -112,7 +113,7 @@ def walk(pixels: np.ndarray, model: Model, levels: Sequence[int], transmit: Tran
         seconds += time.perf_counter() - begin
         kl, bits = kl + step_kl, bits + step_bits
         x_t, level = q.mean(x0hat, x_t) + math.sqrt(q.variance) * z.view_as(x_t), following
-        x0hat = model.predict_x_0(x_t, level).clamp_(-1, 1)
+        x0hat = predict_x_0(model, x_t, level)
         psnr = picture.psnr(pixels, picture.to_pixels(x0hat))
         points.append({"kl_bits": kl, "bits": bits, "bpp": bits / area, "psnr-rgb": min(psnr, 100.0), "seconds": seconds})
     return points

@@ -137,4 +137,4 @@ class PoissonChannel:
         indices = constriction.stream.stack.AnsCoder(words).decode(self._model(n), len(bounds)).tolist()
         values = np.concatenate([self._values(step, i, indices[i], 1, b - a)[0] for i, (a, b) in enumerate(bounds)])
         z = torch.from_numpy(QUANTILES[values]) * math.sqrt(self._variance(n))
-        return rotation.unrotate(z, self._rotation_signs(step), self.count)
+        return rotation.unrotate_(z, self._rotation_signs(step), self.count)

@@ -56,4 +56,4 @@ class UniversalChannel:
         target = rotation.rotate(delta.float(), signs).double()
         z = quantize(target, dither)
         variance = float(target.square().mean())
-        return rotation.unrotate(z.float(), signs, self.count), ideal_bits(z, variance)
+        return rotation.unrotate_(z.float(), signs, self.count), ideal_bits(z, variance)

@@ -5,6 +5,7 @@ SHA-256 of the canonical JSON, then for each tensor in sorted order of names: th
 and the values as little-endian float32.
 """
 
+import copy
 import hashlib
 import json
 import math
@@ -158,6 +159,7 @@ class Model:
         prediction: what its network predicts (`models/parameterization.py`).
         variance: of its reverse process (`models/reverse.py`), which the codec has no use for.
         schedules: visited levels, by their number, that were found best for it (`ddpmcodec bpd --search`).
+        bfloat16: convolutions may be computed in bfloat16 (`models/arithmetic.py`).
     """
 
     def __init__(self, name: str, config: dict, network: Network, schedules: Mapping[int, Sequence[int]] | None = None):
@@ -175,30 +177,46 @@ class Model:
             raise ModelError(f"the model's start level {self.start} is out of range")
         self.network = network.eval().requires_grad_(False)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.bfloat16 = False
+
+    def on(self, device: torch.device, bfloat16: bool) -> "Model":
+        """The same model on a device."""
+        other = copy.copy(self)
+        other.bfloat16 = bfloat16
+        if device.type != "cpu":
+            other.network = copy.deepcopy(self.network).to(device)
+        return other
 
     @torch.no_grad()
-    def predict(self, x_t: torch.Tensor, level: int) -> Prediction:
+    def predict(self, x_t: torch.Tensor, level: int, bfloat16: bool = False) -> Prediction:
         """What the network says of x_t (B, 3, H, W), of any size.
 
-        Its input is padded right and bottom by reflection to a multiple of its stride, in the network's precision; many pictures are
-        evaluated `BATCH_PIXELS` at a time.
+        Its input is padded to a multiple of its stride, in the network's precision; many pictures are evaluated `BATCH_PIXELS` at a time.
         """
+        device = next(self.network.parameters()).device.type
         snr = self.levels.snr(level)
         height, width = x_t.shape[2:]
-        parameter = next(self.network.parameters())
-        pad = [(0, 0), (0, 0), (0, -height % self.network.stride), (0, -width % self.network.stride)]
-        padded = torch.from_numpy(np.pad(x_t.cpu().numpy(), pad, mode="reflect")).to(parameter)
+        padded = pad_to_multiple(x_t, self.network.stride).to(next(self.network.parameters()))
         parts = padded.contiguous(memory_format=torch.channels_last).split(max(1, BATCH_PIXELS // (height * width)))
-        output = torch.cat([self.network(part, self.network.condition(level, snr, part)) for part in parts])[:, :, :height, :width].to(x_t)
+        with torch.autocast(device, torch.bfloat16, enabled=bfloat16), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            outputs = [self.network(part, self.network.condition(level, snr, part)) for part in parts]
+        output = torch.cat(outputs)[:, :, :height, :width].to(x_t)
         abar_s = float(self.levels.alpha_bars[level - 1]) if isinstance(self.levels, DiscreteLevels) else None
         x_0 = x_0_of(self.prediction, output[:, :CHANNELS], x_t, abar_of_snr(snr), abar_s)
         if not math.isfinite(float(x_0.sum())):
             raise ModelError(f"model {self.name!r} predicts values that are not numbers")
         return Prediction(x_0, variance_fraction(self.network, output, level))
 
-    def predict_x_0(self, x_t: torch.Tensor, level: int) -> torch.Tensor:
+    def predict_x_0(self, x_t: torch.Tensor, level: int, bfloat16: bool = False) -> torch.Tensor:
         """x0hat(x_t, t): (B, 3, H, W), not clamped."""
-        return self.predict(x_t, level).x_0
+        return self.predict(x_t, level, bfloat16).x_0
+
+
+def pad_to_multiple(x: torch.Tensor, multiple: int) -> torch.Tensor:
+    """x (B, C, H, W) with rows below and columns to the right, by reflection (as often as it takes), so that both sides are multiples."""
+    height, width = x.shape[2:]
+    padding = [(0, 0), (0, 0), (0, -height % multiple), (0, -width % multiple)]
+    return torch.from_numpy(np.pad(x.cpu().numpy(), padding, mode="reflect")) if any(map(any, padding)) else x
 
 
 def variance_fraction(network: Callable, output: torch.Tensor, t) -> torch.Tensor | None:

@@ -19,6 +19,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from ddpmcodec.errors import ConfigurationError, ModelError, TrainingError
 from ddpmcodec.models import checkpoint, objective
+from ddpmcodec.models.arithmetic import has_bfloat16
 from ddpmcodec.models.configuration import Configuration
 from ddpmcodec.models.datasets import Source
 from ddpmcodec.models.distributed import Processes
@@ -27,11 +28,6 @@ from ddpmcodec.models.training_state import TrainingState
 
 BANDS = 8  # of noise, with equal shares of the draws, for which the loss is reported
 LEAST_FACTOR = 0.01  # of the learning rate, at the end of annealing
-
-
-def has_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 is fast there: on a CPU it is where the processor multiplies it."""
-    return torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
 
 
 def hidden_convolutions(network: nn.Module) -> list[torch.Tensor]:

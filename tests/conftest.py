@@ -160,18 +160,10 @@ def discrete_model(discrete_model_path: str) -> Model:
 
 @pytest.fixture
 def thread_counts():
-    """Sets the threads of torch and numba; put back afterwards."""
-    import numba
-
-    before = torch.get_num_threads(), numba.get_num_threads()
-
-    def use(count: int) -> None:
-        torch.set_num_threads(count)
-        numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
-
-    yield use
-    torch.set_num_threads(before[0])
-    numba.set_num_threads(before[1])
+    """Sets the number of threads; put back afterwards."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

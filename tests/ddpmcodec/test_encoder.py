@@ -131,7 +131,7 @@ def test_any_picture_within_any_rate(model, height, width, kind, bpp, seed, eval
     assert len(e.data) <= budget
     parsed = container.parse(e.data)
     assert parsed.complete and (parsed.header.width, parsed.header.height, parsed.header.seed) == (width, height, seed)
-    assert decoder.evaluations(parsed) <= evaluations
+    assert len(decoder.evaluated(parsed)) <= evaluations
     assert np.array_equal(decoded(e.data, model), e.pixels)
 
 
@@ -167,7 +167,7 @@ def test_the_network_is_evaluated_as_often_as_said(photo, model):
             e = encode_pixels(photo[:30, :40], model, bpp=3, evaluations=evaluations, effort=1, progress=lambda *p: progress.append(p))
             assert len(calls) == evaluations == len(progress) and progress[-1] == (evaluations, evaluations)
             parsed = container.parse(e.data)
-            assert decoder.evaluations(parsed) == evaluations
+            assert len(decoder.evaluated(parsed)) == evaluations
             calls.clear(), progress.clear()
             decoder.last_state(parsed, model, lambda *p: progress.append(p))
             assert len(calls) == evaluations
@@ -189,7 +189,7 @@ def test_steps_of_more_bits_than_words_have_are_split(photo, model):
     parsed = container.parse(e.data)
     assert not all(step.evaluate for step in parsed.steps)
     assert max(step.n for step in parsed.steps) == codeword.legal_bits(parsed.header.dimensions // 2)
-    assert decoder.evaluations(parsed) <= 4
+    assert len(decoder.evaluated(parsed)) <= 4
     assert np.array_equal(decoded(e.data, model), e.pixels)
     count = next(i for i, step in enumerate(parsed.steps) if not step.evaluate)  # a prefix inside such a group
     within, before = (decoded(container.serialize(parsed.first(n)), model) for n in (count, count - 1))

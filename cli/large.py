@@ -1,0 +1,26 @@
+"""What a large picture will take, said before it does."""
+
+import time
+from collections.abc import Callable
+
+import torch
+
+from ddpmcodec import picture
+from ddpmcodec.models.checkpoint import Model
+from ddpmcodec.prediction import predict_x_0
+
+LARGE = 3_000_000  # pixels
+SAMPLE = 512  # pixels of a side, on which the network's time is measured
+
+
+def announce(say: Callable[[str], None], name: str, pixels: int, model: Model, evaluations: float) -> None:
+    """Say what a picture will take of memory and of time in the network, if it is large. `evaluations` are those of all its pixels."""
+    if pixels < LARGE:
+        return
+    x, level = torch.zeros(1, 3, SAMPLE, SAMPLE), model.levels.nearest(1.0)
+    predict_x_0(model, x, level)
+    begin = time.perf_counter()
+    predict_x_0(model, x, level)
+    seconds = (time.perf_counter() - begin) * evaluations * pixels / SAMPLE**2
+    time_taken = f"{seconds / 60:.0f} minutes" if seconds > 100 else f"{seconds:.0f} s"
+    say(f"{name}: {pixels / 1e6:.1f} megapixels: about {time_taken} in the network, and {picture.memory(pixels) / 1e9:.1f} GB of memory")

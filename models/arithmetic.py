@@ -1,0 +1,62 @@
+"""Where a network runs, and with what numbers.
+
+bfloat16 is for convolutions alone: the noise level, which scales and shifts their output, stays in fp32, and sums are fp32 everywhere.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ddpmcodec.errors import ModelError
+
+if TYPE_CHECKING:  # the command line needs the names, and no torch
+    import torch
+
+    from ddpmcodec.models.checkpoint import Model
+
+DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("auto", "fp32", "bf16")
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 is fast there: on a CPU it is where the processor multiplies it."""
+    import torch
+
+    return torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
+
+
+def find_device(name: str) -> torch.device:
+    """The device of one of `DEVICES`: "auto" is a GPU where there is one.
+
+    Raises:
+        ModelError: there is none.
+    """
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    elif name == "cuda" and not torch.cuda.is_available():
+        raise ModelError("torch finds no CUDA device here")
+    return torch.device(name)
+
+
+def on(model: Model, device: str = "auto", precision: str = "auto", *, fine: bool = False) -> Model:
+    """The model on a device and in a precision.
+
+    Args:
+        device: one of `DEVICES`.
+        precision: one of `PRECISIONS`; "auto" is bf16 where it is fast.
+        fine: "auto" is fp32.
+
+    Raises:
+        ModelError: there is no such device, or the network is one for fp32 only.
+    """
+    from ddpmcodec.models.photo_unet import PhotoUNet
+
+    if device not in DEVICES or precision not in PRECISIONS:
+        raise ValueError(f"device {device!r} is not one of {DEVICES}, or precision {precision!r} not one of {PRECISIONS}")
+    place = find_device(device)
+    able = isinstance(model.network, PhotoUNet)
+    if precision == "bf16" and not able:
+        raise ModelError(f"model {model.name!r} runs in fp32 only")
+    return model.on(place, precision == "bf16" or (precision == "auto" and able and not fine and has_bfloat16(place)))
