@@ -1,0 +1,136 @@
+"""Encoder and decoder may compute in different precisions, and on different devices."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import ddpmcodec
+from ddpmcodec import container, decoder, picture, prediction
+from ddpmcodec.encoder import encode_pixels
+from ddpmcodec.errors import ModelError
+from ddpmcodec.models import arithmetic, registry
+
+
+def decoded(data, model):
+    return picture.to_pixels(decoder.last_state(container.parse(data), model, lambda done, total: None).x0hat)
+
+
+@pytest.fixture(scope="module")
+def photo_model():
+    return registry.find()
+
+
+@pytest.fixture(scope="module")
+def fine(photo, photo_model):
+    """The photo at 45 dB, made in fp32."""
+    return encode_pixels(photo, photo_model, psnr=45, evaluations=30, effort=1)
+
+
+@pytest.mark.parametrize("other", ["bf16", "float64"])
+def test_another_precision_moves_a_picture_of_45_dB_by_less_than_a_tenth(other, fine, photo, photo_model):
+    model = arithmetic.on(photo_model, "cpu", "bf16" if other == "bf16" else "fp32")
+    if other == "float64":
+        model = arithmetic.on(registry._loaded.__wrapped__(registry.available()[photo_model.name], 0), "cpu", "fp32")
+        model.network.double()
+    pixels = decoded(fine.data, model)
+    assert not np.array_equal(pixels, fine.pixels) or other == "float64"
+    assert 45 <= fine.psnr and abs(picture.psnr(photo, pixels) - fine.psnr) < 0.1
+
+
+def test_bf16_makes_files_for_fp32(photo, photo_model):
+    e = encode_pixels(photo, photo_model, psnr=40, effort=1, precision="bf16")
+    assert abs(picture.psnr(photo, decoded(e.data, photo_model)) - e.psnr) < 0.1
+
+
+def test_much_noise_is_always_fp32(photo_model):
+    x_t = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(3))
+    model = arithmetic.on(photo_model, "cpu", "bf16")
+    for level, same in ((-2000, True), (-1000, True), (-1, True), (0, False), (1500, False)):
+        a, b = (prediction.predict_x_0(m, x_t, level) for m in (photo_model, model))
+        assert torch.equal(a, b) == same, level
+
+
+def test_lossless_files_are_fp32_whatever_is_asked(photo, model):
+    data = ddpmcodec.encode(photo[:40, :50], lossless=True, evaluations=6, effort=1, model=str(model.name), precision="bf16")
+    assert np.array_equal(np.asarray(ddpmcodec.decode(data, precision="bf16")), photo[:40, :50])
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What `arithmetic.on` is asked for on a machine where bfloat16 is fast: whether it is given."""
+    given = []
+    on = arithmetic.on
+
+    def spy(*args, **kwargs):
+        given.append(on(*args, **kwargs).bfloat16)
+        return on(args[0], "cpu", "fp32")
+
+    monkeypatch.setattr(arithmetic, "has_bfloat16", lambda device: True)
+    monkeypatch.setattr(arithmetic, "on", spy)
+    return given
+
+
+@pytest.mark.parametrize(
+    ("end", "expected"),
+    [
+        ({"bpp": 0.05}, True),
+        ({"bpp": 3.5}, False),
+        ({"psnr": 24}, True),
+        ({"psnr": 46}, False),
+        ({"quality": 10}, True),
+        ({"quality": 95}, False),
+        ({"max_bytes": 900}, True),
+        ({"lossless": True}, False),
+    ],
+)
+def test_auto_is_bf16_where_it_does_not_show(end, expected, asked, model):
+    pixels = np.zeros((256, 257, 3), np.uint8)
+    pixels[:, 100:] = 200
+    data = ddpmcodec.encode(pixels, model=model.name, evaluations=2, effort=1, **end)
+    assert asked == [expected]
+    ddpmcodec.decode(data)
+    assert asked == [expected, ddpmcodec.info(data)["steps"][-1]["sigma"] >= 1.5]
+
+
+def test_auto_is_fp32_for_small_pictures(asked, model):
+    ddpmcodec.decode(ddpmcodec.encode(np.zeros((100, 100, 3), np.uint8), model=model.name, evaluations=2, effort=1, bpp=0.1))
+    assert asked == [False, False]
+
+
+def test_a_device_that_is_not_there(photo, model, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert arithmetic.find_device("auto") == torch.device("cpu")
+    with pytest.raises(ModelError, match="CUDA"):
+        ddpmcodec.encode(photo[:8, :8], model=model.name, device="cuda")
+    with pytest.raises(ValueError, match="device"):
+        ddpmcodec.encode(photo[:8, :8], model=model.name, device="tpu")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu(fine, photo, photo_model):
+    for precision in ("fp32", "bf16"):
+        assert abs(picture.psnr(photo, decoded(fine.data, arithmetic.on(photo_model, "cuda", precision))) - fine.psnr) < 0.1
+
+
+def test_the_papers_network_is_fp32(paper_model, monkeypatch):
+    monkeypatch.setattr(arithmetic, "has_bfloat16", lambda device: True)
+    assert not arithmetic.on(paper_model(), "cpu", "auto").bfloat16
+    with pytest.raises(ModelError, match="fp32 only"):
+        arithmetic.on(paper_model(), "cpu", "bf16")
+
+
+def test_encoding_leaves_the_number_of_threads_alone(model_path):
+    """numba's threads, when they start, set the number of OpenMP's to theirs."""
+    program = (
+        "import sys, numpy, torch, ddpmcodec; torch.set_num_threads(3);"
+        "pixels = numpy.random.default_rng(0).integers(0, 256, (80, 100, 3), numpy.uint8);"
+        "ddpmcodec.encode(pixels, model=sys.argv[1], bpp=12, effort=3, evaluations=3); print(torch.get_num_threads())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, model_path], capture_output=True, text=True, check=True, env=os.environ | {"NUMBA_NUM_THREADS": "2"}
+    )
+    assert done.stdout == "3\n"

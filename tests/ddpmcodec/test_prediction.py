@@ -1,0 +1,100 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from ddpmcodec import picture, prediction
+from ddpmcodec.models import process, registry
+from ddpmcodec.models.checkpoint import pad_to_multiple
+
+
+@pytest.fixture(scope="module")
+def photo_model():
+    return registry.find()
+
+
+@pytest.fixture(scope="module")
+def raccoon(data_dir):
+    with Image.open(data_dir / "raccoon-1021x683.jpg") as image:
+        return picture.to_tensor(np.asarray(image.convert("RGB")))
+
+
+def noisy(model, x_0, sigma):
+    """x_t and its level."""
+    level = model.levels.nearest((127.5 / sigma) ** 2)
+    noise = torch.randn(x_0.shape, generator=torch.Generator().manual_seed(1))
+    return process.q_sample(x_0, process.abar_of_snr(model.levels.snr(level)), noise), level
+
+
+@given(st.integers(1, 1 << 20))
+def test_tiles_cover_a_side(size):
+    tiles = prediction.tiles(size)
+    assert tiles[0][0] == 0 and tiles[-1][1] == size
+    assert all(end == begin for (_, end), (begin, _) in zip(tiles, tiles[1:], strict=False))
+    assert all(0 < end - begin <= prediction.TILE for begin, end in tiles)
+    assert all(begin % prediction.GRAIN == 0 for begin, _ in tiles)
+
+
+@pytest.mark.parametrize(("size", "count"), [(1536, 1), (1537, 2), (3072, 2), (3073, 3), (6000, 4)])
+def test_as_few_tiles_as_there_can_be(size, count):
+    assert len(prediction.tiles(size)) == count
+
+
+@pytest.mark.parametrize("sigma", [4, 25, 120, 300, 600, 3000])
+def test_no_seam(sigma, photo_model, raccoon, monkeypatch):
+    """Within 2 pixels of a seam the squared error is what it is without tiles, to 2 %, and the picture hardly another."""
+    x_0 = raccoon[:, :, 43:, 100:740]  # 640 x 640
+    x_t, level = noisy(photo_model, x_0, sigma)
+    fold = prediction.fold_of(photo_model, level)
+    whole = prediction.predict_x_0(photo_model, x_t, level)
+    monkeypatch.setattr(prediction, "TILE", 192 if fold == 1 else 128)
+    tiled = prediction.predict_x_0(photo_model, x_t, level)
+    beside = torch.zeros(640, dtype=torch.bool)
+    for begin, _ in prediction.tiles(640 // fold)[1:]:
+        beside[fold * begin - 2 : fold * begin + 2] = True
+    beside = beside[:, None] | beside
+    assert 0.01 < beside.float().mean() < 0.2
+    assert not torch.equal(tiled, whole)
+    assert ((tiled - x_0).square()[..., beside].mean() / (whole - x_0).square()[..., beside].mean()) <= 1.02
+    assert picture.psnr(picture.to_pixels(tiled), picture.to_pixels(whole)) > 45
+
+
+@pytest.mark.parametrize("fold", [2, 4])
+def test_a_folded_prediction_is_that_of_the_means(fold, model, photo):
+    """With torch's own interpolation, and the noise of the means in units of the picture's."""
+    x_0 = picture.to_tensor(photo[:77, :99])
+    level = dict(prediction.FOLDS)[fold]
+    x_t, level = noisy(model, x_0, process.sigma_of_snr(model.levels.snr(level)))
+    assert prediction.fold_of(model, level) == fold
+    abar = process.abar_of_snr(model.levels.snr(level))
+    means = F.avg_pool2d(pad_to_multiple(x_t, fold), fold) / math.sqrt(abar)  # the picture, and noise of sigma / fold
+    snr = model.levels.snr(level) * fold**2
+    small = model.predict_x_0(means * math.sqrt(process.abar_of_snr(snr)), model.levels.nearest(snr)).clamp(-1, 1)
+    expected = F.interpolate(small, scale_factor=fold, mode="bilinear", align_corners=False)[:, :, :77, :99]
+    torch.testing.assert_close(prediction.predict_x_0(model, x_t, level), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("fold", [2, 4])
+def test_where_it_begins_folding_does_no_harm(fold, photo_model, raccoon, monkeypatch):
+    x_0 = raccoon[:, :, 100:500, 300:900]
+    x_t, level = noisy(photo_model, x_0, process.sigma_of_snr(photo_model.levels.snr(dict(prediction.FOLDS)[fold])))
+    folded = (prediction.predict_x_0(photo_model, x_t, level) - x_0).square().mean()
+    monkeypatch.setattr(prediction, "FOLDS", ())
+    assert folded <= (prediction.predict_x_0(photo_model, x_t, level) - x_0).square().mean()
+
+
+def test_models_of_timesteps_see_all_pixels(discrete_model):
+    assert {prediction.fold_of(discrete_model, t) for t in (1, 500, 1000)} == {1}
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 70), (3, 2)])
+def test_small_pictures_are_folded_too(height, width, model):
+    x_t = torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(2))
+    x0hat = prediction.predict_x_0(model, x_t, -3000)
+    assert x0hat.shape == x_t.shape and x0hat.abs().max() <= 1
+    torch.testing.assert_close(x0hat[1:], prediction.predict_x_0(model, x_t[1:], -3000))
