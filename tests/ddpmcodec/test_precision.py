@@ -38,7 +38,7 @@ def test_another_precision_moves_a_picture_of_45_dB_by_less_than_a_tenth(other, 
         model.network.double()
     pixels = decoded(fine.data, model)
     assert not np.array_equal(pixels, fine.pixels) or other == "float64"
-    assert 45 <= fine.psnr and abs(picture.psnr(photo, pixels) - fine.psnr) < 0.1
+    assert fine.psnr >= 45 and abs(picture.psnr(photo, pixels) - fine.psnr) < 0.1
 
 
 def test_bf16_makes_files_for_fp32(photo, photo_model):

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -35,7 +36,7 @@ def noisy(model, x_0, sigma):
 def test_tiles_cover_a_side(size):
     tiles = prediction.tiles(size)
     assert tiles[0][0] == 0 and tiles[-1][1] == size
-    assert all(end == begin for (_, end), (begin, _) in zip(tiles, tiles[1:], strict=False))
+    assert all(end == begin for (_, end), (begin, _) in itertools.pairwise(tiles))
     assert all(0 < end - begin <= prediction.TILE for begin, end in tiles)
     assert all(begin % prediction.GRAIN == 0 for begin, _ in tiles)
 
