@@ -15,7 +15,7 @@ from ddpmcodec.models.process import abar_of_snr
 
 # Pixels of a side that the network sees as one, up to which level (sigma 1020 and 361 of 255): where it does no harm (docs/benchmarks.md).
 FOLDS = ((4, -1536), (2, -768))
-TILE = 1536  # pixels of a side that are one tile
+TILE = 1024  # pixels of a side that are one tile
 
 # Not part of the format: what bfloat16 will do for, so that the pictures of two machines differ by less than 0.1 dB. Levels from sigma
 # 127.5 of 255 on, as errors at higher noise persist as low frequencies; files down to this noise; and pictures that take some time.

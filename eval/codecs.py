@@ -106,9 +106,9 @@ class Ddpm:
     progressive: bool = True
 
     def _model(self):
-        from ddpmcodec.models import registry
+        from ddpmcodec.models import arithmetic, registry
 
-        return registry.find(self.model)
+        return arithmetic.on(registry.find(self.model), "cpu")
 
     def description(self) -> str:
         options = f"{self.evaluations} evaluations, effort {self.effort}"
@@ -116,7 +116,7 @@ class Ddpm:
 
     def settings(self) -> dict[str, Any]:
         model = self._model()
-        own = {"bpp": self.bpp, "evaluations": self.evaluations, "effort": self.effort}
+        own = {"bpp": self.bpp, "evaluations": self.evaluations, "effort": self.effort, "precision": model.precision}
         return {"model": {"name": model.name, "hash": model.hash.hex()}, **own, "versions": versions("ddpmcodec", "torch")}
 
     def check(self) -> None:
@@ -128,7 +128,7 @@ class Ddpm:
         area = pixels.shape[0] * pixels.shape[1]
         limit = min(HEADROOM * self.bpp + 8 * HEADROOM_BYTES / area, plan.MAX_BPP)
         try:
-            encoding = encode_pixels(pixels, model, bpp=limit, evaluations=self.evaluations, effort=self.effort)
+            encoding = encode_pixels(pixels, model, bpp=limit, evaluations=self.evaluations, effort=self.effort, precision=model.precision)
         except RateError:
             return
         parsed = container.parse(encoding.data)

@@ -179,6 +179,10 @@ class Model:
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.bfloat16 = False
 
+    @property
+    def precision(self) -> str:
+        return "bf16" if self.bfloat16 else "fp32"
+
     def on(self, device: torch.device, bfloat16: bool) -> "Model":
         """The same model on a device."""
         other = copy.copy(self)

@@ -26,7 +26,7 @@ def run(*arguments):
 
 @pytest.fixture(scope="module")
 def large(data_dir, tmp_path_factory):
-    """2600 x 1700, 4.4 megapixels: two tiles by two."""
+    """2600 x 1700, 4.4 megapixels: three tiles by two."""
     folder = tmp_path_factory.mktemp("large")
     with Image.open(data_dir / "raccoon-1021x683.jpg") as image:
         image.convert("RGB").resize((2600, 1700), Image.Resampling.BICUBIC).save(folder / "in.png", compress_level=1)

@@ -41,7 +41,7 @@ def test_tiles_cover_a_side(size):
     assert all(begin % prediction.GRAIN == 0 for begin, _ in tiles)
 
 
-@pytest.mark.parametrize(("size", "count"), [(1536, 1), (1537, 2), (3072, 2), (3073, 3), (6000, 4)])
+@pytest.mark.parametrize(("size", "count"), [(1024, 1), (1025, 2), (2048, 2), (2049, 3), (6000, 6)])
 def test_as_few_tiles_as_there_can_be(size, count):
     assert len(prediction.tiles(size)) == count
 
