@@ -61,11 +61,13 @@ def save_all(pixels: "np.ndarray", parsed: Container, path: str) -> None:
 def decode_one(file: str, output: str, say: Callable[[str], None], chosen: dict[str, Any]) -> list[str]:
     """A file of a batch: the cells of its row."""
     from ddpmcodec import api, decoder
+    from ddpmcodec.cli import large
 
     data = files.read(file)[: chosen["max_bytes"]]
     with files.naming(file):
         parsed = api.open_file(data, chosen["steps"], chosen["max_pixels"])
         denoiser = api.model_of(parsed, chosen["model"], chosen["device"], chosen["precision"])
+    large.announce_decoding(say, output, parsed, denoiser)
     state = decoder.last_state(parsed, denoiser, lambda done, total: None)
     pixels = decoder.reconstructed(parsed, state, chosen["reconstruct"], chosen["seed"])
     header = parsed.header
@@ -117,7 +119,6 @@ def command(inputs, output, every, jobs, skip_existing, threads, **chosen):
 
     from ddpmcodec import api, decoder
     from ddpmcodec.cli import large
-    from ddpmcodec.prediction import fold_of
 
     with files.naming(file):
         parsed = api.open_file(data, chosen["steps"], chosen["max_pixels"])
@@ -129,8 +130,7 @@ def command(inputs, output, every, jobs, skip_existing, threads, **chosen):
         picture_format(output)
     denoiser = api.model_of(parsed, chosen["model"], chosen["device"], chosen["precision"])
     if not quiet:
-        evaluations = sum(fold_of(denoiser, level) ** -2 for level in decoder.evaluated(parsed))
-        large.announce(partial(click.echo, err=True), output or every, parsed.header.pixels, denoiser, evaluations)
+        large.announce_decoding(partial(click.echo, err=True), output or every, parsed, denoiser)
 
     for directory in (every, output if several else None):
         if directory is not None:

@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 import torch
 
-from ddpmcodec import picture
+from ddpmcodec import decoder, picture
+from ddpmcodec.container import Container
 from ddpmcodec.models.checkpoint import Model
-from ddpmcodec.prediction import predict_x_0
+from ddpmcodec.prediction import fold_of, predict_x_0
 
 LARGE = 3_000_000  # pixels
 SAMPLE = 512  # pixels of a side, on which the network's time is measured
@@ -24,3 +25,8 @@ def announce(say: Callable[[str], None], name: str, pixels: int, model: Model, e
     seconds = (time.perf_counter() - begin) * evaluations * pixels / SAMPLE**2
     time_taken = f"{seconds / 60:.0f} minutes" if seconds > 100 else f"{seconds:.0f} s"
     say(f"{name}: {pixels / 1e6:.1f} megapixels: about {time_taken} in the network, and {picture.memory(pixels) / 1e9:.1f} GB of memory")
+
+
+def announce_decoding(say: Callable[[str], None], name: str, parsed: Container, model: Model) -> None:
+    """`announce` of a file's picture."""
+    announce(say, name, parsed.header.pixels, model, sum(fold_of(model, level) ** -2 for level in decoder.evaluated(parsed)))

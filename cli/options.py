@@ -10,7 +10,7 @@ from click.shell_completion import CompletionItem
 from tqdm import tqdm
 
 from ddpmcodec import plan
-from ddpmcodec.models.arithmetic import DEVICES, PRECISIONS
+from ddpmcodec.models.arithmetic import DEVICES, PRECISIONS, find_device
 
 
 class Rate(click.FloatRange):
@@ -57,6 +57,12 @@ class Size(click.ParamType):
         return int(size)
 
 
+def _device(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    if value == "cuda":
+        find_device(value)  # fails before long work, and once
+    return value
+
+
 output = click.option("-o", "--output", required=True, type=FILE, metavar="FILE", help="Where to write; - is stdout.")
 model = click.option("--model", type=FILE, metavar="NAME|PATH", help="Denoiser: a bundled one's name or a .safetensors file.")
 threads = click.option("--threads", type=click.IntRange(1, 256), metavar="N", help="CPU threads [default: all cores].")
@@ -66,14 +72,13 @@ effort = click.option("--effort", type=click.IntRange(1, 5), default=plan.DEFAUL
                       help="Search of the channel coder: 4 ... 1 are faster, and 1, 2, 4 and 6 % larger.")  # fmt: skip
 jobs = click.option("-j", "--jobs", type=click.IntRange(1, 1024), metavar="N", help="To a directory: processes [default: all cores].")
 skip_existing = click.option("--skip-existing", is_flag=True, help="To a directory: leave out what is there already.")
-device = click.option(
-    "--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="Of the network: auto is a GPU where there is one."
-)
+device = click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True, callback=_device,
+                      help="Of the network: auto is a GPU where there is one.")  # fmt: skip
 precision = click.option("--precision", type=click.Choice(PRECISIONS), default="auto", show_default=True,
-                         help="Of the network: auto is bf16 where it is fast and does not show. Any file decodes in either.")  # fmt: skip
+                         help="Of the network: auto is bf16 where it is fast and does not show. Lossless is fp32.")  # fmt: skip
 quiet = click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
 max_pixels = click.option(
-    "--max-pixels", type=click.IntRange(1), metavar="N", help="Refuse larger pictures [default: 50000000, which take 5 GB]."
+    "--max-pixels", type=click.IntRange(1), metavar="N", help="Refuse larger pictures [default: 50000000, which take 4.3 GB]."
 )
 
 

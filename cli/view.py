@@ -1,5 +1,6 @@
 """`ddpmcodec view`."""
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -34,6 +35,7 @@ def command(file, output, original, model, threads, device, precision, max_pixel
     from PIL import Image
 
     from ddpmcodec import api, picture
+    from ddpmcodec.cli import large
     from ddpmcodec.eval import view
 
     with files.naming(file):
@@ -45,8 +47,11 @@ def command(file, output, original, model, threads, device, precision, max_pixel
         image = Image.fromarray(read.pixels if read.alpha is None else np.dstack([read.pixels, read.alpha]))
         if image.size != (header.width, header.height):
             raise PictureError(f"{original} has {image.width} x {image.height} pixels, {file} {header.width} x {header.height}")
+    denoiser = api.model_of(parsed, model, device, precision)
+    if not quiet:
+        large.announce_decoding(partial(click.echo, err=True), output, parsed, denoiser)
     with options.progress_bar("view", quiet) as progress:
-        shown = view.prefixes(parsed, api.model_of(parsed, model, device, precision), progress)
+        shown = view.prefixes(parsed, denoiser, progress)
     try:
         files.write(output, view.view(data, "stdin" if file == "-" else Path(file).name, shown, image))
     except ImportError as e:

@@ -70,4 +70,7 @@ class Decoder:
 
     def _picture(self, state: State) -> Image.Image:
         assert self._parsed is not None
+        if self._parsed.tail is not None and state.index == len(self._parsed.steps) and state.model.bfloat16:
+            # Nothing said before that the file is lossless: once more, as lossless files are decoded.
+            state = decoder.last_state(self._parsed, api.model_of(self._parsed, *self._model), lambda done, total: None)
         return picture.to_images(decoder.pixels(self._parsed, state), self._parsed)[0]

@@ -26,7 +26,7 @@ import msgspec
 import numpy as np
 from PIL import Image
 
-from ddpmcodec import container, decoder, picture, plan
+from ddpmcodec import api, container, decoder, picture, plan
 from ddpmcodec.encoder import encode_pixels
 from ddpmcodec.errors import DdpmcodecError, EvaluationError, PictureError, RateError
 
@@ -106,17 +106,19 @@ class Ddpm:
     progressive: bool = True
 
     def _model(self):
-        from ddpmcodec.models import arithmetic, registry
+        from ddpmcodec.models import registry
 
-        return arithmetic.on(registry.find(self.model), "cpu")
+        return registry.find(self.model)
 
     def description(self) -> str:
         options = f"{self.evaluations} evaluations, effort {self.effort}"
         return f"ddpmcodec with {self._model().name}, every prefix of one encode a picture, {options}"
 
     def settings(self) -> dict[str, Any]:
+        from ddpmcodec.models import arithmetic
+
         model = self._model()
-        own = {"bpp": self.bpp, "evaluations": self.evaluations, "effort": self.effort, "precision": model.precision}
+        own = {"bpp": self.bpp, "evaluations": self.evaluations, "effort": self.effort, "precision": arithmetic.on(model, "cpu").precision}
         return {"model": {"name": model.name, "hash": model.hash.hex()}, **own, "versions": versions("ddpmcodec", "torch")}
 
     def check(self) -> None:
@@ -124,17 +126,16 @@ class Ddpm:
 
     def curve(self, pixels: np.ndarray) -> Iterator[Coded]:
         """None where not even an empty file is as small as `bpp`."""
-        model = self._model()
         area = pixels.shape[0] * pixels.shape[1]
         limit = min(HEADROOM * self.bpp + 8 * HEADROOM_BYTES / area, plan.MAX_BPP)
         try:
-            encoding = encode_pixels(pixels, model, bpp=limit, evaluations=self.evaluations, effort=self.effort, precision=model.precision)
+            encoding = encode_pixels(pixels, self._model(), bpp=limit, evaluations=self.evaluations, effort=self.effort, precision="auto")
         except RateError:
             return
         parsed = container.parse(encoding.data)
         seconds = 0.0
         begin = time.perf_counter()
-        for state in decoder.states(parsed, model):
+        for state in decoder.states(parsed, api.model_of(parsed, self.model, "cpu")):
             if state.index not in encoding.prefix_psnr:  # a step that keeps x0hat begins here: the chain does not evaluate the network
                 continue
             decoded = picture.to_pixels(state.x0hat)

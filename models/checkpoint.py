@@ -197,14 +197,18 @@ class Model:
 
         Its input is padded to a multiple of its stride, in the network's precision; many pictures are evaluated `BATCH_PIXELS` at a time.
         """
-        device = next(self.network.parameters()).device.type
         snr = self.levels.snr(level)
         height, width = x_t.shape[2:]
-        padded = pad_to_multiple(x_t, self.network.stride).to(next(self.network.parameters()))
-        parts = padded.contiguous(memory_format=torch.channels_last).split(max(1, BATCH_PIXELS // (height * width)))
-        with torch.autocast(device, torch.bfloat16, enabled=bfloat16), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            outputs = [self.network(part, self.network.condition(level, snr, part)) for part in parts]
-        output = torch.cat(outputs)[:, :, :height, :width].to(x_t)
+        stride, parameter = self.network.stride, next(self.network.parameters())
+        area = -(-height // stride) * -(-width // stride) * stride**2
+        parts = (pad_to_multiple(part, stride).to(parameter) for part in x_t.split(max(1, BATCH_PIXELS // area)))
+        parts = (part.contiguous(memory_format=torch.channels_last) for part in parts)
+        with (
+            torch.autocast(parameter.device.type, torch.bfloat16, enabled=bfloat16),
+            torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
+        ):
+            outputs = [self.network(part, self.network.condition(level, snr, part))[:, :, :height, :width].to(x_t) for part in parts]
+        output = torch.cat(outputs)
         abar_s = float(self.levels.alpha_bars[level - 1]) if isinstance(self.levels, DiscreteLevels) else None
         x_0 = x_0_of(self.prediction, output[:, :CHANNELS], x_t, abar_of_snr(snr), abar_s)
         if not math.isfinite(float(x_0.sum())):

@@ -78,3 +78,11 @@ def test_bad_streams(data, model_path):
             list(decoder.feed(piece))
     with pytest.raises(ModelError):
         list(ddpmcodec.Decoder(model="nowhere").feed(data))
+
+
+def test_a_lossless_file_in_pieces_though_the_chain_was_bf16(photo, model):
+    """That a file is lossless shows at its end only."""
+    data = encode_pixels(photo[:20, :30], model, lossless=True, evaluations=5, effort=1).data
+    decoder = ddpmcodec.Decoder(precision="bf16")
+    pictures = [image for k in range(0, len(data), 100) for _, image in decoder.feed(data[k : k + 100])]
+    assert np.array_equal(np.asarray(pictures[-1]), photo[:20, :30])
