@@ -100,6 +100,6 @@ class DriftError(DdpmcodecError):
 
 
 class WorkerError(DdpmcodecError):
-    """A worker process has died."""
+    """A worker process has died, or a cluster cannot be reached."""
 
     exit_code = 17
