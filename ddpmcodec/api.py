@@ -60,7 +60,8 @@ def encode(
         model: name or path of the denoiser; default the bundled one.
         max_pixels: refuse larger pictures (default `ddpmcodec.picture.MAX_PIXELS`).
         device: "cpu", "cuda", or "auto": a GPU where there is one.
-        precision: of the network, "fp32", "bf16", or "auto": bf16 where it is fast and does not show. Any file decodes in either.
+        precision: of the network, "fp32", "bf16", or "auto": bf16 where it is fast and does not show. A decoder may choose another.
+            Lossless files are fp32, and so are models of the paper's kind.
         quality: in [0, 100]: the noise that the last step ends at, from 100 of 255 at 0 over 10 at 50 to 1 at 100.
         bpp: bits per pixel in (0, 24], never exceeded. Default: 1 beside alpha and metadata, or 512 bytes where that is more.
         max_bytes: of the file, never exceeded.
