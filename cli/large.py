@@ -29,4 +29,4 @@ def announce(say: Callable[[str], None], name: str, pixels: int, model: Model, e
 
 def announce_decoding(say: Callable[[str], None], name: str, parsed: Container, model: Model) -> None:
     """`announce` of a file's picture."""
-    announce(say, name, parsed.header.pixels, model, sum(fold_of(model, level) ** -2 for level in decoder.evaluated(parsed)))
+    announce(say, name, parsed.header.network_pixels, model, sum(fold_of(model, level) ** -2 for level in decoder.evaluated(parsed)))

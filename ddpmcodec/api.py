@@ -126,8 +126,9 @@ def open_file(data: bytes, steps: int | None = None, max_pixels: int | None = No
     if steps is not None:
         parsed = replace(parsed, messages=parsed.messages[:steps], tail=None)
     evaluations = len(decoder.evaluated(parsed))
-    if evaluations * parsed.header.pixels > MAX_EVALUATIONS * max_pixels:
-        raise LimitError(f"{evaluations} network evaluations of {parsed.header.pixels} pixels are over the limit: take fewer steps")
+    pixels = parsed.header.network_pixels
+    if evaluations * pixels > MAX_EVALUATIONS * max_pixels:
+        raise LimitError(f"{evaluations} network evaluations of {pixels} pixels are over the limit: take fewer steps")
     return parsed
 
 

@@ -1,4 +1,4 @@
-r"""The .ddpm file, format version 0 (a draft: it may change with any commit). Nothing else in the package parses its bytes.
+r"""The .ddpm file, format version 1, which is frozen (docs/format.md). Nothing else in the package parses its bytes.
 
     size  field
     9     signature  89 44 44 50 4D 0D 0A 1A 0A  ("\x89DDPM\r\n\x1a\n")
@@ -33,6 +33,8 @@ where v is an unsigned LEB128 integer of at most 63 bits in its shortest form. T
     E  end mark, empty
     i, e, x  ICC profile, EXIF, XMP, deflated (ddpmcodec/metadata.py): i before T, the others before E; each once at most
 
+A file has at most `MAX_SECTIONS` sections.
+
 A file may be cut anywhere behind the step table: it decodes to the last step that is whole; the picture is lossless only with all of L.
 """
 
@@ -51,9 +53,10 @@ from ddpmcodec.models.levels import ContinuousLevels, DiscreteLevels, Levels
 from ddpmcodec.steptable import Step
 
 SIGNATURE = b"\x89DDPM\r\n\x1a\n"
-VERSION = 0
+VERSION = 1
 CRC_BYTES = 4
 CHECKPOINT_BYTES = 1024
+MAX_SECTIONS = 64  # eight kinds are known: the rest is for those to come, and no file makes a reader keep a list without end
 MODE_RGB, MODE_GRAY = range(2)
 
 
@@ -130,7 +133,7 @@ class _Reader:
         raise CorruptFileError("an integer is longer than it need be")
 
 
-def crc(data: bytes) -> bytes:
+def crc(data: bytes | memoryview) -> bytes:
     return struct.pack(">I", zlib.crc32(data))
 
 
@@ -243,9 +246,10 @@ def serialized_size(header: Header, steps: tuple[Step, ...]) -> int:
 
 def _verify_payload(payload: bytes, crcs: list[int], base: int) -> None:
     checked = 0
+    view = memoryview(payload)
     for offset in crcs:
         if offset + CRC_BYTES <= len(payload):
-            if crc(payload[checked:offset]) != payload[offset : offset + CRC_BYTES]:
+            if crc(view[checked:offset]) != payload[offset : offset + CRC_BYTES]:
                 raise CorruptFileError(f"the payload's checksum at byte {base + offset} fails")
             checked = offset + CRC_BYTES
 
@@ -269,7 +273,9 @@ def parse(data: bytes, max_pixels: int | None = None) -> Container:
     r = _Reader(data)
     r.take(len(SIGNATURE))
     if (version := r.take(1)[0]) != VERSION:
-        raise UnsupportedVersionError(f"format version {version} is not supported (this is {VERSION})")
+        draft = ", a draft," if version == 0 else ""
+        raise UnsupportedVersionError(f"format version {version}{draft} is not supported (this is {VERSION})")
+    view = memoryview(data)
     sections: list[Section] = []
     extras: dict[str, bytes] = {}
 
@@ -280,8 +286,9 @@ def parse(data: bytes, max_pixels: int | None = None) -> Container:
             kind = r.take(1)
             size = r.varint()
             body = r.take(size)
-            if r.take(CRC_BYTES) != crc(data[begin : r.at - CRC_BYTES]):
+            if r.take(CRC_BYTES) != crc(view[begin : r.at - CRC_BYTES]):
                 raise CorruptFileError(f"the checksum of the section at byte {begin} fails")
+            _check(len(sections) < MAX_SECTIONS, f"there are more than {MAX_SECTIONS} sections")
             _check(kind.isalpha(), f"the section at byte {begin} has no valid type")
             name = kind.decode()
             sections.append(Section(name, begin, r.at - begin, True))
@@ -316,7 +323,7 @@ def parse(data: bytes, max_pixels: int | None = None) -> Container:
     complete = False
     tail = None
     if whole:
-        if data[end - CRC_BYTES : end] != crc(data[begin : end - CRC_BYTES]):
+        if data[end - CRC_BYTES : end] != crc(view[begin : end - CRC_BYTES]):
             raise CorruptFileError(f"the checksum of the payload at byte {begin} fails")
         r.at = end
         try:

@@ -8,6 +8,7 @@ from ddpmcodec.models.levels import Levels
 CHANNELS = 3
 MAX_SIDE = 1 << 20  # in pixels, so that the element count fits 63 bits
 MAX_PICTURES = 1 << 20
+NETWORK_STRIDE = 16  # to multiples of which a denoiser pads both sides (the bundled one's)
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,12 @@ class Header:
     def pixels(self) -> int:
         """Of all pictures together."""
         return self.width * self.height * self.pictures
+
+    @property
+    def network_pixels(self) -> int:
+        """Of all pictures as a denoiser sees them, which is what the time of decoding depends on: 256 for a picture of 1 x 1."""
+        width, height = (-(-side // NETWORK_STRIDE) * NETWORK_STRIDE for side in (self.width, self.height))
+        return width * height * self.pictures
 
     @property
     def elements(self) -> int:

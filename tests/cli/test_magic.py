@@ -33,27 +33,27 @@ def test_sizes(described, header):
     sides = [1, 8, 127, 128, 129, 200, 255, 256, 300, 683, 768, 1021, 8191, 8192, 16383]
     sizes = [(8, 8), (200, 300), (1021, 683), (3, 16383), *((side, 16384 - side) for side in sides)]
     files = [container.serialize(Container(replace(header, width=w, height=h), (), ())) for w, h in sizes]
-    assert described(files) == [f"DDPM progressive image, version 0, {w} x {h}" for w, h in sizes]
+    assert described(files) == [f"DDPM progressive image, version 1, {w} x {h}" for w, h in sizes]
 
 
 def test_every_side_of_two_bytes(described, header):
     """One of each line of the table."""
     sides = [128 * k + 5 * k % 128 for k in range(1, 128)]
     files = [container.serialize(Container(replace(header, width=side, height=7), (), ())) for side in sides]
-    assert described(files) == [f"DDPM progressive image, version 0, {side} x 7" for side in sides]
+    assert described(files) == [f"DDPM progressive image, version 1, {side} x 7" for side in sides]
 
 
 def test_long_sides_are_not_worked_out(described, header):
     files = [container.serialize(Container(replace(header, width=w, height=h), (), ())) for w, h in ((20000, 3), (300, 1 << 20))]
-    assert described(files) == [f"DDPM progressive image, version 0, {size}" for size in ("16384 or more x 3", "300 x 16384 or more")]
+    assert described(files) == [f"DDPM progressive image, version 1, {size}" for size in ("16384 or more x 3", "300 x 16384 or more")]
 
 
 def test_real_files_and_what_is_none(described, drawing_encoding):
     data = drawing_encoding.data
-    later = data[:9] + bytes([1]) + data[10:]
+    later = data[:9] + bytes([2]) + data[10:]
     whole, cut, version, none = described([data, data[:10], later, data[1:]])
-    assert whole == "DDPM progressive image, version 0, 61 x 45"
-    assert (cut, version) == ("DDPM progressive image, version 0", "DDPM progressive image, version 1")
+    assert whole == "DDPM progressive image, version 1, 61 x 45"
+    assert (cut, version) == ("DDPM progressive image, version 1", "DDPM progressive image, version 2")
     assert "DDPM" not in none
 
 

@@ -15,7 +15,7 @@ from ddpmcodec.header import Header
 from ddpmcodec.models.levels import ContinuousLevels, DiscreteLevels
 from ddpmcodec.steptable import Step
 
-MAGIC = b"\x89DDPM\r\n\x1a\n\x00"
+MAGIC = b"\x89DDPM\r\n\x1a\n\x01"
 
 
 def leb128(value):
@@ -240,7 +240,7 @@ def test_foreign_files():
             parse(data)
 
 
-@pytest.mark.parametrize("version", [1, 2, 255])
+@pytest.mark.parametrize("version", [0, 2, 255])
 def test_other_versions(version):
     data = bytearray(file_of())
     data[9] = version
@@ -360,6 +360,12 @@ def test_pixel_limit():
     huge = serialize(Container(dataclasses.replace(HEADER, width=1 << 20, height=1 << 20), (), ()))
     with pytest.raises(LimitError):
         parse(huge, max_pixels=10**9)
+
+
+def test_sections_without_end():
+    parse(file_of(extra=section(b"z", b"") * (container.MAX_SECTIONS - 4)))
+    with pytest.raises(CorruptFileError, match="sections"):
+        parse(file_of(extra=section(b"z", b"") * (container.MAX_SECTIONS - 3)))
 
 
 @settings(max_examples=300)

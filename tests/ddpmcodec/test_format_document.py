@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ddpmcodec import api, codeword, container, picture, randomness
+from ddpmcodec import api, codeword, container, picture, randomness, steptable
 from ddpmcodec.encoder import encode_pixels
 from ddpmcodec.errors import FormatError
 
@@ -68,6 +68,16 @@ def test_the_steps_are_as_told(parsed):
         assert DATA[offset : offset + len(message)] == message and message.startswith(data)
 
 
+def test_the_symbols_of_the_table(parsed, monkeypatch):
+    told = [int(s) for s in EXAMPLE[EXAMPLE.rindex(":\n") + 2 :].split()]
+    table = next(s for s in parsed.sections if s.type == "T")
+    read = []
+    symbol = steptable._Source.symbol
+    monkeypatch.setattr(steptable._Source, "symbol", lambda *args: read.append(symbol(*args)) or read[-1])
+    steptable.decode(DATA[table.offset + 2 : table.offset + table.size - 4], parsed.header)
+    assert read == told
+
+
 def test_the_file_decodes_and_is_in_its_one_form(parsed):
     assert container.serialize(parsed) == DATA
     image = api.decode(DATA)
@@ -94,7 +104,7 @@ def test_the_encoder_still_makes_such_a_file(parsed, model):
 
 def test_random_words():
     shared = randomness.SharedRandomness(7, container.VERSION)
-    assert [int(stream) for stream, _, _ in WORDS] == [1, 2, 3, 4, 5]
+    assert [int(stream) for stream, _, _ in WORDS] == [1, 2, 3, 4, 5, 6]
     for stream, words, _ in WORDS:
         assert [f"{word:016x}" for word in shared.words(4, int(stream)).tolist()] == words.split()
 

@@ -36,6 +36,17 @@ def test_more_network_than_anyone_wants():
         ddpmcodec.decode(file_of_empty_steps(2000, 5001, 5001))
 
 
+def test_pictures_that_are_small_for_the_limit_and_not_for_the_network():
+    """Many of one pixel, each of which is padded to 16 x 16."""
+    header = Header(1, 1, "m", bytes(8), ContinuousLevels(), -8192, pictures=1 << 20)
+    assert header.network_pixels == 256 * header.pixels
+    steps = tuple(Step(-8192 + i + 1, 0, 10) for i in range(300))
+    data = container.serialize(Container(header, steps, (b"",) * len(steps)))
+    assert len(data) < 500
+    with pytest.raises(LimitError, match="evaluations"):
+        ddpmcodec.decode_pictures(data)
+
+
 def test_noise_levels_that_are_not_the_models(encoding, model_path):
     header = container.parse(encoding.data).header
     other = Header(header.width, header.height, header.model_name, header.model_hash, DiscreteLevels("linear", 1000), 1000)
