@@ -1,0 +1,298 @@
+"""The conformance set: files that every decoder of the format has to read, or to refuse. python tests/make_conformance.py
+
+Adds to tests/conformance/VERSION what is named here and not there yet; what is there never changes, as the format's version does not.
+manifest.json has for each file what it is about, its SHA-256, and
+
+    error      the error that reading it must end in; or
+    steps      how many of its steps are whole,
+    integers   SHA-256 of what its payload stands for: for each whole step the +-1 word, then the rotation signs, as bytes,
+    exact      whether its picture is the one encoded, to the last bit,
+    info       SHA-256 of each piece of metadata,
+
+and the picture is NAME.png, of several one above the other: to be met within 1 of 255, or exactly.
+"""
+
+import hashlib
+import json
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageCms
+
+from ddpmcodec import api, codeword, container, picture, randomness, steptable
+from ddpmcodec.container import END, VERSION, Container, crc, varint
+from ddpmcodec.encoder import encode_pixels
+from ddpmcodec.errors import (
+    CorruptFileError,
+    DdpmcodecError,
+    DriftError,
+    ForeignFileError,
+    ModelError,
+    TruncatedFileError,
+    UnsupportedVersionError,
+)
+from ddpmcodec.metadata import Metadata
+from ddpmcodec.models import checkpoint, registry
+from ddpmcodec.steptable import Step
+
+TESTS = Path(__file__).parent
+SET = TESTS / "conformance" / str(VERSION)
+
+
+def integers(parsed: Container) -> str:
+    """SHA-256 of the words and the rotation signs of a file's whole steps."""
+    digest = hashlib.sha256()
+    header = parsed.header
+    D = header.dimensions
+    shared = randomness.SharedRandomness(header.seed, VERSION)
+    for i, (step, message) in enumerate(zip(parsed.steps, parsed.messages, strict=False)):
+        bits = np.unpackbits(np.frombuffer(message, np.uint8), count=step.n)
+        used = codeword.polynomial_count(step.n, step.nu, D)
+        middle = shared.permutation(used, 1 << (step.nu - 1), randomness.STREAM_POLYNOMIALS, i)
+        signs = shared.signs(D, randomness.STREAM_CODE, i)
+        word = codeword.word(bits, step.nu, codeword.share_starts(step.n, D), codeword.polynomials(middle, step.nu), signs)
+        digest.update(word.astype(np.int8).tobytes() + shared.signs(D, randomness.STREAM_ROTATION, i).tobytes())
+    return digest.hexdigest()
+
+
+def drawing(width: int, height: int) -> np.ndarray:
+    """Gradients, an edge and a disc."""
+    y, x = np.mgrid[:height, :width]
+    pixels = np.stack([x * 255 // width, y * 255 // height, (x + y) % 16 * 8 + 60], 2).astype(np.uint8)
+    pixels[(x - width // 2) ** 2 + (y - height // 2) ** 2 < height**2 // 9] = (240, 200, 30)
+    pixels[2 * height // 3 :, : width // 4] //= 3
+    return pixels
+
+
+def photo(width: int, height: int, left: int = 430, top: int = 230) -> np.ndarray:
+    with Image.open(TESTS / "data" / "raccoon-1021x683.jpg") as image:
+        return np.asarray(image.convert("RGB").crop((left, top, left + width, top + height)))
+
+
+def section(kind: bytes, body: bytes) -> bytes:
+    data = kind + varint(len(body)) + body
+    return data + crc(data)
+
+
+def grayed(pixels: np.ndarray) -> np.ndarray:
+    return np.repeat(pixels.mean(2, keepdims=True).astype(np.uint8), 3, 2)
+
+
+def disc(height: int, width: int) -> np.ndarray:
+    """An alpha channel: opaque, a soft edge, and nothing outside."""
+    y, x = np.mgrid[:height, :width]
+    return np.clip(255 * (1.2 - np.hypot(x / width - 0.5, y / height - 0.5) * 3), 0, 255).astype(np.uint8)
+
+
+def encoded(pixels: np.ndarray, name: str = "test-model", effort: int = 1, evaluations: int = 4, **options) -> bytes:
+    model = registry.find(name) if name != "test-model" else checkpoint.load(TESTS / "data" / "test-model.safetensors")
+    return encode_pixels(pixels, model, effort=effort, evaluations=evaluations, **options).data
+
+
+def valid() -> dict[str, tuple[str, Callable[[], bytes]]]:
+    """Name, what it is about, and how it is made, of each file that decodes."""
+    noise = np.random.default_rng(1).integers(0, 256, (12, 13, 3), np.uint8)
+    sizes = [(1, 1), (1, 37), (37, 1), (2, 2), (3, 5), (16, 16), (17, 15), (61, 45), (64, 64), (98, 91)]
+    edges = [(1023, 4), (1024, 4), (1025, 4), (2050, 3), (3, 1025), (2, 2049)]
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    extras = Metadata(profile, b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0", b"<x:xmpmeta/>")
+    lossless = encoded(drawing(23, 31), lossless=True, seed=2)
+    long = encoded(photo(97, 64), bpp=5, effort=5, evaluations=6, seed=2**62 + 5)
+    turned = container.parse(encoded(photo(31, 20), bpp=4))
+    parsed = container.parse(long)
+    table = parsed.sections[1].offset
+    unknown = long[:table] + section(b"q", b"what is this") + long[table : -len(END)] + section(b"z", b"") + END
+
+    def edge(w: int, h: int) -> np.ndarray:
+        return photo(w, h, 0, 0) if max(w, h) < 684 else drawing(w, h)
+
+    return (
+        {f"size-{w}x{h}": ("size", lambda w=w, h=h: encoded(photo(w, h), max_bytes=200 + w * h // 6, seed=w)) for w, h in sizes}
+        | {f"tiles-{w}x{h}": ("edge of a tile", lambda w=w, h=h: encoded(edge(w, h), bpp=1.5)) for w, h in edges}
+        | {f"effort-{e}": ("memory of the code", lambda e=e: encoded(photo(48, 40), bpp=4, effort=e, seed=e)) for e in range(1, 6)}
+        | {
+            "gray": ("gray", lambda: encoded(grayed(photo(40, 30)), bpp=3, gray=True)),
+            "gray-1x1": ("gray", lambda: encoded(grayed(photo(1, 1)), max_bytes=90, gray=True)),
+            "gray-lossless": ("gray, lossless", lambda: encoded(grayed(photo(20, 19)), lossless=True, gray=True)),
+            "gray-several": ("gray, 5 pictures", lambda: encoded(grayed(photo(9, 35)), bpp=8, gray=True, pictures=5)),
+            "alpha": ("alpha", lambda: encoded(photo(40, 30), bpp=6, alpha=disc(30, 40))),
+            "alpha-gray": ("gray, alpha", lambda: encoded(grayed(photo(21, 30)), bpp=8, gray=True, alpha=disc(30, 21))),
+            "alpha-lossless": ("alpha, lossless", lambda: encoded(photo(20, 15), lossless=True, alpha=disc(15, 20))),
+            "several": ("3 pictures", lambda: encoded(photo(20, 45), bpp=5, pictures=3)),
+            "several-lossless": ("2 pictures, lossless", lambda: encoded(photo(11, 24), lossless=True, pictures=2)),
+            "lossless": ("lossless", lambda: lossless),
+            "lossless-1x1": ("lossless", lambda: encoded(photo(1, 1), lossless=True)),
+            "lossless-noise": ("lossless, escapes in the tail", lambda: encoded(noise, lossless=True)),
+            "metadata": ("colour profile, EXIF, XMP", lambda: encoded(photo(24, 18), max_bytes=900, metadata=extras)),
+            "orientation-6": ("turned", lambda: container.serialize(replace(turned, header=replace(turned.header, orientation=6)))),
+            "no-steps": ("the empty chain", lambda: container.serialize(turned.first(0))),
+            "no-bits": ("steps of no path bits", lambda: encoded(photo(18, 14), levels=[-3733, -3000, -1500, 300, 301])),
+            "kept": ("steps that keep x0hat", lambda: encoded(photo(33, 21), levels=[0, 1200, 2000])),
+            "long": ("blocks, checksums within the payload, a large seed", lambda: long),
+            "ancillary": ("unknown ancillary sections", lambda: unknown),
+            "cut-table": ("cut behind the step table", lambda: long[: parsed.sections[2].offset]),
+            "cut-step": ("cut within a step", lambda: long[: parsed.ends[3] - 1]),
+            "cut-whole-step": ("cut behind a step", lambda: long[: parsed.ends[3]]),
+            "cut-checksum": ("cut within a checksum of the payload", lambda: long[: parsed.ends[4] + 2]),
+            "cut-end": ("without the end mark", lambda: long[: -len(END)]),
+            "cut-tail": ("cut within the tail", lambda: lossless[:-50]),
+            "cut-tail-end": ("lossless without the end mark", lambda: lossless[: -len(END)]),
+            "discrete": ("timesteps of a schedule, a model of the paper's kind", lambda: encoded(photo(32, 28), "tiny", bpp=4)),
+            "discrete-lossless": ("the same, lossless", lambda: encoded(photo(17, 12), "tiny", lossless=True, evaluations=8)),
+            "photo-2": ("the bundled model", lambda: encoded(photo(64, 48), "photo-2", bpp=2, evaluations=8)),
+            "photo-2-gray": ("the bundled model, gray", lambda: encoded(grayed(photo(48, 31)), "photo-2", bpp=2, gray=True)),
+            "photo-2-lossless": ("the bundled model, lossless", lambda: encoded(photo(20, 16), "photo-2", lossless=True)),
+        }
+    )
+
+
+def malformed() -> dict[str, tuple[str, type[DdpmcodecError], Callable[[], bytes]]]:
+    """Name, what is wrong, the error, and the bytes, of each file that must be refused."""
+    good = encoded(photo(33, 29), bpp=8, seed=5)
+    lossless = encoded(photo(9, 7), lossless=True)
+    parsed, whole = container.parse(good), container.parse(lossless)
+    H, T, P, E = ((s.offset, s.offset + s.size) for s in parsed.sections)
+    first, *rest = parsed.steps
+    tail = whole.tail
+    assert tail is not None
+
+    def flipped(at: int, data: bytes = good) -> bytes:
+        return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+    def before_table(sections: bytes) -> bytes:
+        return good[: T[0]] + sections + good[T[0] :]
+
+    def with_header(before: bytes, after: bytes) -> bytes:
+        """One field of the header changed, its checksum right."""
+        body = good[H[0] + 2 : H[1] - 4]
+        assert body.count(before) == 1
+        return good[: H[0]] + section(b"H", body.replace(before, after)) + good[H[1] :]
+
+    def with_table(body: bytes) -> bytes:
+        return good[: T[0]] + section(b"T", body) + good[T[1] :]
+
+    def with_steps(*steps: Step) -> bytes:
+        """A table that no encoder writes: `steptable.encode` checks its steps."""
+        writer = steptable._Writer()
+        check, steptable.validate = steptable.validate, lambda *args: None
+        try:
+            steptable._code(writer, parsed.header, steps)
+        finally:
+            steptable.validate = check
+        return with_table(writer.body())
+
+    def second(**changes) -> bytes:
+        """The second step changed."""
+        return with_steps(first, replace(rest[0], **changes), *rest[1:])
+
+    def with_tail(body: bytes) -> bytes:
+        return container.serialize(replace(whole, tail=body))
+
+    long_length = b"H" + bytes([H[1] - H[0] - 6 | 128, 0]) + good[H[0] + 2 : H[1] - 4]
+    sizes, start_and_seed = b"\x21\x1d\1\0\1", varint(7467) + b"\5"  # width, height, pictures, mode, orientation
+    cosine = b"\1\2" + varint(1000) + struct.pack(">dd", 1e-4, 0.02) + varint(1000)
+    padded = tuple(m if step.n % 8 == 0 else m[:-1] + bytes([m[-1] | 1]) for step, m in zip(parsed.steps, parsed.messages, strict=True))
+    table = good[T[0] + 2 : T[1] - 4]
+    name = varint(10) + b"test-model"
+    return {
+        "bad-empty": ("no bytes", ForeignFileError, lambda: b""),
+        "bad-foreign": ("a PNG's signature", ForeignFileError, lambda: b"\x89PNG\r\n\x1a\n" + good[9:]),
+        "bad-version-0": ("a draft", UnsupportedVersionError, lambda: good[:9] + b"\0" + good[10:]),
+        "bad-version-2": ("a version to come", UnsupportedVersionError, lambda: good[:9] + b"\2" + good[10:]),
+        "bad-cut-signature": ("cut within the signature", TruncatedFileError, lambda: good[:5]),
+        "bad-cut-header": ("cut within the header", TruncatedFileError, lambda: good[: H[1] - 9]),
+        "bad-cut-table": ("cut within the step table", TruncatedFileError, lambda: good[: T[1] - 1]),
+        "bad-header-checksum": ("a bit of the header", CorruptFileError, lambda: flipped(H[0] + 3)),
+        "bad-table-checksum": ("a bit of the step table", CorruptFileError, lambda: flipped(T[0] + 4)),
+        "bad-payload-checksum": ("a bit of the payload", CorruptFileError, lambda: flipped(P[0] + 20)),
+        "bad-section-checksum": ("a bit of the payload's CRC", CorruptFileError, lambda: flipped(P[1] - 1)),
+        "bad-end": ("an end mark that is not empty", CorruptFileError, lambda: good[: E[0]] + section(b"E", b"\0")),
+        "bad-trailing": ("a byte behind the end mark", CorruptFileError, lambda: good + b"\0"),
+        "bad-critical": ("an unknown critical section", UnsupportedVersionError, lambda: before_table(section(b"Q", b""))),
+        "bad-type": ("a section of no type", CorruptFileError, lambda: before_table(section(b"3", b""))),
+        "bad-twice": ("two colour profiles", CorruptFileError, lambda: before_table(section(b"i", zlib.compress(b"a")) * 2)),
+        "bad-sections": ("65 sections", CorruptFileError, lambda: before_table(section(b"q", b"") * 61)),
+        "bad-length": (
+            "a length not in its shortest form",
+            CorruptFileError,
+            lambda: good[: H[0]] + long_length + crc(long_length) + good[H[1] :],
+        ),
+        "bad-width": ("a width of 0", CorruptFileError, lambda: with_header(sizes, b"\0\x1d\1\0\1")),
+        "bad-pictures": ("no pictures", CorruptFileError, lambda: with_header(sizes, b"\x21\x1d\0\0\1")),
+        "bad-mode": ("mode 2", UnsupportedVersionError, lambda: with_header(sizes, b"\x21\x1d\1\2\1")),
+        "bad-orientation": ("orientation 9", CorruptFileError, lambda: with_header(sizes, b"\x21\x1d\1\0\x09")),
+        "bad-name": ("a model's name that is a path", CorruptFileError, lambda: with_header(name, varint(10) + b"../../weig")),
+        "bad-model": ("a model that is not there", ModelError, lambda: with_header(parsed.header.model_hash, bytes(8))),
+        "bad-seed": ("a seed of 2^63", CorruptFileError, lambda: with_header(start_and_seed, varint(7467) + b"\x80" * 9 + b"\1")),
+        "bad-header-long": ("a header with a byte too much", CorruptFileError, lambda: with_header(start_and_seed, start_and_seed + b"\0")),
+        "bad-schedule": ("an unknown schedule", CorruptFileError, lambda: with_header(b"\0" + varint(7467), cosine)),
+        "bad-table-empty": ("a step table of no words", CorruptFileError, lambda: with_table(b"")),
+        "bad-table-words": ("a step table with a word too much", CorruptFileError, lambda: with_table(table + bytes(4))),
+        "bad-kept": ("a first step that keeps x0hat", CorruptFileError, lambda: with_steps(replace(first, evaluate=False), *rest)),
+        "bad-bits": ("more than D / 2 path bits", CorruptFileError, lambda: second(n=parsed.header.dimensions // 2 + 2)),
+        "bad-blocks": ("path bits that are no multiple of the blocks", CorruptFileError, lambda: second(n=2 * 2048 + 1)),
+        "bad-level": ("a level above the highest", CorruptFileError, lambda: second(level=8193)),
+        "bad-descent": ("a step towards more noise", CorruptFileError, lambda: with_steps(first, replace(rest[0], level=first.level))),
+        "bad-payload-length": (
+            "a payload longer than its steps",
+            CorruptFileError,
+            lambda: good[: P[0]] + section(b"P", bytes(P[1] - P[0])) + END,
+        ),
+        "bad-padding": ("padding bits that are not zero", CorruptFileError, lambda: container.serialize(replace(parsed, messages=padded))),
+        "bad-tail-length": ("a tail of half a word", CorruptFileError, lambda: with_tail(tail[:-2])),
+        "bad-tail-margin": ("a margin of 0", CorruptFileError, lambda: with_tail(tail[:4] + b"\0" + tail[5:])),
+        "bad-tail-scale": ("a scale that there is not", CorruptFileError, lambda: with_tail(tail[:29] + bytes([44]) + tail[30:])),
+        "bad-tail-picture": ("a tail of another picture's CRC", DriftError, lambda: with_tail(bytes([tail[0] ^ 1]) + tail[1:])),
+        "bad-metadata": ("a colour profile that cannot be inflated", CorruptFileError, lambda: before_table(section(b"i", b"abc"))),
+        "bad-alpha": (
+            "alpha of another size",
+            CorruptFileError,
+            lambda: container.serialize(replace(parsed, alpha=picture.pack_alpha(disc(28, 33)))),
+        ),
+    }
+
+
+def described(name: str, about: str, data: bytes) -> dict:
+    """The manifest's entry of a file that decodes, and its picture."""
+    parsed = container.parse(data)
+    images = api.decode_pictures(data)
+    Image.fromarray(np.concatenate([np.asarray(image) for image in images])).save(SET / f"{name}.png", optimize=True)
+    return {
+        "about": about,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "steps": len(parsed.messages),
+        "integers": integers(parsed),
+        "exact": parsed.tail is not None,
+        "info": {key: hashlib.sha256(content).hexdigest() for key, content in parsed.metadata.info.items()},
+    }
+
+
+def main() -> None:
+    SET.mkdir(parents=True, exist_ok=True)
+    path = SET / "manifest.json"
+    manifest = json.loads(path.read_text()) if path.exists() else {}
+    for name, (about, make) in valid().items():
+        if name not in manifest:
+            data = make()
+            (SET / f"{name}.ddpm").write_bytes(data)
+            manifest[name] = described(name, about, data)
+            print(name, len(data), "bytes,", manifest[name]["steps"], "steps")
+    for name, (about, error, make) in malformed().items():
+        if name not in manifest:
+            data = make()
+            (SET / f"{name}.ddpm").write_bytes(data)
+            try:
+                api.decode_pictures(data)
+                raise SystemExit(f"{name} is not refused")
+            except error as e:
+                print(name, len(data), "bytes:", e)
+            manifest[name] = {"about": about, "sha256": hashlib.sha256(data).hexdigest(), "error": error.__name__}
+    path.write_text(json.dumps(dict(sorted(manifest.items())), indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
