@@ -42,7 +42,6 @@ import struct
 import zlib
 from dataclasses import dataclass, replace
 
-from ddpmcodec import metadata as meta
 from ddpmcodec import steptable
 from ddpmcodec import tail as tails
 from ddpmcodec.errors import CorruptFileError, ForeignFileError, LimitError, TruncatedFileError, UnsupportedVersionError
@@ -213,8 +212,7 @@ def serialize(container: Container) -> bytes:
 
 def _extras(alpha: bytes | None, metadata: Metadata) -> tuple[bytes, bytes]:
     """The sections of alpha and metadata, before the step table and before the end."""
-    contents = (("i", metadata.icc_profile), ("e", metadata.exif), ("x", metadata.xmp))
-    icc, exif, xmp = (_section(kind, meta.pack(content)) if content else b"" for kind, content in contents)
+    icc, exif, xmp = (b"" if body is None else _section(kind, body) for kind, body in zip("iex", metadata.bodies, strict=True))
     return icc + (b"" if alpha is None else _section("A", alpha)), exif + xmp
 
 
@@ -346,6 +344,5 @@ def parse(data: bytes, max_pixels: int | None = None) -> Container:
             _check(r.at == len(data), "bytes follow the end mark")
     for step, message in zip(steps, messages, strict=False):
         _check(step.n % 8 == 0 or message[-1] & (0xFF >> step.n % 8) == 0, "a step's padding is not zero")
-    icc_profile, exif, xmp = (meta.unpack(extras[kind]) if kind in extras else b"" for kind in "iex")
-    alpha = extras.get("A")
-    return Container(header, steps, messages, tail, alpha, Metadata(icc_profile, exif, xmp), ends, complete, tuple(sections))
+    metadata = Metadata.of(extras.get(kind) for kind in "iex")
+    return Container(header, steps, messages, tail, extras.get("A"), metadata, ends, complete, tuple(sections))

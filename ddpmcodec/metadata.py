@@ -1,7 +1,9 @@
 """What a picture carries beside its pixels: a colour profile, EXIF, XMP, each a section of the file, deflated."""
 
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 from ddpmcodec.errors import CorruptFileError, LimitError
 
@@ -24,7 +26,24 @@ class Metadata:
     @property
     def info(self) -> dict[str, bytes]:
         """Those that there are."""
-        return {name: content for name, content in vars(self).items() if content}
+        return {name: content for name in NAMES if (content := getattr(self, name))}
+
+    @cached_property
+    def bodies(self) -> tuple[bytes | None, ...]:
+        """Of their sections: made once, and those of a file kept, since what is made to be slow takes minutes to deflate."""
+        return tuple(pack(content) if (content := getattr(self, name)) else None for name in NAMES)
+
+    @classmethod
+    def of(cls, bodies: Iterable[bytes | None]) -> "Metadata":
+        """What sections say.
+
+        Raises:
+            CorruptFileError: see `unpack`.
+        """
+        kept = tuple(bodies)
+        metadata = cls(*(b"" if body is None else unpack(body) for body in kept))
+        metadata.__dict__["bodies"] = kept
+        return metadata
 
 
 NONE = Metadata()

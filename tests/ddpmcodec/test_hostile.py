@@ -1,6 +1,8 @@
 """Files, models and pictures that are valid in form and meant to do harm, or merely odd."""
 
 import io
+import time
+import zlib
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from ddpmcodec.container import Container
 from ddpmcodec.encoder import encode_pixels
 from ddpmcodec.errors import CorruptFileError, LimitError, ModelError, PictureError
 from ddpmcodec.header import MAX_SIDE, Header
+from ddpmcodec.metadata import MAX_BYTES, Metadata
 from ddpmcodec.models import checkpoint
 from ddpmcodec.models.levels import ContinuousLevels, DiscreteLevels
 from ddpmcodec.steptable import MAX_STEPS, Step
@@ -29,6 +32,17 @@ def test_as_many_steps_as_there_can_be():
     small = ddpmcodec.truncate(data, max_bytes=len(data) // 2)
     kept = len(container.parse(small).steps)
     assert len(small) <= len(data) // 2 < len(ddpmcodec.truncate(data, steps=kept + 32))
+
+
+def test_metadata_that_take_a_minute_to_deflate(header):
+    """Deflated as encoders do; a file's are not deflated again."""
+    slow = np.random.default_rng(0).choice(np.frombuffer(b"ab", np.uint8), 1 << 20).tobytes() * (MAX_BYTES >> 20)
+    metadata = Metadata.of([zlib.compress(slow, 1), None, None])
+    data = container.serialize(Container(header, (Step(-3000, 8, 8),), (b"a",), metadata=metadata))
+    begin = time.process_time()
+    small = ddpmcodec.truncate(data, steps=0)
+    assert time.process_time() - begin < 2
+    assert container.parse(small).metadata.icc_profile == slow and len(small) < len(data)
 
 
 def test_more_network_than_anyone_wants():
