@@ -3,7 +3,7 @@ r"""The .ddpm file, format version 1, which is frozen (docs/format.md). Nothing 
     size  field
     9     signature  89 44 44 50 4D 0D 0A 1A 0A  ("\x89DDPM\r\n\x1a\n")
     1     format version
-    ...   sections, in this order: H, A where there is alpha, T, P, in lossless files L, E; ancillary ones before T and before E
+    ...   sections: H; ancillary ones, and A where there is alpha; T; P; in lossless files L, right behind it; ancillary ones; E
 
 A section is
 
@@ -31,7 +31,7 @@ where v is an unsigned LEB128 integer of at most 63 bits in its shortest form. T
     L  tail (ddpmcodec/tail.py): x_0 given the x_t that the payload ends at, exactly
     A  alpha: a PNG of 8-bit gray, of all pictures one above the other
     E  end mark, empty
-    i, e, x  ICC profile, EXIF, XMP, deflated (ddpmcodec/metadata.py): i before T, the others before E; each once at most
+    i, e, x  ICC profile, EXIF, XMP, deflated (ddpmcodec/metadata.py): i before T, the others behind P; each once at most
 
 A file has at most `MAX_SECTIONS` sections.
 
@@ -55,6 +55,7 @@ SIGNATURE = b"\x89DDPM\r\n\x1a\n"
 VERSION = 1
 CRC_BYTES = 4
 CHECKPOINT_BYTES = 1024
+KINDS = "HATPLEiex"  # of sections
 MAX_SECTIONS = 64  # eight kinds are known: the rest is for those to come, and no file makes a reader keep a list without end
 MODE_RGB, MODE_GRAY = range(2)
 
@@ -168,7 +169,8 @@ def _parse_header(body: bytes) -> Header:
         pictures, mode, orientation = r.varint(), r.varint(), r.varint()
         name = r.take(r.varint()).decode("latin-1")
         model_hash = r.take(HASH_BYTES)
-        kind = r.varint()
+        if (kind := r.varint()) > 1:
+            raise UnsupportedVersionError(f"noise levels of kind {kind} are not supported by this version")
         levels: Levels = ContinuousLevels()
         if kind == 1:
             schedule, T = r.varint(), r.varint()
@@ -184,7 +186,7 @@ def _parse_header(body: bytes) -> Header:
     _check(1 <= pictures <= MAX_PICTURES, f"the header's number of pictures {pictures} is not in 1 ... {MAX_PICTURES}")
     _check(NAME.fullmatch(name) is not None, "the model's name in the header is not a name")
     _check(1 <= orientation <= 8, f"the header's orientation {orientation} is not in 1 ... 8")
-    _check(kind in (0, 1) and levels.contains(start), "the header's start level is out of range")
+    _check(levels.contains(start), "the header's start level is out of range")
     if mode not in (MODE_RGB, MODE_GRAY):
         raise UnsupportedVersionError(f"pictures of mode {mode} are not supported by this version")
     return Header(width, height, name, model_hash, levels, start, seed, orientation, pictures, mode == MODE_GRAY)
@@ -252,6 +254,13 @@ def _verify_payload(payload: bytes, crcs: list[int], base: int) -> None:
             checked = offset + CRC_BYTES
 
 
+def _check_place(kind: str, begin: int, first: bool = False) -> None:
+    """Raise an error unless a section that was not expected here can be skipped."""
+    if kind.isupper() and kind not in KINDS:
+        raise UnsupportedVersionError(f"section {kind!r} at byte {begin} is not known")
+    _check(kind not in KINDS and not first, f"the section {kind!r} at byte {begin} is in the wrong place")
+
+
 def parse(data: bytes, max_pixels: int | None = None) -> Container:
     """Parse and verify a file, whole or cut.
 
@@ -295,8 +304,8 @@ def parse(data: bytes, max_pixels: int | None = None) -> Container:
             if name in known:
                 _check(name not in extras, f"the section {name!r} at byte {begin} is there twice")
                 extras[name] = body
-            elif kind.isupper() or expected == "H":
-                raise UnsupportedVersionError(f"section {name!r} at byte {begin} is not known in this place")
+            else:
+                _check_place(name, begin, expected == "H")
 
     header = _parse_header(section("H"))
     if max_pixels is not None and header.pixels > max_pixels:
@@ -335,8 +344,8 @@ def parse(data: bytes, max_pixels: int | None = None) -> Container:
             if rest := data[begin:]:
                 kind = rest[:1].decode("latin-1")
                 _check(rest[:1].isalpha(), f"the section at byte {begin} has no valid type")
-                if kind.isupper() and kind not in "LE":
-                    raise UnsupportedVersionError(f"section {kind!r} at byte {begin} is not known in this place") from None
+                if kind not in "LEex":
+                    _check_place(kind, begin)
                 right = END.startswith(rest) if kind == "E" else not rest.endswith(END)
                 _check(right, f"the length of the section at byte {begin} is wrong")
                 sections.append(Section(kind, begin, len(rest), False))

@@ -195,6 +195,8 @@ def malformed() -> dict[str, tuple[str, type[DdpmcodecError], Callable[[], bytes
     long_length = b"H" + bytes([H[1] - H[0] - 6 | 128, 0]) + good[H[0] + 2 : H[1] - 4]
     sizes, start_and_seed = b"\x21\x1d\1\0\1", varint(7467) + b"\5"  # width, height, pictures, mode, orientation
     cosine = b"\1\2" + varint(1000) + struct.pack(">dd", 1e-4, 0.02) + varint(1000)
+    tail_at = whole.sections[3].offset
+    parted = lossless[:tail_at] + section(b"q", b"") + lossless[tail_at:]
     padded = tuple(m if step.n % 8 == 0 else m[:-1] + bytes([m[-1] | 1]) for step, m in zip(parsed.steps, parsed.messages, strict=True))
     table = good[T[0] + 2 : T[1] - 4]
     name = varint(10) + b"test-model"
@@ -215,6 +217,8 @@ def malformed() -> dict[str, tuple[str, type[DdpmcodecError], Callable[[], bytes
         "bad-critical": ("an unknown critical section", UnsupportedVersionError, lambda: before_table(section(b"Q", b""))),
         "bad-type": ("a section of no type", CorruptFileError, lambda: before_table(section(b"3", b""))),
         "bad-twice": ("two colour profiles", CorruptFileError, lambda: before_table(section(b"i", zlib.compress(b"a")) * 2)),
+        "bad-place": ("EXIF before the step table", CorruptFileError, lambda: before_table(section(b"e", zlib.compress(b"a")))),
+        "bad-tail-place": ("a section between payload and tail", CorruptFileError, lambda: parted),
         "bad-sections": ("65 sections", CorruptFileError, lambda: before_table(section(b"q", b"") * 61)),
         "bad-length": (
             "a length not in its shortest form",

@@ -1,0 +1,210 @@
+"""How far decoders whose arithmetic differs drift from the encoder: threads, precision, libraries.
+
+python -m ddpmcodec.eval.drift photo.png --size 320x200
+
+The encoder's arithmetic is fp32, torch's own, with as many threads as there are. One file with a lossy end and one without loss are decoded
+by each of `DECODERS`. Nothing in decoding branches on a float, so pictures may differ by rounding, and the exact one comes back or is
+refused; what makes it come back is a margin for rounding (docs/format.md, "The lossless tail"), of which the drift uses a part.
+"""
+
+import copy
+import io
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import click
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+from tqdm import tqdm
+
+from ddpmcodec import api, container, decoder, picture, tail
+from ddpmcodec.encoder import Encoding, encode_pixels
+from ddpmcodec.errors import DriftError
+from ddpmcodec.models import registry
+from ddpmcodec.models.checkpoint import Model
+
+
+class Other(nn.Module):
+    """A network whose forward pass is computed in another way."""
+
+    def __init__(self, network: Any, forward: Callable):
+        super().__init__()
+        self.network = network
+        self.stride, self.condition = network.stride, network.condition
+        self.compute = forward
+
+    def forward(self, x: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        return self.compute(x, c)
+
+
+def with_network(model: Model, network: Any) -> Model:
+    other = copy.copy(model)
+    other.network = network
+    return other
+
+
+def in_float64(model: Model) -> Model:
+    return with_network(model, copy.deepcopy(model.network).double())
+
+
+def in_bfloat16(model: Model) -> Model:
+    return model.on(torch.device("cpu"), True)
+
+
+def compiled(model: Model) -> Model:
+    return with_network(model, Other(model.network, torch.compile(model.network)))
+
+
+def without_channels_last(model: Model) -> Model:
+    network: Any = copy.deepcopy(model.network).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    return with_network(model, Other(network, lambda x, c: network(x.contiguous(), c)))
+
+
+def in_onnxruntime(model: Model) -> Model:
+    """One exported network for each size of its input."""
+    import onnxruntime
+
+    sessions: dict[tuple[int, ...], onnxruntime.InferenceSession] = {}
+
+    def compute(x: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        size = tuple(x.shape)
+        if size not in sessions:
+            buffer = io.BytesIO()
+            program = torch.onnx.export(model.network, (x, c), input_names=["x", "c"], dynamo=True, verbose=False)
+            program.save(buffer)
+            sessions[size] = onnxruntime.InferenceSession(buffer.getvalue(), providers=["CPUExecutionProvider"])
+        [output] = sessions[size].run(None, {"x": x.contiguous().numpy(), "c": c.numpy()})
+        return torch.from_numpy(output)
+
+    return with_network(model, Other(model.network, compute))
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def same(model: Model) -> Model:
+    return model
+
+
+# How each decoder's network is made of the model, and how many threads it has.
+DECODERS: dict[str, tuple[Callable[[Model], Model], int]] = {
+    "fp32, 1 thread": (same, 1),
+    "fp32, 2 threads": (same, 2),
+    "float64": (in_float64, 2),
+    "bfloat16": (in_bfloat16, 2),
+    "torch.compile": (compiled, 2),
+    "without channels_last": (without_channels_last, 2),
+    "onnxruntime": (in_onnxruntime, 2),
+}
+
+
+@dataclass(frozen=True)
+class Drift:
+    """One decoder of one picture.
+
+    Attributes:
+        psnr: worst difference in PSNR from the encoder's own picture, over the whole file and the prefixes given, in dB.
+        pixel: largest difference of an 8-bit value.
+        x0hat: largest difference of x0hat where the tail of the lossless file begins, in gray levels.
+        exact: the lossless file came back; else it was refused.
+    """
+
+    psnr: float
+    pixel: int
+    x0hat: float
+    exact: bool
+
+
+def measure(pixels: np.ndarray, model: Model, lossy: Encoding, lossless: Encoding, name: str) -> Drift:
+    """What a decoder makes of the two files of a picture."""
+    make, count = DECODERS[name]
+    with threads(count):
+        other = make(model)
+        psnr, pixel = 0.0, 0
+        parsed = container.parse(lossy.data)
+        for steps in (len(parsed.steps) // 2, len(parsed.steps)):
+            own, decoded = (decoder.pixels(part := parsed.first(steps), decoder.last_state(part, m, api._silent)) for m in (model, other))
+            psnr = max(psnr, abs(picture.psnr(pixels, decoded) - picture.psnr(pixels, own)))
+            pixel = max(pixel, int(np.abs(decoded.astype(int) - own).max()))
+        parsed = container.parse(lossless.data)
+        reference, state = (decoder.last_state(parsed, m, api._silent) for m in (model, other))
+        x0hat = 127.5 * float((state.x0hat - reference.x0hat).abs().max())
+        try:
+            exact = np.array_equal(decoder.pixels(parsed, state), pixels)
+        except DriftError:
+            return Drift(psnr, pixel, x0hat, False)
+        assert exact, f"{name}: another picture than the one encoded"
+        return Drift(psnr, pixel, x0hat, True)
+
+
+WITHOUT_NUMBA = """
+import sys
+sys.modules["numba"] = None
+import ddpmcodec.api
+from PIL import Image
+image = ddpmcodec.api.decode(sys.stdin.buffer.read(), model=sys.argv[1], precision="fp32")
+image.save(sys.stdout.buffer, "PNG")
+"""
+
+
+def decoded_without_numba(data: bytes, model_name: str) -> np.ndarray:
+    """A file's picture by a process that cannot import numba."""
+    done = subprocess.run([sys.executable, "-c", WITHOUT_NUMBA, model_name], input=data, stdout=subprocess.PIPE, check=True)
+    return np.asarray(Image.open(io.BytesIO(done.stdout)))
+
+
+@click.command()
+@click.argument("photo")
+@click.option("--size", default="320x200", show_default=True, metavar="WxH", help="Of the crop from the picture's middle.")
+@click.option("--bpp", type=float, default=2.0, show_default=True)
+@click.option("--evaluations", type=click.IntRange(2), default=30, show_default=True)
+@click.option("--model", "model_name", default=registry.DEFAULT, show_default=True)
+def main(photo: str, size: str, bpp: float, evaluations: int, model_name: str) -> None:
+    """Print how far decoders drift on a picture."""
+    width, height = map(int, size.split("x"))
+    with Image.open(photo) as image:
+        left, top = (image.width - width) // 2, (image.height - height) // 2
+        pixels = np.asarray(image.convert("RGB").crop((left, top, left + width, top + height)))
+    model = registry.find(model_name)
+    lossy = encode_pixels(pixels, model, bpp=bpp, evaluations=evaluations, effort=1)
+    lossless = encode_pixels(pixels, model, lossless=True, evaluations=evaluations, effort=1)
+    print(f"{width} x {height}, {bpp:g} bpp {lossy.psnr:.2f} dB, lossless {lossless.bpp:.2f} bpp, {torch.get_num_threads()} threads\n")
+    print("| decoder | worst difference in PSNR, dB | largest of a pixel, of 255 | largest of x0hat, gray levels | lossless |")
+    print("|---|---:|---:|---:|---|")
+    for name in tqdm(DECODERS, "drift", disable=None, leave=False):
+        try:
+            d = measure(pixels, model, lossy, lossless, name)
+        except ImportError as e:
+            print(f"| {name} | {e.name} is not here | | | |")
+            continue
+        print(f"| {name} | {d.psnr:.4f} | {d.pixel} | {d.x0hat:.6f} | {'exact' if d.exact else 'refused'} |")
+    pixel = np.abs(decoded_without_numba(lossy.data, model_name).astype(int) - lossy.pixels).max()
+    exact = np.array_equal(decoded_without_numba(lossless.data, model_name), pixels)
+    print(f"| without numba | | {pixel} | | {'exact' if exact else 'another picture'} |")
+    print(f"\n{resolved(lossless, pixels, model)}")
+
+
+def resolved(lossless: Encoding, pixels: np.ndarray, model: Model) -> str:
+    """How many means of a lossless file lie so near to a boundary of rounding that the encoder says which way they go."""
+    parsed = container.parse(lossless.data)
+    state = decoder.last_state(parsed, model, api._silent)
+    doubled = 255 * (picture.planes(state.x0hat).astype(np.float64) + 1)
+    marks = int(np.count_nonzero(tail._marks(doubled, tail.MARGIN)))
+    return f"{marks} of {pixels.size} means are resolved by a mark; the margin is {tail.MARGIN * tail.MARGIN_UNIT:.6f} of a gray level"
+
+
+if __name__ == "__main__":
+    main()

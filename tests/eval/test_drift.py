@@ -1,0 +1,45 @@
+"""Decoders of other arithmetic: the picture within rounding, and the exact one or none."""
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from ddpmcodec.encoder import encode_pixels
+from ddpmcodec.eval import drift
+
+
+@pytest.fixture(scope="module")
+def files(photo, model):
+    pixels = photo[:41, :53]
+    return pixels, *(encode_pixels(pixels, model, evaluations=5, effort=1, **end) for end in ({"bpp": 3}, {"lossless": True}))
+
+
+@pytest.mark.parametrize("name", ["fp32, 1 thread", "fp32, 2 threads", "float64", "without channels_last"])
+def test_rounding_does_not_show(files, model, name):
+    pixels, lossy, lossless = files
+    d = drift.measure(pixels, model, lossy, lossless, name)
+    assert d.exact and d.psnr < 0.01 and d.pixel <= 1 and d.x0hat < 2.5e-4
+    assert (d.x0hat > 0) == (name in ("float64", "without channels_last"))  # that one was another network at all
+
+
+def test_too_little_precision_is_refused(files, model):
+    pixels, lossy, lossless = files
+    d = drift.measure(pixels, model, lossy, lossless, "bfloat16")
+    assert not d.exact and 0 < d.psnr < 0.1 and d.x0hat > 0.01
+
+
+def test_decoding_needs_no_numba(files, model_path):
+    pixels, _, lossless = files
+    assert np.array_equal(drift.decoded_without_numba(lossless.data, model_path), pixels)
+
+
+def test_the_table(photo, tmp_path, model_path, monkeypatch):
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    monkeypatch.setattr(drift, "DECODERS", {name: drift.DECODERS[name] for name in ("float64", "bfloat16")})
+    options = ["--size", "24x20", "--bpp", "8", "--evaluations", "3", "--model", model_path]
+    done = CliRunner().invoke(drift.main, [str(tmp_path / "photo.png"), *options], catch_exceptions=False)
+    rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")]
+    assert [row[0] for row in rows] == ["| decoder", "| float64", "| bfloat16", "| without numba"]
+    assert [row[-1] for row in rows[1:]] == ["exact |", "refused |", "| exact |"]
+    assert "of 1440 means are resolved" in done.stdout

@@ -1,0 +1,300 @@
+"""A decoder of .ddpm files written from docs/format.md alone; docstrings cite its sections."""
+
+import io
+import re
+import struct
+import zlib
+from hashlib import sha256
+from itertools import product
+from math import ceil, gcd, log, pi, prod, sqrt
+from statistics import NormalDist
+from types import SimpleNamespace
+
+import constriction
+import numpy as np
+from PIL import Image
+
+ORDER = r"(?!.*([iex]).*\1)(?=[a-zA-Z]{,64}\Z)(H[^A-Zex]*(A[^A-Zex]*)?(T(PL?[^A-Zi]*E?)?)?)?"  # of sections
+VERSION, SIGNATURE = b"\1", b"\x89DDPM\r\n\x1a\n"
+METADATA = {"i": "icc_profile", "e": "exif", "x": "xmp"}
+ETA = {8: 0.902, 10: 0.925, 12: 0.941, 14: 0.952, 16: 0.961}
+CONTEXT = [8, 16, 8], [4, 8, 4, 8, 2, 2, 2, 2], [4, 8, 4, 4, 1, 1, 1, 1, 4, 1, 1, 1, 1]
+Categorical, queue = constriction.stream.model.Categorical, constriction.stream.queue
+# A model: hash, stride, prediction, architecture, network(x, c) for x float32 of (B, 3, H, W), multiples of the stride.
+
+
+class Refused(ValueError):
+    kind = property(lambda self: self.args[0])  # foreign, version, truncated, corrupt, model or drift (of the tail)
+
+
+def demand(condition, message, kind="corrupt"):
+    if not condition:
+        raise Refused(kind, message)
+
+
+def numbers(data, at, count=1):
+    """Bytes: `count` numbers from `at` on, and where they end; IndexError where the data end before."""
+    values = []
+    for _ in range(count):
+        end = at
+        while data[end] > 127:
+            end += 1
+        demand(end - at < 9 and (data[end] or end == at), "a number too long")
+        values.append(sum((byte & 127) << 7 * i for i, byte in enumerate(data[at : end + 1])))
+        at = end + 1
+    return *values, at
+
+
+def parse(data):
+    """Bytes: what the file says; `messages` has the path bits of its whole steps."""
+    demand(data and data[:9] == SIGNATURE[: len(data)], "no signature", "foreign")
+    demand(data[9:10] in (b"", VERSION), "another format version", "version")
+    at, seen, found, part = 10, "", {}, (-1, b"")  # found: whole sections; part: length and body of P
+    while seen[-1:] != "E" and at < len(data):
+        start, letter, seen = at, chr(data[at]), seen + chr(data[at])
+        size, at = numbers(data + b"\1", at + 1)  # the 1 ends a length that is cut off
+        part = (size, data[at : at + size]) if letter == "P" and at <= len(data) else part
+        body, end, at = data[at : at + size], at + size, at + size + 4
+        if at <= len(data):
+            demand(zlib.crc32(data[start:end]) == int.from_bytes(data[end:at]), f"CRC of section {letter}")
+            found[letter] = body
+    demand(not re.search("(?![HATPLE])[A-Z]", seen), f"a section unknown in {seen}", "version")
+    demand(re.fullmatch(ORDER, seen), f"sections {seen}")
+    demand("T" in found, "before the end of the step table", "truncated")
+    demand(not found.get("E") and at >= len(data), "bytes in or behind the end mark")
+    try:
+        file = header(found["H"])
+        file.steps, file.messages = steps(file, found["T"], *part)
+        file.alpha, file.tail, file.metadata, tail = None, found.get("L"), {}, found.get("L", bytes(4) + b"\1" * 49)
+        demand(len(tail) >= 53 and len(tail) % 4 == 1 and tail[4] and max(tail[29:53]) < 44, "head of the tail")
+        if (png := found.get("A")) is not None:
+            demand(png[16:26] == struct.pack(">IIBB", file.width, file.count * file.height, 8, 0), "form of the alpha")
+            file.alpha = np.reshape(Image.open(io.BytesIO(png), "r", ["PNG"]), (file.count, file.height, file.width, 1))
+        for letter in set(found) & set(METADATA):
+            inflater = zlib.decompressobj()
+            file.metadata[METADATA[letter]] = content = inflater.decompress(found[letter], 2**24 + 1)
+            demand(inflater.eof and not inflater.unused_data and len(content) <= 2**24, "metadata")
+    except (AssertionError, IndexError, OSError, SyntaxError, struct.error, zlib.error) as error:
+        raise Refused("corrupt", str(error)) from error
+    return file
+
+
+def header(body):
+    """Bytes, H, and Noise levels; B is that of One step, 1."""
+    file = SimpleNamespace()
+    file.width, file.height, file.count, file.gray, file.orientation, length, at = numbers(body, 0, 6)
+    file.name, file.hash, at = body[at : at + length], body[at + length :][:8], at + length + 8
+    demand(re.fullmatch(b"[a-z0-9._-]{1,64}", file.name) and len(file.name) == length, "name of the model")
+    file.discrete, at = numbers(body, at)
+    file.levels, file.abar = range(-8192, 8193), {t: 1 / (1 + 2 ** (-t / 256)) for t in range(-8192, 8193)}
+    if file.discrete:
+        cosine, T, at = numbers(body, at, 2)
+        (first, last), at = struct.unpack_from(">dd", body, at), at + 16
+        demand(2 <= T <= 2**14 and cosine < 2 and 0 < first <= last < 1, "schedule")
+        f = np.cos((np.arange(T + 1) / T + 0.008) / 1.008 * pi / 2) ** 2
+        beta = np.minimum(0.999, 1 - f[1:] / f[:-1]) if cosine else first + np.arange(T) * (last - first) / (T - 1)
+        file.abar, file.levels = dict(enumerate(np.cumprod([1, *(1 - beta)]).tolist())), range(1, T + 1)
+        demand(file.abar[T] > 0 and all(file.abar[t] < file.abar[t - 1] for t in range(2, T + 1)), "schedule")
+    zigzag, file.seed, at = numbers(body, at, 2)
+    file.start = zigzag >> 1 ^ -(zigzag & 1)
+    demand(all(1 <= n <= 2**20 for n in (file.width, file.height, file.count)) and 1 <= file.orientation <= 8, "size")
+    demand(max(file.gray, file.discrete) < 2, "mode, or kind of levels", "version")
+    demand(file.start in file.levels and at == len(body), "end of the header")
+    file.N = (1 if file.gray else 3) * file.count * file.width * file.height
+    file.B = next(B for B in range(-(-file.N // 4096), 2**64) if gcd(B, file.width) == 1)
+    return file
+
+
+def steps(file, table, size, body):
+    """The step table (evaluated, nu, level, n), and the path bits in P's body, of `size` bytes uncut (-1: unknown)."""
+    words = np.frombuffer(table[: len(table) // 4 * 4], ">u4").astype(np.uint32)
+    source, again = queue.RangeDecoder(words), queue.RangeEncoder()
+
+    def symbol(weights):
+        model = Categorical(weights / weights.sum(), perfect=False)
+        value = int(source.decode(model))
+        again.encode(value, model)
+        return value
+
+    def number(around):
+        c = symbol(1.0 + 4096 // (1 + 2 * (np.arange(129) - around) ** 2))
+        demand(c not in (2, 3, 4, 6, 8), "a class without numbers")
+        b, x = (c + 3) // 4, 4 + (c - 1) % 4
+        for _ in range(b - 3):
+            x = 2 * x + symbol(np.ones(2))  # the uniform model of 2
+        return (x if b > 2 else (0, 1, x // 2)[b]), c
+
+    steps, messages, half, level, at, start = [], [], 2048 * file.B, file.start, 0, 0
+    nu, delta, n, c_delta, c_n = 1, 150, 0, 24, 24
+    for _ in range(number(20)[0]):
+        evaluate = symbol(np.array([1.0, 15.0]))
+        nu = symbol(np.where(np.arange(5) == nu, 61.0, 1.0))
+        x, c_delta = number(c_delta)
+        before, delta = delta, delta + (x >> 1 ^ -(x & 1))
+        level += -delta if file.discrete else delta
+        x, c_n = number(c_n)
+        n = min(n * delta // before, half) + (x >> 1 ^ -(x & 1))
+        demand(delta >= 1 and level in file.levels and (evaluate or steps) and len(steps) < 2**14, "step")
+        demand(0 <= n <= half and n % max(n // 2048, 1) == 0, "number of path bits")
+        steps.append((evaluate, 8 + 2 * nu, level, n))
+        begin, at = at, at + -(-n // 8)
+        if at <= len(body):
+            bits = np.unpackbits(np.frombuffer(body[begin:at], np.uint8))
+            demand(not bits[n:].any(), "padding of path bits")
+            messages.append(bits[:n])
+        if at - start >= 1024:
+            start, crc, at = at + 4, zlib.crc32(body[start:at]), at + 4
+            demand(len(body) < at or crc == int.from_bytes(body[at - 4 : at]), "CRC of path bits")
+    demand(again.get_compressed().astype(">u4").tobytes() == table, "a step table that no encoder writes")
+    demand(size in (-1, at), "length of the payload")
+    return steps, messages
+
+
+def draw(file, stream, step, count):
+    """Shared randomness: `count` words of stream 4, signs of 2 and 3, standard normal values of the others."""
+    bits = {2: 1, 3: 1, 4: 64}.get(stream, 32)
+    philox = np.random.Philox(key=[file.seed, VERSION[0]], counter=[0, stream, step, 0])
+    words = philox.random_raw(-(-count * bits // 64)).astype("<u8")
+    if bits == 1:
+        return 1 - 2 * np.unpackbits(words.view("u1"), bitorder="little").astype(np.int8)
+    if bits == 64:
+        return words.tolist()
+    return np.array([NormalDist().inv_cdf((h + 0.5) / 2**32) for h in words.view("<u4")[:count].tolist()])
+
+
+def word(file, i):
+    """One step, 2 and 3: that of step i."""
+    (_, nu, _, n), bits, D = file.steps[i], file.messages[i], 4096 * file.B
+    signs = draw(file, 3, i, D)
+    if n == 0:
+        return signs
+    padded = np.pad(bits.reshape(max(n // 2048, 1), -1).astype(int), ((0, 0), (nu, 0)))
+    windows = sum(padded[:, nu - k : padded.shape[1] - k] << k for k in range(nu + 1)).ravel()
+    places = list(range(2 ** (nu - 1)))
+    for m, value in enumerate(draw(file, 4, i, len(places))):
+        other = m + value % (len(places) - m)
+        places[m], places[other] = places[other], places[m]
+    polynomials = 2**nu + 2 * np.array(places) + 1
+    edges = np.arange(n + 1) * D // n
+    owner = np.repeat(np.arange(n), np.diff(edges))
+    k = (np.arange(D) - edges[owner]) % len(places)
+    return signs * (-1) ** (np.bitwise_count(windows[owner] & polynomials[k]) % 2).astype(np.int8)
+
+
+def integers(file):
+    """SHA-256 of the word and the rotation signs of each whole step, as bytes."""
+    numbers = (np.stack((word(file, i), draw(file, 2, i, 4096 * file.B))) for i in range(len(file.messages)))
+    return sha256(b"".join(map(np.ndarray.tobytes, numbers))).hexdigest()
+
+
+def noise(file, i):
+    """One step, 4 and 5, and Gray pictures: z of step i."""
+    (_, nu, _, n), D, shape = file.steps[i], 4096 * file.B, (file.count, -1, file.height, file.width)
+    z = 2 ** (ETA[nu] * n / D) * word(file, i) / 64
+    for k in range(12):
+        pairs = z.reshape(-1, 2, 2**k * file.B)
+        z = np.stack((pairs[:, 0] + pairs[:, 1], pairs[:, 0] - pairs[:, 1]), 1)
+    z = (z.ravel() * draw(file, 2, i, D))[: file.N].reshape(shape)
+    if not file.gray:
+        return z
+    chroma = draw(file, 6, i, 2 * file.N).reshape(shape)
+    axes = np.array([[1, 1, 1], [1, -1, 0], [1, 1, -2]]) / np.sqrt([[3], [2], [6]])
+    return np.einsum("pahw,ac->pchw", np.concatenate((z, chroma), 1), axes)
+
+
+def posterior(abar_t, abar_s):
+    """One step: what q's mean has of x_0, what of x_t, and q's variance."""
+    a, b = abar_t / abar_s, 1 - abar_t / abar_s
+    return sqrt(abar_s) * b / (1 - abar_t), sqrt(a) * (1 - abar_s) / (1 - abar_t), b * (1 - abar_s) / (1 - abar_t)
+
+
+def estimate(file, model, x, t):
+    """The denoiser's input: x0hat(x, t)."""
+    f = 1 if file.discrete or t > -768 else 2 if t > -1536 else 4
+    abar = file.abar[told := t + 512 * (f // 2)]
+    x = np.pad(x, [(0, 0), (0, 0), (0, -file.height % f), (0, -file.width % f)], "reflect")
+    x = x.reshape(file.count, 3, x.shape[2] // f, f, -1, f).mean((3, 5)) * sqrt(abar / file.abar[t])
+    c = told - 1 if model.architecture == "ddpm-unet" else -log(abar / (1 - abar)) / 4
+    (height, width), output = x.shape[2:], np.empty_like(x)
+    rows, columns = (64 * ceil(side / (64 * ceil(side / 1024))) for side in (height, width))
+    for top, left in product(range(0, height, rows), range(0, width, columns)):
+        y, u, bottom, right = max(top - 64, 0), max(left - 64, 0), min(top + rows, height), min(left + columns, width)
+        tile = x[:, :, y : bottom + 64, u : right + 64].astype(np.float32)
+        padding = [(0, 0), (0, 0), (0, -tile.shape[2] % model.stride), (0, -tile.shape[3] % model.stride)]
+        prediction = model.network(np.pad(tile, padding, "reflect"), c)
+        output[:, :, top:bottom, left:right] = prediction[:, :, top - y : bottom - y, left - u : right - u]
+    if model.prediction == "v":
+        output = sqrt(abar) * x - sqrt(1 - abar) * output
+    elif model.prediction == "epsilon":
+        output = (x - sqrt(1 - abar) * output) / sqrt(abar)
+    elif model.prediction == "mu":
+        of_x0, of_x, _ = posterior(abar, file.abar[told - 1])
+        output = (output - of_x * x) / of_x0
+    x0hat = np.clip(output, -1, 1)
+    for size in height, width:
+        at = np.clip((2 * np.arange(f * size) + 1 - f) / (2 * f), 0, size - 1)
+        near, far, weight = np.floor(at).astype(int), np.ceil(at).astype(int), at[:, None] % 1
+        x0hat = (x0hat[:, :, near] * (1 - weight) + x0hat[:, :, far] * weight).swapaxes(2, 3)
+    return (x0hat.mean(1, keepdims=True).repeat(3, 1) if file.gray else x0hat)[:, :, : file.height, : file.width]
+
+
+def restored(file, x0hat):
+    """The lossless tail: (row, column, channel) of the pictures, one above the other."""
+    head, source = file.tail[:53], queue.RangeDecoder(np.frombuffer(file.tail[53:], ">u4").astype(np.uint32))
+    weights, scales = np.split(np.frombuffer(head[5:29], np.int8).astype(int), (3, 11)), np.array(list(head[29:]))
+    r = 255 * (np.concatenate(x0hat.astype(np.float32).astype(float), 1) + 1)
+    marks = Categorical(np.array([1 - head[4] / 2048, head[4] / 4096, head[4] / 4096]), perfect=False)
+    marks = source.decode(marks, r.size).reshape(r.shape)
+    r = np.choose(marks, (np.round(r), np.floor(r), np.floor(r) + 1)).astype(int)
+    table = np.empty((44, 8, 64))  # of frequencies, by index of the scale and M - 8 c = -4 ... 3
+    for i, k in np.ndindex(44, 8):
+        cdf = [NormalDist((k - 4) / 8, 2 ** ((i - 16) / 6)).cdf(bound - 0.5) for bound in range(-31, 33)]
+        table[i, k] = 1 + np.round(2**20 * np.append(np.diff(cdf), cdf[0] + 1 - cdf[-1]))
+    table /= table.sum(2, keepdims=True)
+    bounds = [int(12 * 2 ** (k / 3)) for k in range(23)]
+    picture, known = np.empty_like(r), np.pad(np.stack((r, r)) * 0, [(0, 0), (0, 0), (1, 1), (1, 1)])
+    for coded, channel in enumerate((1, 0, 2)):
+        near = [(channel, 0, 0), (channel, 0, 1), (channel, 0, 2)]
+        near += [(c, dy, dx) for c in (1, 0)[:coded] for dy, dx in ((1, 1), (0, 1), (1, 0), (1, 2), (2, 1))]
+        for y in range(r.shape[1]):
+            E, sizes = np.stack([known[:, c, y + dy, dx : dx + file.width] for c, dy, dx in near], 1)
+            M = 4 * r[channel, y] + (weights[coded] @ E + 8 >> 4)
+            c = M + 4 >> 3
+            frequencies = table[scales[np.searchsorted(bounds, CONTEXT[coded] @ sizes, "right")], M - 8 * c + 4]
+            x = source.decode(Categorical(perfect=False), frequencies) + c - 31
+            x[x == c + 32] = source.decode(constriction.stream.model.Uniform(256), int((x == c + 32).sum()))
+            picture[channel, y], known[:, channel, y + 1, 1:-1] = x, (2 * x - r[channel, y], abs(8 * x - M))
+    picture = np.moveaxis(picture, 0, 2)
+    exact = not (picture >> 8).any() and zlib.crc32(picture.astype(np.uint8).tobytes()) == int.from_bytes(head[:4])
+    demand(exact, "x0hat is beyond the margin, or the tail is not this picture's", "drift")
+    return picture
+
+
+def decode(data, model, steps=None):
+    """One step: the pictures at the file's end, or behind `steps` of its steps, turned, with alpha and metadata."""
+    file = parse(data)
+    demand(file.hash == model.hash[:8], f"it needs the model {file.name.decode()}", "model")
+    shape, steps = (file.count, 3, file.height, file.width), len(file.messages) if steps is None else steps
+    x, t = draw(file, 1, 0, prod(shape)).reshape(shape), file.start
+    for i, (evaluate, _, s, _) in enumerate(file.steps[: min(steps, len(file.messages))]):
+        if evaluate:
+            x0hat = estimate(file, model, x, t)
+        of_x0, of_x, variance = posterior(file.abar[t], file.abar[s])
+        x, t = of_x0 * x0hat + of_x * x + sqrt(variance) * noise(file, i), s
+    x0hat = estimate(file, model, x, t)
+    pixels = np.moveaxis(np.round(127.5 * (x0hat + 1)), 1, 3)
+    if file.tail and steps >= len(file.steps):
+        try:
+            pixels = restored(file, x0hat).reshape(pixels.shape)
+        except AssertionError as error:
+            raise Refused("corrupt", str(error)) from error
+    pixels = pixels[..., :1] if file.gray else pixels
+    if file.alpha is not None:
+        pixels = np.concatenate((pixels, file.alpha), 3)
+    pixels = pixels.swapaxes(1, 2) if file.orientation > 4 else pixels
+    pixels = pixels[:, ::-1] if file.orientation in (3, 4, 7, 8) else pixels
+    pixels = pixels[:, :, ::-1] if file.orientation in (2, 3, 6, 7) else pixels
+    images = [Image.fromarray(p.squeeze(2) if p.shape[2] == 1 else p) for p in pixels.astype(np.uint8)]
+    for image in images:
+        image.info.update(file.metadata)
+    return images
