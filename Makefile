@@ -1,9 +1,9 @@
-# make demo, make test, make long, make fuzz: each does all the set-up in .venv. PYTHON=python3.12 make ... for another interpreter.
+# make demo, make test, make long, make fuzz, make audit: each does all the set-up in .venv. PYTHON=python3.12 make ... for another interpreter.
 PYTHON ?= python3
 BIN := .venv/bin
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test long fuzz lint types wheel clean
+.PHONY: demo test long fuzz audit lint types wheel clean
 
 .venv/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -23,6 +23,11 @@ long: .venv/.installed
 
 fuzz: .venv/.installed
 	$(BIN)/python tests/fuzz.py
+
+# Known vulnerabilities of the pinned dependencies: asks a database on the network.
+audit: .venv/.installed
+	$(BIN)/pip install -q --disable-pip-version-check pip-audit
+	$(BIN)/pip-audit -r requirements.lock --require-hashes --disable-pip
 
 lint: .venv/.installed
 	$(BIN)/ruff check .

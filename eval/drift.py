@@ -75,10 +75,9 @@ def in_onnxruntime(model: Model) -> Model:
     def compute(x: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
         size = tuple(x.shape)
         if size not in sessions:
-            buffer = io.BytesIO()
             program = torch.onnx.export(model.network, (x, c), input_names=["x", "c"], dynamo=True, verbose=False)
-            program.save(buffer)
-            sessions[size] = onnxruntime.InferenceSession(buffer.getvalue(), providers=["CPUExecutionProvider"])
+            assert program is not None
+            sessions[size] = onnxruntime.InferenceSession(program.model_proto.SerializeToString(), providers=["CPUExecutionProvider"])
         [output] = sessions[size].run(None, {"x": x.contiguous().numpy(), "c": c.numpy()})
         return torch.from_numpy(output)
 

@@ -23,6 +23,13 @@ def test_rounding_does_not_show(files, model, name):
     assert (d.x0hat > 0) == (name in ("float64", "without channels_last"))  # that one was another network at all
 
 
+def test_onnxruntime(files, model):
+    for module in ("onnxruntime", "onnxscript"):
+        pytest.importorskip(module)
+    d = drift.measure(files[0], model, *files[1:], "onnxruntime")
+    assert d.exact and d.psnr < 0.01 and d.pixel <= 1 and 0 < d.x0hat < 2.5e-4
+
+
 def test_too_little_precision_is_refused(files, model):
     pixels, lossy, lossless = files
     d = drift.measure(pixels, model, lossy, lossless, "bfloat16")
