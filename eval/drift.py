@@ -1,6 +1,6 @@
 """How far decoders whose arithmetic differs drift from the encoder: threads, precision, libraries.
 
-python -m ddpmcodec.eval.drift photo.png --size 320x200
+python -m ddpmcodec.eval.drift photo.png
 
 The encoder's arithmetic is fp32, torch's own, with as many threads as there are. One file with a lossy end and one without loss are decoded
 by each of `DECODERS`. Nothing in decoding branches on a float, so pictures may differ by rounding, and the exact one comes back or is
@@ -23,7 +23,9 @@ from PIL import Image
 from torch import nn
 from tqdm import tqdm
 
-from ddpmcodec import api, container, decoder, picture, tail
+from ddpmcodec import container, decoder, picture, tail
+from ddpmcodec.chain import State
+from ddpmcodec.container import Container
 from ddpmcodec.encoder import Encoding, encode_pixels
 from ddpmcodec.errors import DriftError
 from ddpmcodec.models import registry
@@ -127,22 +129,46 @@ class Drift:
     exact: bool
 
 
-def measure(pixels: np.ndarray, model: Model, lossy: Encoding, lossless: Encoding, name: str) -> Drift:
-    """What a decoder makes of the two files of a picture."""
+class Files:
+    """The two files of a picture, and what the encoder's own arithmetic makes of them.
+
+    Attributes:
+        prefixes: half of the lossy file's steps, and all.
+        x0hat: (P, 3, H, W), where the tail of the lossless file begins.
+    """
+
+    def __init__(self, pixels: np.ndarray, model: Model, lossy: Encoding, lossless: Encoding):
+        self.pixels = pixels
+        self.model = model
+        parsed = container.parse(lossy.data)
+        self.prefixes = [parsed.first(len(parsed.steps) // 2), parsed]
+        self.shown = [decoder.pixels(part, state_of(part, model)) for part in self.prefixes]
+        self.lossless = container.parse(lossless.data)
+        self.x0hat = state_of(self.lossless, model).x0hat
+
+    def resolved(self) -> int:
+        """How many means of the lossless file lie so near to a boundary of rounding that the encoder says which way they go."""
+        return int(np.count_nonzero(tail._marks(255 * (self.x0hat.numpy().astype(np.float64) + 1), tail.MARGIN)))
+
+
+def state_of(parsed: Container, model: Model) -> State:
+    return decoder.last_state(parsed, model, lambda done, total: None)
+
+
+def measure(files: Files, name: str) -> Drift:
+    """What a decoder makes of a picture's files."""
     make, count = DECODERS[name]
     with threads(count):
-        other = make(model)
+        other = make(files.model)
         psnr, pixel = 0.0, 0
-        parsed = container.parse(lossy.data)
-        for steps in (len(parsed.steps) // 2, len(parsed.steps)):
-            own, decoded = (decoder.pixels(part := parsed.first(steps), decoder.last_state(part, m, api._silent)) for m in (model, other))
-            psnr = max(psnr, abs(picture.psnr(pixels, decoded) - picture.psnr(pixels, own)))
+        for part, own in zip(files.prefixes, files.shown, strict=True):
+            decoded = decoder.pixels(part, state_of(part, other))
+            psnr = max(psnr, abs(picture.psnr(files.pixels, decoded) - picture.psnr(files.pixels, own)))
             pixel = max(pixel, int(np.abs(decoded.astype(int) - own).max()))
-        parsed = container.parse(lossless.data)
-        reference, state = (decoder.last_state(parsed, m, api._silent) for m in (model, other))
-        x0hat = 127.5 * float((state.x0hat - reference.x0hat).abs().max())
+        state = state_of(files.lossless, other)
+        x0hat = 127.5 * float((state.x0hat - files.x0hat).abs().max())
         try:
-            exact = np.array_equal(decoder.pixels(parsed, state), pixels)
+            exact = np.array_equal(decoder.pixels(files.lossless, state), files.pixels)
         except DriftError:
             return Drift(psnr, pixel, x0hat, False)
         assert exact, f"{name}: another picture than the one encoded"
@@ -167,7 +193,7 @@ def decoded_without_numba(data: bytes, model_name: str) -> np.ndarray:
 
 @click.command()
 @click.argument("photo")
-@click.option("--size", default="320x200", show_default=True, metavar="WxH", help="Of the crop from the picture's middle.")
+@click.option("--size", default="240x160", show_default=True, metavar="WxH", help="Of the crop from the picture's middle.")
 @click.option("--bpp", type=float, default=2.0, show_default=True)
 @click.option("--evaluations", type=click.IntRange(2), default=30, show_default=True)
 @click.option("--model", "model_name", default=registry.DEFAULT, show_default=True)
@@ -183,9 +209,10 @@ def main(photo: str, size: str, bpp: float, evaluations: int, model_name: str) -
     print(f"{width} x {height}, {bpp:g} bpp {lossy.psnr:.2f} dB, lossless {lossless.bpp:.2f} bpp, {torch.get_num_threads()} threads\n")
     print("| decoder | worst difference in PSNR, dB | largest of a pixel, of 255 | largest of x0hat, gray levels | lossless |")
     print("|---|---:|---:|---:|---|")
+    files = Files(pixels, model, lossy, lossless)
     for name in tqdm(DECODERS, "drift", disable=None, leave=False):
         try:
-            d = measure(pixels, model, lossy, lossless, name)
+            d = measure(files, name)
         except ImportError as e:
             print(f"| {name} | {e.name} is not here | | | |")
             continue
@@ -193,16 +220,8 @@ def main(photo: str, size: str, bpp: float, evaluations: int, model_name: str) -
     pixel = np.abs(decoded_without_numba(lossy.data, model_name).astype(int) - lossy.pixels).max()
     exact = np.array_equal(decoded_without_numba(lossless.data, model_name), pixels)
     print(f"| without numba | | {pixel} | | {'exact' if exact else 'another picture'} |")
-    print(f"\n{resolved(lossless, pixels, model)}")
-
-
-def resolved(lossless: Encoding, pixels: np.ndarray, model: Model) -> str:
-    """How many means of a lossless file lie so near to a boundary of rounding that the encoder says which way they go."""
-    parsed = container.parse(lossless.data)
-    state = decoder.last_state(parsed, model, api._silent)
-    doubled = 255 * (picture.planes(state.x0hat).astype(np.float64) + 1)
-    marks = int(np.count_nonzero(tail._marks(doubled, tail.MARGIN)))
-    return f"{marks} of {pixels.size} means are resolved by a mark; the margin is {tail.MARGIN * tail.MARGIN_UNIT:.6f} of a gray level"
+    margin = tail.MARGIN * tail.MARGIN_UNIT
+    print(f"\n{files.resolved()} of {pixels.size} means are resolved by a mark; the margin is {margin:.6f} of a gray level")
 
 
 if __name__ == "__main__":

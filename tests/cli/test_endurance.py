@@ -13,7 +13,7 @@ from PIL import Image
 import ddpmcodec
 
 COMMAND = str(Path(sys.executable).parent / "ddpmcodec")
-PICTURES, SETTLED, LARGEST = 1000, 100, 192  # how many, after how many memory is measured first, and sides up to
+PICTURES, SETTLED, LARGEST = 1000, 100, 96  # how many, after how many memory is measured first, and sides up to
 THOUSAND = """
 import json, sys
 import numpy as np

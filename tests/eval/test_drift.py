@@ -12,33 +12,31 @@ from ddpmcodec.eval import drift
 @pytest.fixture(scope="module")
 def files(photo, model):
     pixels = photo[:41, :53]
-    return pixels, *(encode_pixels(pixels, model, evaluations=5, effort=1, **end) for end in ({"bpp": 3}, {"lossless": True}))
+    lossless = encode_pixels(pixels, model, evaluations=5, effort=1, lossless=True)
+    return drift.Files(pixels, model, encode_pixels(pixels, model, evaluations=5, effort=1, bpp=3), lossless), lossless.data
 
 
 @pytest.mark.parametrize("name", ["fp32, 1 thread", "fp32, 2 threads", "float64", "without channels_last"])
-def test_rounding_does_not_show(files, model, name):
-    pixels, lossy, lossless = files
-    d = drift.measure(pixels, model, lossy, lossless, name)
+def test_rounding_does_not_show(files, name):
+    d = drift.measure(files[0], name)
     assert d.exact and d.psnr < 0.01 and d.pixel <= 1 and d.x0hat < 2.5e-4
     assert (d.x0hat > 0) == (name in ("float64", "without channels_last"))  # that one was another network at all
 
 
-def test_onnxruntime(files, model):
+def test_onnxruntime(files):
     for module in ("onnxruntime", "onnxscript"):
         pytest.importorskip(module)
-    d = drift.measure(files[0], model, *files[1:], "onnxruntime")
+    d = drift.measure(files[0], "onnxruntime")
     assert d.exact and d.psnr < 0.01 and d.pixel <= 1 and 0 < d.x0hat < 2.5e-4
 
 
-def test_too_little_precision_is_refused(files, model):
-    pixels, lossy, lossless = files
-    d = drift.measure(pixels, model, lossy, lossless, "bfloat16")
+def test_too_little_precision_is_refused(files):
+    d = drift.measure(files[0], "bfloat16")
     assert not d.exact and 0 < d.psnr < 0.1 and d.x0hat > 0.01
 
 
 def test_decoding_needs_no_numba(files, model_path):
-    pixels, _, lossless = files
-    assert np.array_equal(drift.decoded_without_numba(lossless.data, model_path), pixels)
+    assert np.array_equal(drift.decoded_without_numba(files[1], model_path), files[0].pixels)
 
 
 def test_the_table(photo, tmp_path, model_path, monkeypatch):
