@@ -1,9 +1,9 @@
-# make demo, make test, make long, make fuzz, make audit: each does all the set-up in .venv. PYTHON=python3.12 make ... for another interpreter.
+# make demo, test, long, fuzz, mutation, audit: each does all the set-up in .venv. PYTHON=python3.12 make ... for another interpreter.
 PYTHON ?= python3
 BIN := .venv/bin
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test long fuzz audit lint types wheel clean
+.PHONY: demo test long fuzz mutation audit lint types wheel clean
 
 .venv/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -23,6 +23,11 @@ long: .venv/.installed
 
 fuzz: .venv/.installed
 	$(BIN)/python tests/fuzz.py
+
+# Small changes to the sources of the format, which the tests have to notice: half an hour. tests/mutation.py says more.
+mutation: .venv/.installed
+	$(BIN)/pip install -q --disable-pip-version-check cosmic-ray==8.7.0
+	$(BIN)/python tests/mutation.py
 
 # Known vulnerabilities of the pinned dependencies: asks a database on the network.
 audit: .venv/.installed

@@ -51,6 +51,31 @@ def test_word_is_the_documented_one(code):
     assert word.tolist() == naive_word(bits.tolist(), nu, dimensions, polynomials.tolist(), signs.tolist())
 
 
+@pytest.mark.parametrize("part", [1, 100, 4096])
+def test_a_word_made_in_parts_is_the_same(monkeypatch, part):
+    """Of a large picture, some path bits are worked on at a time: here 1, 10 and 449 of 899."""
+    monkeypatch.setattr(codeword, "PART", part)
+    nu, n, dimensions = 10, 899, 2 * 4096
+    rng = np.random.default_rng(0)
+    bits, signs = rng.integers(0, 2, n).astype(np.uint8), (2 * rng.integers(0, 2, dimensions) - 1).astype(np.int8)
+    polynomials = codeword.polynomials(rng.permutation(1 << (nu - 1))[:10].astype(np.int64), nu)
+    word = codeword.word(bits, nu, codeword.share_starts(n, dimensions), polynomials, signs)
+    assert word.tolist() == naive_word(bits.tolist(), nu, dimensions, polynomials.tolist(), signs.tolist())
+
+
+@pytest.mark.parametrize(("nu", "blocks", "length"), [(2, 3, 7), (8, 1, 5), (8, 2, 40), (16, 1, 17)])
+def test_windows_are_the_last_bits_of_their_block(nu, blocks, length):
+    bits = np.random.default_rng(1).integers(0, 2, blocks * length).astype(np.uint8)
+    texts = ["".join(map(str, block)) for block in bits.reshape(blocks, length).tolist()]
+    assert codeword.windows(bits, nu, blocks).tolist() == [int(t[max(0, j - nu) : j + 1], 2) for t in texts for j in range(length)]
+
+
+def test_no_bits_share_nothing():
+    assert codeword.share_starts(0, 4096).tolist() == [0] and codeword.polynomial_count(0, 8, 4096) == 0
+    signs = np.array([1, -1, -1], np.int8)
+    assert codeword.word(np.zeros(0, np.uint8), 8, codeword.share_starts(0, 3), np.zeros(0, np.int64), signs).tolist() == [1, -1, -1]
+
+
 def test_word_with_fewer_polynomials_than_a_share_cycles_them():
     """nu = 2 has 2 generator polynomials, 101 and 111, the shares here 1365 dimensions."""
     assert codeword.polynomial_count(3, 2, 4096) == 2

@@ -12,6 +12,7 @@ from ddpmcodec import container, steptable
 from ddpmcodec.container import Container, parse, serialize
 from ddpmcodec.errors import CorruptFileError, ForeignFileError, FormatError, LimitError, TruncatedFileError, UnsupportedVersionError
 from ddpmcodec.header import Header
+from ddpmcodec.metadata import Metadata
 from ddpmcodec.models.levels import ContinuousLevels, DiscreteLevels
 from ddpmcodec.steptable import Step
 
@@ -67,6 +68,9 @@ def payload_of(messages):
     return out + since
 
 
+TAIL = b"\xde\xad\xbe\xef" + b"\1" + bytes(24) + b"\x2b" * 24 + bytes(8)  # the largest scales, the least margin
+
+
 def file_of(header=None, steps=STEPS, messages=MESSAGES, extra=b"", table=None, payload=None, end=None):
     """A file, each part of which can be replaced."""
     return b"".join(
@@ -90,6 +94,72 @@ def test_the_second_writer_agrees():
     assert fields(parse(file_of())) == (HEADER, STEPS, MESSAGES, True)
 
 
+def test_everything_that_a_file_may_have():
+    """Sections beside the steps, in their order; of a file cut behind the payload what is whole."""
+    beside = Metadata(b"profile", b"exif", b"xmp")
+    whole = Container(HEADER, STEPS, MESSAGES, TAIL, b"alpha", beside)
+    before = section(b"i", zlib.compress(b"profile", 9)) + section(b"A", b"alpha")
+    after = [section(b"L", TAIL), section(b"e", zlib.compress(b"exif", 9)), section(b"x", zlib.compress(b"xmp", 9)), section(b"E", b"")]
+    data = file_of(extra=before, end=b"".join(after))
+    assert data == serialize(whole)
+    assert container.extra_size(b"alpha", beside) == len(before) + len(after[1]) + len(after[2])
+    ends = [len(data) - sum(map(len, after[i:])) for i in range(5)]  # of payload, tail, EXIF, XMP, end mark
+    for size in range(ends[0], len(data) + 1):
+        parsed = parse(data[:size])
+        assert fields(parsed) == (HEADER, STEPS, MESSAGES, size == ends[4])
+        assert (parsed.tail, parsed.alpha) == (TAIL if size >= ends[1] else None, b"alpha")
+        assert parsed.metadata == Metadata(b"profile", b"exif" * (size >= ends[2]), b"xmp" * (size >= ends[3]))
+        assert parsed.sections[4].type == "P" and parsed.sections[4].whole
+        told = [(s.type, s.offset, s.size, s.whole) for s in parsed.sections[5:]]
+        seen = [(kind, begin, min(size, end) - begin, size >= end) for kind, begin, end in zip("LexE", ends, ends[1:], strict=False)]
+        assert told == [s for s in seen if s[2] > 0]
+    offsets = [s.offset for s in parsed.sections]
+    assert [s.type for s in parsed.sections] == list("HiATPLexE") and all(s.whole for s in parsed.sections)
+    assert [s.whole for s in parse(data[: ends[0] - 1]).sections] == [True] * 4 + [False]
+    assert [s.size for s in parsed.sections] == [b - a for a, b in zip(offsets, [*offsets[1:], len(data)], strict=True)]
+    short = whole.first(2)
+    assert (short.steps, short.messages, short.tail) == (STEPS[:2], MESSAGES[:2], None) and short.alpha == b"alpha"
+
+
+def test_the_largest_of_everything():
+    side, most = leb128(1 << 20), {"start": leb128(2 * 8192), "seed": leb128(2**63 - 1), "orientation": leb128(8), "mode": leb128(1)}
+    data = file_of(header_body(width=side, height=side, pictures=side, **most), steps=(), messages=())
+    header = parse(data).header
+    assert (header.width, header.height, header.pictures, header.orientation, header.gray) == (1 << 20, 1 << 20, 1 << 20, 8, True)
+    assert (header.start, header.seed) == (8192, 2**63 - 1) and serialize(Container(header, (), ())) == data
+    name = "a" * 64
+    assert parse(file_of(header_body(name=leb128(64) + name.encode()), steps=(), messages=())).header.model_name == name
+
+
+def test_sections_that_cannot_be():
+    alpha, tail, exif, profile, end = (section(*s) for s in ((b"A", b"a"), (b"L", TAIL), (b"e", b""), (b"i", b""), (b"E", b"")))
+    for before in (tail, exif):
+        with pytest.raises(CorruptFileError, match="place"):
+            parse(file_of(extra=before))
+    for behind in (alpha, profile, exif + tail, tail + tail):
+        with pytest.raises(CorruptFileError, match="place"):
+            parse(file_of(end=behind + end))
+    with pytest.raises(CorruptFileError, match="tail"):
+        parse(file_of(end=section(b"L", TAIL[:4] + b"\0" + TAIL[5:]) + end))
+    for data in (file_of(extra=alpha + alpha), file_of(end=exif + exif + end)):
+        with pytest.raises(CorruptFileError, match="twice"):
+            parse(data)
+
+
+def test_a_file_cut_in_a_section_behind_the_payload():
+    for end in (b"L", b"L\x7fabc", b"z", b"z\x7fabc", b"e\x20abc", b"x\x20", b"E", b"E\0", section(b"E", b"")[:-1]):
+        parsed = parse(file_of(end=end))
+        assert fields(parsed) == (HEADER, STEPS, MESSAGES, False)
+        last = parsed.sections[-1]
+        assert (last.type, last.size, last.whole) == (end[:1].decode(), len(end), False)
+    for end in (b"Z", b"Z\x20abc"):
+        with pytest.raises(UnsupportedVersionError, match="'Z'"):
+            parse(file_of(end=end))
+    for end in (b"A\x20abc", b"T", b"i", b"E\1", b"E\0\0", b"1", b"z\x7fabc" + section(b"E", b"")):
+        with pytest.raises(CorruptFileError):
+            parse(file_of(end=end))
+
+
 def test_the_payload_has_a_checksum_after_each_1024_bytes():
     data = file_of()
     sizes = [len(m) for m in MESSAGES]  # 13 100 0 937 1024 1: behind the fourth, 1050 bytes, and behind the fifth
@@ -101,6 +171,20 @@ def test_the_payload_has_a_checksum_after_each_1024_bytes():
     assert list(parse(data).ends) == ends
     assert data[begin + 1050 : begin + 1054] == crc(data[begin : begin + 1050])
     assert data[begin + 2078 : begin + 2082] == crc(data[begin + 1054 : begin + 2078])
+
+
+def test_a_checksum_needs_1024_bytes():
+    sizes = [1023, 1, 1023, 0, 1024]
+    steps = tuple(Step(100 * i, 8 * size, 8) for i, size in enumerate(sizes))
+    messages = tuple(b"\xa5" * size for size in sizes)
+    assert payload_of(messages).count(crc(b"\xa5" * 1024)) == 1
+    assert file_of(steps=steps, messages=messages) == serialize(Container(HEADER, steps, messages))
+    assert fields(parse(file_of(steps=steps, messages=messages))) == (HEADER, steps, messages, True)
+
+
+def test_what_a_header_says_by_default():
+    plain = Header(97, 64, "photo-1", bytes(range(1, 9)), ContinuousLevels(), -3734)
+    assert parse(file_of(header_body(seed=leb128(0)), steps=(), messages=())).header == plain
 
 
 def test_discrete_levels_in_the_header():
@@ -284,6 +368,7 @@ def test_trailing_bytes(extra):
         {"start": leb128(2 * 8193 - 1)},
         {"seed": leb128(2**63)},
         {"seed": b"\x89\x80\x00"},
+        {"seed": b"\x89\x80\x00\x01"},
         {"width": b"\xe1\x00"},
         {"width": b"\xff" * 9 + b"\x01"},
         {"seed": b""},
@@ -366,9 +451,9 @@ def test_pixel_limit():
 
 
 def test_sections_without_end():
-    parse(file_of(extra=section(b"z", b"") * (container.MAX_SECTIONS - 4)))
+    assert len(parse(file_of(extra=section(b"z", b"") * 60)).sections) == 64
     with pytest.raises(CorruptFileError, match="sections"):
-        parse(file_of(extra=section(b"z", b"") * (container.MAX_SECTIONS - 3)))
+        parse(file_of(extra=section(b"z", b"") * 61))
 
 
 @settings(max_examples=300)

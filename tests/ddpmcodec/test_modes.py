@@ -155,6 +155,8 @@ def test_metadata_that_cannot_be(body):
 
 
 def test_metadata_over_the_limit():
+    largest = bytes(1 << 24)
+    assert unpack(pack(Metadata(xmp=largest).xmp)) == largest
     with pytest.raises(LimitError):
         Metadata(xmp=bytes((1 << 24) + 1))
 

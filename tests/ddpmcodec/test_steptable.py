@@ -1,5 +1,6 @@
 import dataclasses
 
+import constriction
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -35,11 +36,52 @@ def tables(draw):
     return header, tuple(steps)
 
 
+def documented(header, steps):
+    """The body as docs/format.md has it: weights and symbols, one after the other."""
+    coder = constriction.stream.queue.RangeEncoder()
+
+    def symbol(weights, k):
+        p = np.array(weights, np.float64)
+        coder.encode(int(k), constriction.stream.model.Categorical(p / p.sum(), perfect=False))
+
+    def number(x, center):
+        digits = f"{x:b}"
+        c = 4 * (len(digits) - 1) + int((digits[1:] + "00")[:2], 2) + 1 if x else 0
+        symbol([1 + 4096 // (1 + 2 * (k - center) ** 2) for k in range(129)], c)
+        for digit in digits[3:]:
+            coder.encode(int(digit), constriction.stream.model.Uniform(2))
+        return c
+
+    nus = (8, 10, 12, 14, 16)
+    level, delta, n, nu, classes = header.start, 150, 0, 10, [24, 24]
+    number(len(steps), 20)
+    for step in steps:
+        change = abs(step.level - level)
+        symbol([1, 15], step.evaluate)
+        symbol([61 if k == nu else 1 for k in nus], nus.index(step.nu))
+        for column, x in enumerate((change - delta, step.n - min(n * change // delta, header.dimensions // 2))):
+            classes[column] = number(2 * x if x >= 0 else -2 * x - 1, classes[column])
+        level, delta, n, nu = step.level, change, step.n, step.nu
+    return coder.get_compressed().astype(">u4").tobytes()
+
+
 @settings(max_examples=150)
 @given(tables())
-def test_round_trip(table):
+@example((CONTINUOUS, tuple(Step(-3700 + 5 * i + i // 2, 100 + 6 * i, 12) for i in range(9))))  # differences of -1, 0, 1
+@example((CONTINUOUS, (Step(-3733, 1000, 10), Step(-3000, 4096, 12), Step(8192, 9216, 12))))  # more bits predicted than there can be
+def test_tables_are_the_documented_ones_and_come_back(table):
     header, steps = table
+    body = steptable.encode(steps, header)
+    assert body == documented(header, steps)
+    assert steptable.decode(body, header) == steps
+
+
+def test_as_many_steps_as_there_can_be():
+    header = dataclasses.replace(CONTINUOUS, start=-8192)
+    steps = tuple(Step(-8192 + i, 0, 10) for i in range(1, (1 << 14) + 1))
     assert steptable.decode(steptable.encode(steps, header), header) == steps
+    with pytest.raises(CorruptFileError, match="16385 steps"):
+        steptable.encode((*steps, Step(8193, 0, 10)), header)
 
 
 @given(tables(), st.data())
@@ -110,9 +152,19 @@ def test_a_real_schedule_costs_three_bytes_a_step(encoding, large_encoding):
         Step(CONTINUOUS.start - 5, 64, 8),
         Step(8193, 64, 8),
         Step(0, CONTINUOUS.dimensions // 2 + 16, 8),
+        Step(0, CONTINUOUS.dimensions // 2 + CONTINUOUS.dimensions // 4096, 8),
         Step(0, 4097, 8),
+        Step(0, -1, 8),
     ],
-    ids=["stays", "goes back", "beyond the last level", "more bits than half the dimensions", "not a multiple of its blocks"],
+    ids=[
+        "stays",
+        "goes back",
+        "beyond the last level",
+        "more bits than half the dimensions",
+        "a block more of them",
+        "not a multiple of its blocks",
+        "fewer bits than none",
+    ],
 )
 def test_steps_that_the_format_forbids(step):
     with pytest.raises(CorruptFileError):
@@ -121,6 +173,11 @@ def test_steps_that_the_format_forbids(step):
 
 def test_bytes_of_a_step():
     assert [Step(0, n, 8).bytes for n in (0, 1, 8, 9, 1024)] == [0, 1, 1, 2, 128]
+
+
+def test_signs_alternate_in_zigzag():
+    assert [steptable.zigzag(x) for x in (0, -1, 1, -2, 2, -(2**31))] == [0, 1, 2, 3, 4, 2**32 - 1]
+    assert [steptable.unzigzag(n) for n in (0, 1, 2, 3, 4, 2**32 - 1)] == [0, -1, 1, -2, 2, -(2**31)]
 
 
 @given(st.integers(0, 2**32 - 1))

@@ -2,10 +2,13 @@
 
 import contextlib
 import math
+from functools import cache
+from itertools import pairwise
 
+import constriction
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import tensor
 from torch.distributions import Normal
@@ -23,6 +26,72 @@ def prediction(pixels, spread=0.7, seed=0):
 def smooth(height, width, seed=0):
     y, x = np.mgrid[:height, :width]
     return np.stack([128 + 100 * np.sin(x / 9 + y / 13 + c + seed) for c in range(3)], axis=-1).round().astype(np.uint8)
+
+
+@cache
+def model_of(weights):
+    p = np.array(weights, np.float64)
+    return constriction.stream.model.Categorical(p / p.sum(), perfect=False)
+
+
+@cache
+def documented_frequencies(scale, offset):
+    """Of the symbols, from the distribution function."""
+    edges = [math.erf((k - 31.5 - offset / 8) / 2 ** ((scale - 16) / 6) / math.sqrt(2)) / 2 for k in range(64)]
+    p = [b - a for a, b in pairwise(edges)]
+    return tuple(1 + round(2**20 * max(0, x)) for x in (*p, 1 - sum(p)))
+
+
+CONTEXTS = {1: (8, 16, 8), 0: (4, 8, 4, 8, 2, 2, 2, 2), 2: (4, 8, 4, 4, 1, 1, 1, 1, 4, 1, 1, 1, 1)}
+
+
+def documented(body, x0hat):
+    """The picture of a body as docs/format.md has it, one subpixel after the other."""
+    margin, weights, scales = body[4], np.frombuffer(body[5:29], np.int8).tolist(), body[29:53]
+    coder = constriction.stream.queue.RangeDecoder(np.frombuffer(body[53:], ">u4").astype(np.uint32))
+    share = 2 * margin / 8192
+    r = {}
+    for at, x in np.ndenumerate(x0hat):
+        mean = 255 * (float(x) + 1)
+        mark = coder.decode(model_of((1 - 2 * share, share, share)))
+        assert (mark > 0) == (abs(mean - math.floor(mean) - 0.5) <= share)
+        r[at] = math.floor(mean) + mark - 1 if mark else round(mean)
+        assert abs(r[at] - mean) <= 0.5
+    residual, deviation, pixels = {}, {}, np.zeros(x0hat.shape, int)
+    of_channel = {1: weights[:3], 0: weights[3:11], 2: weights[11:]}
+    order = (1, 0, 2)
+    for i, c in enumerate(order):
+        for y in range(x0hat.shape[1]):
+            means, escapes = [], []
+            for x in range(x0hat.shape[2]):
+                near = [(c, y - 1, x - 1), (c, y - 1, x), (c, y - 1, x + 1)]
+                for b in order[:i]:
+                    near += [(b, y, x), (b, y - 1, x), (b, y, x - 1), (b, y, x + 1), (b, y + 1, x)]
+                M = 4 * r[c, y, x] + (sum(w * residual.get(at, 0) for w, at in zip(of_channel[c], near, strict=True)) + 8) // 16
+                context = sum(w * deviation.get(at, 0) for w, at in zip(CONTEXTS[c], near, strict=True))
+                scale = scales[sum(math.floor(12 * 2 ** (k / 3)) <= context for k in range(23))]
+                center = (M + 4) // 8
+                symbol = coder.decode(model_of(documented_frequencies(scale, M - 8 * center)))
+                pixels[c, y, x] = center + symbol - 31
+                means.append(M)
+                escapes += [x] if symbol == 63 else []
+            for x in escapes:
+                pixels[c, y, x] = coder.decode(constriction.stream.model.Uniform(256))
+            for x, M in enumerate(means):
+                residual[c, y, x], deviation[c, y, x] = 2 * pixels[c, y, x] - r[c, y, x], abs(8 * pixels[c, y, x] - M)
+    return pixels.transpose(1, 2, 0)
+
+
+@settings(max_examples=20)
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**32 - 1), st.sampled_from([0.05, 0.7, 3.0, 30.0]), st.booleans())
+def test_the_body_is_the_documented_one(height, width, seed, spread, marked):
+    pixels = smooth(height, width, seed % 100)
+    x0hat = prediction(pixels, np.linspace(0.1, 2 * spread, width)[:, None], seed)  # every class of contexts, and escapes
+    if marked:  # means near boundaries of rounding
+        near = 0.5 - 2 * tail.MARGIN / 8192 * np.array([1.2, 0.7, 0.1, -0.1])
+        doubled = np.floor(255.0 * (x0hat + 1.0)) + np.random.default_rng(seed).choice(near, x0hat.shape)
+        x0hat = (doubled / 255 - 1).astype(np.float32)
+    np.testing.assert_array_equal(documented(tail.encode(pixels, x0hat), x0hat), pixels)
 
 
 @pytest.mark.parametrize("scale", [0, 16, 30, tail.SCALES - 1])
@@ -71,14 +140,17 @@ def test_every_picture_comes_back(height, width, seed, kind, spread):
 
 
 def test_means_at_boundaries_of_rounding_come_back_through_drift():
-    """Every mean lies on a boundary, or within drift of one: the marks decide."""
+    """Every mean lies on a boundary, or within the margin of one: the marks decide, as long as drift is below the margin."""
     pixels = smooth(40, 50)
     rng = np.random.default_rng(1)
-    doubled = 2 * pixels.transpose(2, 0, 1) + rng.choice([-0.5, 0.5, 1.5], (3, 40, 50)) + rng.uniform(-2e-4, 2e-4, (3, 40, 50))
+    margin = tail.MARGIN / 8192  # of a gray level
+    near = rng.uniform(-2.05 * margin, 2.05 * margin, (3, 40, 50))
+    doubled = 2.0 * pixels.transpose(2, 0, 1) + rng.choice([-0.5, 0.5, 1.5], (3, 40, 50)) + near
     x0hat = (np.clip(doubled, 0, 510) / 255 - 1).astype(np.float32)
     body = tail.encode(pixels, x0hat)
+    most = 0.95 * margin / 127.5
     for _ in range(5):
-        drifted = (x0hat + rng.uniform(-2e-6, 2e-6, x0hat.shape)).astype(np.float32)
+        drifted = (x0hat + rng.uniform(-most, most, x0hat.shape)).astype(np.float32)
         assert (np.round(255.0 * (drifted + 1.0)) != np.round(255.0 * (x0hat + 1.0))).sum() > 100
         np.testing.assert_array_equal(tail.decode(body, drifted), pixels)
 
@@ -123,6 +195,47 @@ def test_the_scale_adapts():
     even = noise * half.std()
     sizes = [len(tail.encode(pixels, ((pixels + e).transpose(2, 0, 1) / 127.5 - 1).astype(np.float32))) for e in (half, even)]
     assert sizes[0] < 0.75 * sizes[1]
+
+
+@pytest.mark.parametrize(("factor", "weight"), [(1, 64), (-0.5, -32), (3, 127), (-3, -128)])
+def test_weights_are_least_squares(factor, weight):
+    """Where the errors in R are a multiple of those in G, in half gray levels, nothing else has a weight."""
+    pixels = np.clip(smooth(40, 40), 80, 170)
+    errors = 4 * np.random.default_rng(0).integers(-9, 10, (40, 40))
+    doubled = 2.0 * pixels.transpose(2, 0, 1) + np.stack([factor * errors, errors, errors[::-1]])
+    body = tail.encode(pixels, (doubled / 255 - 1).astype(np.float32))
+    assert np.frombuffer(body[5:29], np.int8)[3:11].tolist() == [0, 0, 0, weight, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("dx", [-1, 0, 1])
+def test_a_row_like_the_one_above_is_predicted_from_it(dx):
+    """Where the error is that of the row above, dx to the side, it alone has a weight (but for what the edges are like by chance)."""
+    y, x = np.mgrid[:60, :60]
+    errors = 4 * np.random.default_rng(0).integers(-9, 10, 200)[70 + x + dx * y]
+    doubled = 255 + np.stack([errors[:, ::-1], errors, errors[::-1]])
+    pixels = np.full((60, 60, 3), 128, np.uint8)
+    weights = np.frombuffer(tail.encode(pixels, (doubled / 255 - 1).astype(np.float32))[5:8], np.int8)
+    assert np.abs(weights - 64 * (np.arange(-1, 2) == dx)).max() < 8
+
+
+def test_symbols_reach_31_gray_levels_to_either_side():
+    """M = 803 is 3 eighths above 100, M = 804 as near to 100 as to 101."""
+    x = np.array([68, 69, 70, 99, 100, 101, 130, 131, 132])
+    symbols, center, offset = tail._symbols(x, np.full(9, 803))
+    assert symbols.tolist() == [63, 0, 1, 30, 31, 32, 61, 62, 63] and set(center) == {100} and set(offset) == {7}
+    symbols, center, offset = tail._symbols(x, np.full(9, 804))
+    assert symbols.tolist() == [63, 63, 0, 29, 30, 31, 60, 61, 62] and set(center) == {101} and set(offset) == {0}
+
+
+def test_limits_of_the_fields():
+    def body(margin, scale, words=b""):
+        return bytes(4) + bytes([margin]) + bytes(24) + bytes(23) + bytes([scale]) + words
+
+    for good in (body(1, 43), body(255, 0), body(4, 0, bytes(8))):
+        tail.check(good)
+    for bad in (body(0, 0), body(1, 44), body(1, 0, bytes(2)), body(1, 0)[:-1], body(1, 0)[:49]):
+        with pytest.raises(CorruptFileError):
+            tail.check(bad)
 
 
 @given(data=st.data())
