@@ -47,7 +47,7 @@ SCALES = 44  # standard deviations 2^((i - 16) / 6) of a gray level, .16 ... 22.
 CLASS_BOUNDS = np.array([math.floor(12 * 2 ** (k / 3)) for k in range(23)])
 CLASSES = len(CLASS_BOUNDS) + 1
 MARGIN_UNIT = 1 / 8192
-MARGIN = 4  # .0005 of a gray level
+MARGIN = 8  # .001 of a gray level: three times the largest drift seen (docs/reliability.md)
 ABOVE = ((-1, -1), (-1, 0), (-1, 1))
 BEFORE = ((0, 0), (-1, 0), (0, -1), (0, 1), (1, 0))
 # For each channel in coding order: weights of ABOVE, then of BEFORE for each channel before it. Each adds up to 32.
