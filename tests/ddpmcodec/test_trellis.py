@@ -107,6 +107,16 @@ def test_long_blocks_lose_next_to_nothing_by_rounding(nu, n, blocks, ratio):
     assert check_blocks(bits, target, starts, polynomials, nu, blocks, best_by_viterbi) < 1e-4
 
 
+@pytest.mark.parametrize("nu", [8, 10, 12, 14, 16])
+def test_with_a_dimension_a_bit_the_word_has_the_targets_signs(nu):
+    """Every polynomial has its last bit set: each path bit is free to choose. The first dimensions have a fiftieth of the others' size."""
+    n = 30
+    target = (np.random.default_rng(4).choice([-1, 1], n) * np.where(np.arange(n) < 20, 0.02, 1)).astype(np.float32)
+    starts, polynomials = codeword.share_starts(n, n), polynomials_of(n, nu, n)
+    word = codeword.word(trellis.search(target, starts, polynomials, nu, 1), nu, starts, polynomials, np.ones(n, np.int8))
+    np.testing.assert_array_equal(word, np.sign(target))
+
+
 @pytest.mark.parametrize("nu", [8, 14])
 @pytest.mark.parametrize("kind", ["zero", "one huge", "huge", "denormal", "alike", "growing"])
 def test_extreme_targets(nu, kind):
