@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from ddpmcodec import workers
 from ddpmcodec.cli import files
-from ddpmcodec.errors import DdpmcodecError, InputError, OutputError
+from ddpmcodec.errors import DdpmcodecError, InputError, OutputError, printable
 
 T = TypeVar("T")
 Say = Callable[[str], None]
@@ -125,7 +125,7 @@ def run(
     with closing(results(todo)) as ended, tqdm(desc=label, total=len(todo), disable=quiet or None, leave=False) as bar:
         for source, (said, row, error) in ended:
             for text in [] if quiet else said:
-                tqdm.write(text, file=sys.stderr)
+                tqdm.write(printable(text), file=sys.stderr)
             if error is None:
                 rows[source] = row or []
             else:
@@ -133,7 +133,7 @@ def run(
                 tqdm.write(f"ddpmcodec: {error}", file=sys.stderr)
             bar.update()
     if not quiet:
-        cells = [["file", *head], *([paths[source], *rows[source]] for source in todo if source in rows)]
+        cells = [["file", *head], *([printable(paths[source]), *rows[source]] for source in todo if source in rows)]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         for line in cells:
             click.echo("  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))]), err=True)

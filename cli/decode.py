@@ -1,23 +1,31 @@
 """`ddpmcodec decode`."""
 
 import io
-from collections.abc import Callable
+import os
+import warnings
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from PIL import Image
+from PIL.ExifTags import TAGS
 
 from ddpmcodec.cli import batch, files, options
 from ddpmcodec.container import Container
-from ddpmcodec.errors import OutputError
+from ddpmcodec.errors import OutputError, printable
 from ddpmcodec.metadata import NAMES
 
 if TYPE_CHECKING:
     import numpy as np
 
 SUFFIX = ".png"  # of several files' pictures
+# What a TIFF takes over of EXIF: other tags of TIFF say where and how its own pixels lie.
+DESCRIPTIONS = {"ImageDescription", "Make", "Model", "XResolution", "YResolution", "ResolutionUnit", "Software", "DateTime", "Artist",
+                "HostComputer", "Copyright", "ExifOffset", "GPSInfo"}  # fmt: skip
+MAX_CARRIED = 1 << 28  # bytes of metadata in all files that are written: a small file can ask for many large ones
+Say = Callable[[str], None]
 ICONS = {"ICO", "ICNS"}  # Pillow scales what it saves in these
 
 
@@ -35,30 +43,65 @@ def picture_format(path: str) -> str:
     return name
 
 
-def save(image: Image.Image, path: str) -> None:
-    buffer = io.BytesIO()
-    carried = {name: image.info[name] for name in NAMES if name in image.info}
-    try:
-        image.save(buffer, picture_format(path), **carried)
-    except Exception as e:  # what Pillow raises, for a picture too large for the format say, is up to each format's library
-        raise OutputError(f"{path}: {' '.join(str(e).split())}") from e
-    files.write(path, buffer.getvalue())
+def save(image: Image.Image, path: str, say: Say) -> None:
+    """Write a picture, with what its format can hold of its metadata."""
+    kind = picture_format(path)
+    carried: dict[str, Any] = {name: image.info[name] for name in NAMES if name in image.info}
+
+    def saved(names: Iterable[str]) -> bytes:
+        buffer, chosen = io.BytesIO(), {name: carried[name] for name in names}
+        if kind == "TIFF" and "exif" in chosen:
+            chosen["exif"] = exif = Image.Exif()
+            exif.load(carried["exif"])
+            for tag in [tag for tag in exif if TAGS.get(tag) not in DESCRIPTIONS]:
+                del exif[tag]
+        image.save(buffer, kind, **chosen)
+        return buffer.getvalue()
+
+    def fits(name: str) -> bool:
+        try:
+            return bool(saved([name]))
+        except Exception:
+            return False
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, of EXIF
+        try:
+            try:
+                data = saved(carried)
+            except Exception:
+                kept = [name for name in carried if fits(name)]
+                data = saved(kept)
+                say(f"{path}: left out, as it cannot be written there: {', '.join(name for name in carried if name not in kept)}")
+        except Exception as e:  # what Pillow raises, for a picture too large for the format say, is up to each format's library
+            raise OutputError(f"{path}: {' '.join(str(e).split())}") from e
+    files.write(path, data)
 
 
-def save_all(pixels: "np.ndarray", parsed: Container, path: str) -> None:
-    """The picture of a file; several pictures into a directory."""
+def save_all(pixels: "np.ndarray", parsed: Container, path: str, say: Say, times: int = 1) -> None:
+    """The picture of a file; several pictures into a directory. `times`: how often this is done."""
     from ddpmcodec import picture
 
     images = picture.to_images(pixels, parsed)
+    if len(images) * times > 1 and len(images) * times * sum(map(len, parsed.metadata.info.values())) > MAX_CARRIED:
+        say(f"{path}: metadata are left out, which would be in {len(images) * times} files")
+        for image in images:
+            image.info.clear()
     if len(images) == 1:
-        save(images[0], path)
+        save(images[0], path, say)
         return
     files.make_directory(path)
     for i, image in enumerate(images):
-        save(image, str(Path(path) / f"{i:04}.png"))
+        save(image, str(Path(path) / f"{i:04}.png"), say)
 
 
-def decode_one(file: str, output: str, say: Callable[[str], None], chosen: dict[str, Any]) -> list[str]:
+def directory_of(output: str) -> str:
+    """Of a file of several pictures in a batch, of which `output` would be the picture: without suffix, unless that is another's."""
+    directory = output.removesuffix(SUFFIX)
+    return output if os.path.basename(directory) in (".", "..") else directory
+
+
+def decode_one(file: str, output: str, say: Say, chosen: dict[str, Any]) -> list[str]:
     """A file of a batch: the cells of its row."""
     from ddpmcodec import api, decoder
     from ddpmcodec.cli import large
@@ -71,7 +114,7 @@ def decode_one(file: str, output: str, say: Callable[[str], None], chosen: dict[
     state = decoder.last_state(parsed, denoiser, lambda done, total: None)
     pixels = decoder.reconstructed(parsed, state, chosen["reconstruct"], chosen["seed"])
     header = parsed.header
-    save_all(pixels, parsed, output if header.pictures == 1 else output.removesuffix(SUFFIX))
+    save_all(pixels, parsed, output if header.pictures == 1 else directory_of(output), say)
     return [f"{header.width} x {header.height}", f"{state.index} of {len(parsed.steps)}"]
 
 
@@ -114,6 +157,11 @@ def command(inputs, output, every, jobs, skip_existing, threads, **chosen):
     batch.refuse(jobs, skip_existing)
     [file] = inputs
     reconstruct, quiet = chosen["reconstruct"], chosen["quiet"]
+
+    def say(text: str) -> None:
+        if not quiet:
+            click.echo(printable(text), err=True)
+
     data = files.read(file)[: chosen["max_bytes"]]
     options.use_threads(threads)
 
@@ -130,7 +178,7 @@ def command(inputs, output, every, jobs, skip_existing, threads, **chosen):
         picture_format(output)
     denoiser = api.model_of(parsed, chosen["model"], chosen["device"], chosen["precision"])
     if not quiet:
-        large.announce_decoding(partial(click.echo, err=True), output or every, parsed, denoiser)
+        large.announce_decoding(say, output or every, parsed, denoiser)
 
     for directory in (every, output if several else None):
         if directory is not None:
@@ -140,12 +188,12 @@ def command(inputs, output, every, jobs, skip_existing, threads, **chosen):
             state = decoder.last_state(parsed, denoiser, progress)
         else:
             for state in decoder.states(parsed, denoiser):
-                save_all(decoder.pixels(parsed, state), parsed, str(Path(every) / f"step-{state.index:03}{'' if several else '.png'}"))
-                progress(state.index + 1, len(parsed.messages) + 1)
+                path, frames = Path(every) / f"step-{state.index:03}{'' if several else '.png'}", len(parsed.messages) + 1
+                save_all(decoder.pixels(parsed, state), parsed, str(path), say if state.index == 0 else lambda text: None, frames)
+                progress(state.index + 1, frames)
     if output is not None:
         with options.progress_bar("sample", quiet or reconstruct == "mean") as progress:
             pixels = decoder.reconstructed(parsed, state, reconstruct, chosen["seed"], progress)
-        save_all(pixels, parsed, output)
-    if not quiet:
-        exactly = ", losslessly" if parsed.tail is not None and reconstruct == "mean" else ""
-        click.echo(f"{output or every}: decoded from {state.index} of {len(parsed.steps)} steps{exactly}", err=True)
+        save_all(pixels, parsed, output, say)
+    exactly = ", losslessly" if parsed.tail is not None and reconstruct == "mean" else ""
+    say(f"{output or every}: decoded from {state.index} of {len(parsed.steps)} steps{exactly}")

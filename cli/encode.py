@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ddpmcodec.cli import batch, cluster, files, options
+from ddpmcodec.errors import printable
 from ddpmcodec.plan import MAX_BPP
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def command(images, output, jobs, dask, skip_existing, threads, **chosen):
 
     def say(text: str) -> None:
         if not chosen["quiet"]:
-            click.echo(text, err=True)
+            click.echo(printable(text), err=True)
 
     data = [files.read(image) for image in images]
     with options.progress_bar("encode", chosen["quiet"]) as progress:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from ddpmcodec.cli import options
-from ddpmcodec.errors import ModelError
+from ddpmcodec.errors import ModelError, printable
 
 
 def description(name: str, path: Path) -> dict[str, Any]:
@@ -74,6 +74,6 @@ def command(models, as_json):
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for cells in rows:
             cells[2:4] = (cell.rjust(width) for cell, width in zip(cells[2:4], widths[2:4], strict=True))
-            click.echo("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())
+            click.echo(printable("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()))
     if failed and models:
         raise SystemExit(ModelError.exit_code)

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from ddpmcodec.cli import files, options
-from ddpmcodec.errors import EvaluationError, PictureError
+from ddpmcodec.errors import EvaluationError, PictureError, printable
 
 
 @click.command("view", short_help="A file as a page: its picture at every prefix.")
@@ -53,6 +53,6 @@ def command(file, output, original, model, threads, device, precision, max_pixel
     with options.progress_bar("view", quiet) as progress:
         shown = view.prefixes(parsed, denoiser, progress)
     try:
-        files.write(output, view.view(data, "stdin" if file == "-" else Path(file).name, shown, image))
+        files.write(output, view.view(data, "stdin" if file == "-" else printable(Path(file).name), shown, image))
     except ImportError as e:
         raise EvaluationError("the curve needs matplotlib: pip install 'ddpmcodec[plot]'") from e

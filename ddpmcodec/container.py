@@ -117,7 +117,8 @@ class _Reader:
 
     def take(self, size: int) -> bytes:
         if size > len(self.data) - self.at:
-            raise TruncatedFileError(f"the data end at byte {len(self.data)}, before the step table is complete")
+            text = f"the data end at byte {len(self.data)}, before the step table is complete"
+            raise TruncatedFileError(text, needed=self.at + size)
         self.at += size
         return self.data[self.at - size : self.at]
 

@@ -1,10 +1,18 @@
 """Every error this package raises on purpose. Each class has its own exit code on the command line."""
 
 
+def printable(text: str) -> str:
+    """One line that does nothing to a terminal: what is not printed, escape sequences from a file say, becomes as Python writes it."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class DdpmcodecError(Exception):
     """Base of all typed errors. Its text is one line that says what is wrong."""
 
     exit_code = 1
+
+    def __init__(self, text: str = ""):
+        super().__init__(printable(text))
 
 
 class InputError(DdpmcodecError):
@@ -36,9 +44,17 @@ class UnsupportedVersionError(FormatError):
 
 
 class TruncatedFileError(FormatError):
-    """The data ends before the first step could be decoded. (A file cut later is legal and decodes to its last whole step.)"""
+    """The data ends before the first step could be decoded. (A file cut later is legal and decodes to its last whole step.)
+
+    Attributes:
+        needed: bytes of the file that there have to be before it is worth while to look again.
+    """
 
     exit_code = 7
+
+    def __init__(self, text: str = "", needed: int = 0):
+        super().__init__(text)
+        self.needed = needed
 
 
 class CorruptFileError(FormatError):

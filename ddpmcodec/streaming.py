@@ -7,7 +7,7 @@ from PIL import Image
 from ddpmcodec import api, decoder, picture
 from ddpmcodec.chain import State
 from ddpmcodec.container import END, Container
-from ddpmcodec.errors import TruncatedFileError
+from ddpmcodec.errors import DdpmcodecError, TruncatedFileError
 from ddpmcodec.steptable import Step
 
 
@@ -29,6 +29,8 @@ class Decoder:
         self._parsed: Container | None = None
         self._states: Iterator[State] | None = None
         self._last: State | None = None
+        self._needed = 0  # bytes, before which parsing once more can find nothing
+        self._error: DdpmcodecError | None = None
 
     def feed(self, data: bytes) -> Iterator[tuple[int, Image.Image]]:
         """Take more bytes: (step, picture) for each step that is whole with them, 0 for the start; of several pictures, the first.
@@ -36,17 +38,27 @@ class Decoder:
         A lossless file's last step comes once more when its tail is whole, exactly. What the iterator is not asked for is not decoded.
 
         Raises:
-            FormatError and its kinds, ModelError, LimitError: see `ddpmcodec.errors`.
+            FormatError and its kinds, ModelError, LimitError: see `ddpmcodec.errors`. A stream that has failed fails again.
         """
         self._data += data
         return self._pictures()
 
     def _pictures(self) -> Iterator[tuple[int, Image.Image]]:
+        if self._error is not None:
+            raise self._error
+        try:
+            yield from self._decoded()
+        except DdpmcodecError as e:
+            self._error = e
+            raise
+
+    def _decoded(self) -> Iterator[tuple[int, Image.Image]]:
         if self._is_news(self._parsed):
             before = self._parsed
             try:
                 parsed = self._parsed = api.open_file(bytes(self._data), max_pixels=self._max_pixels)
-            except TruncatedFileError:
+            except TruncatedFileError as e:
+                self._needed = e.needed
                 return  # not even the step table yet
             self.complete = parsed.complete
             if self._states is None:
@@ -62,7 +74,9 @@ class Decoder:
         """Whether parsing once more can find anything."""
         if parsed is not None and (whole := len(parsed.messages)) < len(parsed.steps):
             return len(self._data) >= parsed.ends[whole]
-        return parsed is None or self.complete or self._data.endswith(END)
+        if parsed is None:
+            return len(self._data) >= self._needed
+        return self.complete or self._data.endswith(END)
 
     def _receive(self, state: State) -> tuple[Step, bytes] | None:
         assert self._parsed is not None

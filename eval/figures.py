@@ -2,11 +2,12 @@
 
 import io
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
-from ddpmcodec.errors import EvaluationError
+from ddpmcodec.errors import EvaluationError, printable
 
 if TYPE_CHECKING:
     from ddpmcodec.eval.bench import Measurement
@@ -46,7 +47,9 @@ def progressive(results: Sequence[dict], kind: str = "png") -> bytes:
 
 def _saved(figure, kind: str) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, dpi=120)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # of names in letters that the font has not
+        figure.savefig(buffer, format=kind, dpi=120)
     return buffer.getvalue()
 
 
@@ -59,6 +62,12 @@ LABELS = {
     "ssimulacra2": "SSIMULACRA2",
     "lpips": "LPIPS (less is better)",
 }
+
+
+def _label(name: str) -> str:
+    """A name that matplotlib shows as it is: between dollars it would be a formula, and with an underscore before it not be there."""
+    shown = printable(name).replace("$", r"\$")
+    return f" {shown}" if shown.startswith("_") else shown
 
 
 def rate_distortion(
@@ -88,7 +97,7 @@ def rate_distortion(
             values = [-10 * math.log10(max(1 - v, 1e-9)) if metric == "ms-ssim-rgb" else v for _, v in points]
             turn, place = divmod(i - 1, len(COLOURS) - 1) if i else (0, -1)
             style = {"color": COLOURS[place + 1], "marker": MARKERS[place + 1], "markersize": 4, "linestyle": "--" if turn else "-"}
-            axes.plot([r for r, _ in points], values, label=curve.name, **style)
+            axes.plot([r for r, _ in points], values, label=_label(curve.name), **style)
         if log_rate:
             axes.set_xscale("log", base=2)
             axes.xaxis.set_major_formatter("{x:g}")

@@ -74,4 +74,4 @@ def document(title: str, *parts: str) -> bytes:
 {script}</script>
 </body>
 </html>
-""".encode()
+""".encode(errors="backslashreplace")  # names of files may not be text

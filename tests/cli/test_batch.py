@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import ddpmcodec
+from ddpmcodec.cli import decode
 
 FAST = ("--model", "test-model", "--evaluations", 4, "--effort", 1)
 COMMAND = str(Path(sys.executable).parent / "ddpmcodec")
@@ -110,3 +111,25 @@ def test_stopped_from_outside(folder, photo, number, code):
             return
         time.sleep(0.2)
     pytest.fail("a worker is left")
+
+
+@pytest.mark.parametrize("name", ["..ddpm", "...ddpm"])
+def test_names_that_would_lead_out_of_the_directory(run, photos, name):
+    """Their stems are "." and "..", and files of several pictures become directories."""
+    run("encode", *photos[:2], "-o", name, *FAST)
+    Path("0000.png").write_bytes(b"precious")
+    run("decode", f"./{name}", "in.ddpm", "-o", "out/", "-j", 1)
+    assert Path("0000.png").read_bytes() == b"precious"
+    stem = name.removesuffix(".ddpm")
+    expected = [f"out/{stem}.png", f"out/{stem}.png/0000.png", f"out/{stem}.png/0001.png", "out/in.png"]
+    assert sorted(map(str, Path("out").rglob("*.png"))) == sorted(expected)
+
+
+def test_metadata_are_not_multiplied_without_end(run, photos, monkeypatch):
+    run("encode", *photos[:2], "-o", "two.ddpm", "--exif", "in.png", *FAST)
+    run("decode", "two.ddpm", "-o", "with/")
+    monkeypatch.setattr(decode, "MAX_CARRIED", 100)
+    said = run("decode", "two.ddpm", "-o", "without/").stderr
+    assert "metadata are left out" in said
+    with Image.open("with/0000.png") as image, Image.open("without/0000.png") as bare:
+        assert "exif" in image.info and "exif" not in bare.info

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,7 @@ from PIL import Image
 
 import ddpmcodec
 from ddpmcodec import container
+from ddpmcodec.metadata import Metadata
 
 
 def pixels(path):
@@ -93,3 +95,38 @@ def test_pipes(run, drawing_encoding):
 )
 def test_usage_errors(fails, arguments):
     assert "Usage: " in fails(2, "decode", *arguments)
+
+
+def with_exif(tags: dict[int, int | str], size: int = 0) -> None:
+    """in.ddpm, with EXIF of these tags."""
+    exif = Image.Exif()
+    exif.update(tags)
+    parsed = container.parse(Path("in.ddpm").read_bytes())
+    Path("in.ddpm").write_bytes(container.serialize(replace(parsed, metadata=Metadata(exif=exif.tobytes() + bytes(size), xmp=b"<x/>"))))
+
+
+def test_exif_does_not_say_how_a_tiff_is_laid_out(run, drawing_encoding):
+    """As phones have the size in it; and rows to a strip that would make a table of gigabytes."""
+    with_exif({256: 9, 257: 2**31 - 1, 278: 1, 258: 16, 259: 5, 274: 6, 277: 7, 271: "Maker"})
+    assert run("decode", "in.ddpm", "-o", "out.tiff").stderr.count("\n") == 1
+    assert np.array_equal(pixels("out.tiff"), drawing_encoding.pixels)
+    with Image.open("out.tiff") as image:
+        assert image.getexif()[271] == "Maker"
+
+
+def test_metadata_that_a_format_cannot_hold(run):
+    """More than JPEG has room for, or none that Pillow can write: the picture is there, and it is said what is not."""
+    with_exif({271: "Maker"}, 70_000)
+    said = run("decode", "in.ddpm", "-o", "out.jpg").stderr.splitlines()
+    assert said[0] == "out.jpg: left out, as it cannot be written there: exif" and len(said) == 2
+    with Image.open("out.jpg") as image:
+        assert image.size == (61, 45) and "exif" not in image.info and image.info["xmp"] == b"<x/>"
+
+
+def test_no_warnings_of_metadata(run, recwarn):
+    parsed = container.parse(Path("in.ddpm").read_bytes())
+    exif = b"MM\0*\0\0\0\x08\0\1\x01\x0e\0\2\0\x0f\x42\x40\0\0\0\6"
+    Path("in.ddpm").write_bytes(container.serialize(replace(parsed, metadata=Metadata(exif=exif))))
+    for name in ("out.tiff", "out.avif", "out.png"):
+        run("decode", "in.ddpm", "-o", name)
+    assert not list(recwarn)

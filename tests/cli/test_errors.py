@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import save_file
 
 from ddpmcodec import container
 
@@ -143,3 +144,15 @@ def test_errors_in_a_real_process(folder):
     for code, arguments in ((FOREIGN, ["info", "in.png"]), (UNREADABLE, ["decode", "missing", "-o", "out.png"]), (2, ["encode"])):
         result = subprocess.run([command, *arguments], capture_output=True, text=True)
         assert result.returncode == code and result.stdout == "" and "Traceback" not in result.stderr
+
+
+def test_what_files_say_does_nothing_to_a_terminal(fails, run, folder):
+    """Escape sequences in a profile, in a model's configuration and in names."""
+    profile = bytes(16) + b"\x1bc\n\x9b" + bytes(108)
+    Image.new("RGB", (8, 8)).save("profile.png", icc_profile=profile)
+    said = run("encode", "profile.png", "-o", "out.ddpm", "--model", "test-model", "--evaluations", 2, "--effort", 1).stderr
+    assert "\\x1bc\\n\\x9b" in said and said.replace("\n", "").isprintable() and len(said.splitlines()) == 2
+    save_file({}, "model.safetensors", {"name": "m", "config": '{"architecture": "ddpm-unet", "\\u001b[2J": 1}'})
+    assert "\\x1b[2J" in fails(9, "encode", "in.png", "-o", "out.ddpm", "--model", "model.safetensors")
+    for name in ("\x1b[31m.ddpm", "\udcff.ddpm"):
+        assert fails(3, "info", name)[:-1].isprintable()

@@ -76,3 +76,12 @@ def test_what_cannot_be_viewed(fails, drawing, folder):
     assert "small.png has 9 x 9 pixels" in fails(4, "view", "in.ddpm", "--original", "small.png", "-o", "out.html")
     fails(5, "view", "in.png", "-o", "out.html")
     fails(12, "view", "in.ddpm", "-o", "nowhere/out.html")
+
+
+@pytest.mark.parametrize("name", ["</title><b>.ddpm", "$\\frac$.ddpm", "\udcff\x1b[31m.ddpm", "_\u6f22.ddpm"])
+def test_names_that_are_no_text(run, name):
+    name = name.replace("/", "")
+    Path("in.ddpm").rename(name)
+    run("view", name, "--original", "in.png", "-o", "out.html")
+    page = Path("out.html").read_text()
+    assert "<b>" not in page and name.encode(errors="backslashreplace").decode().replace("\x1b", "\\x1b") == shown(page)["name"]

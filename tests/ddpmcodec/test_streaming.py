@@ -80,6 +80,25 @@ def test_bad_streams(data, model_path):
         list(ddpmcodec.Decoder(model="nowhere").feed(data))
 
 
+def test_a_stream_that_has_failed_fails_again(data, model_path):
+    damaged = container.serialize(replace(container.parse(data), alpha=b"no picture"))
+    decoder = ddpmcodec.Decoder(model=model_path)
+    for piece in (damaged, b"", b"more"):
+        with pytest.raises(CorruptFileError, match="alpha"):
+            list(decoder.feed(piece))
+
+
+def test_what_is_long_in_coming_is_not_parsed_at_each_piece(data, model_path, monkeypatch):
+    parse, calls = container.parse, []
+    monkeypatch.setattr(container, "parse", lambda *arguments: calls.append(1) or parse(*arguments))
+    at = container.parse(data).sections[1].offset
+    section = container._section("z", bytes(100_000))
+    decoder = ddpmcodec.Decoder(model=model_path)
+    del calls[:]
+    pictures = [each for piece in pieces(data[:at] + section + data[at:], 20) for each in decoder.feed(piece)]
+    assert len(calls) < 50 and same(pictures, list(ddpmcodec.decode_progressive(data, model=model_path)))
+
+
 def test_a_lossless_file_in_pieces_though_the_chain_was_bf16(photo, model):
     """That a file is lossless shows at its end only."""
     data = encode_pixels(photo[:20, :30], model, lossless=True, evaluations=5, effort=1).data
