@@ -84,9 +84,9 @@ def sample(state: State, seed: int = 0, progress: Callable[[int, int], None] = l
         (P, 3, H, W) in [-1, 1].
     """
     levels = state.model.levels
-    snr_end = (127.5 / SAMPLING_END) ** 2
-    count = max(0, math.ceil(math.log(snr_end / levels.snr(state.level)) / math.log(SAMPLING_RATIO)))
-    visited = [levels.nearest(levels.snr(state.level) * SAMPLING_RATIO ** (i + 1)) for i in range(count)]
+    begin, end = math.log(levels.snr(state.level)), 2 * math.log(127.5 / SAMPLING_END)  # logarithms: a model's snr may be next to nothing
+    count = max(0, math.ceil((end - begin) / math.log(SAMPLING_RATIO)))
+    visited = [levels.nearest(math.exp(begin + (i + 1) * math.log(SAMPLING_RATIO))) for i in range(count)]
     randomness = SharedRandomness(seed, VERSION)
     for i, level in enumerate(visited):
         if levels.distance(state.level, level) > 0:

@@ -1,5 +1,6 @@
 """What a picture carries beside its pixels: a colour profile, EXIF, XMP, each a section of the file, deflated."""
 
+import struct
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -7,6 +8,7 @@ from functools import cached_property
 
 from ddpmcodec.errors import CorruptFileError, LimitError
 
+ORIENTATION = 0x0112  # in EXIF
 MAX_BYTES = 1 << 24  # of one of them, inflated: a profile has less than 4 MB, and JPEG's EXIF less than 64 kB
 
 
@@ -25,8 +27,9 @@ class Metadata:
 
     @property
     def info(self) -> dict[str, bytes]:
-        """Those that there are."""
-        return {name: content for name in NAMES if (content := getattr(self, name))}
+        """Those that there are. The picture is upright, and EXIF says nothing else."""
+        found = {name: content for name in NAMES if (content := getattr(self, name))}
+        return found | {"exif": upright(self.exif)} if self.exif else found
 
     @cached_property
     def bodies(self) -> tuple[bytes | None, ...]:
@@ -48,6 +51,24 @@ class Metadata:
 
 NONE = Metadata()
 NAMES = tuple(field.name for field in fields(Metadata))
+
+
+def upright(exif: bytes) -> bytes:
+    """EXIF whose orientation, where it has one, is 1: no viewer turns again a picture that has been turned."""
+    begin = 6 if exif.startswith(b"Exif\0\0") else 0
+    order = {b"MM": ">", b"II": "<"}.get(exif[begin : begin + 2])
+    if order is None:
+        return exif
+    changed = bytearray(exif)
+    try:
+        at = begin + struct.unpack_from(f"{order}I", exif, begin + 4)[0]
+        for i in range(struct.unpack_from(f"{order}H", exif, at)[0]):
+            entry = at + 2 + 12 * i
+            if struct.unpack_from(f"{order}H", exif, entry)[0] == ORIENTATION:
+                struct.pack_into(f"{order}HIHH", changed, entry + 2, 3, 1, 1, 0)  # one SHORT
+    except struct.error:  # it ends before it should
+        pass
+    return bytes(changed)
 
 
 def pack(content: bytes) -> bytes:

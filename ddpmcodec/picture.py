@@ -5,7 +5,8 @@ Several pictures of one size that are coded together are one array, (P H, W, 3):
 
 import io
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ddpmcodec.container import Container
-from ddpmcodec.errors import CorruptFileError, DdpmcodecError, LimitError, PictureError
+from ddpmcodec.errors import CorruptFileError, DdpmcodecError, LimitError, PictureError, printable
 from ddpmcodec.header import MAX_PICTURES, MAX_SIDE, Header
 from ddpmcodec.metadata import NAMES, NONE, Metadata
 
@@ -50,6 +51,22 @@ class Picture:
     metadata: Metadata = NONE
 
 
+@contextmanager
+def _reading() -> Iterator[None]:
+    """What goes wrong in Pillow as errors of ours."""
+    try:
+        yield
+    except DdpmcodecError:
+        raise
+    except UnidentifiedImageError as e:
+        raise PictureError("not a picture that Pillow can open") from e
+    except Image.DecompressionBombError as e:
+        raise LimitError(str(e)) from e
+    except Exception as e:  # what Pillow raises for damaged files is up to each format's library
+        raise PictureError(f"the picture is damaged: {' '.join(str(e).split())}") from e
+
+
+@_reading()
 def from_image(
     image: Image.Image, note: Callable[[str], None] = lambda text: None, max_pixels: int = MAX_PIXELS, page: int | None = None
 ) -> Picture:
@@ -78,18 +95,15 @@ def from_image(
         raise PictureError("pictures of more than 8 bits a channel cannot be coded yet")
     if image.mode not in MODES:
         raise PictureError(f"pictures of mode {image.mode} (more than 8 bits a channel) cannot be coded yet")
-    try:
-        image = ImageOps.exif_transpose(image)
-        if image.mode in ("RGBa", "La"):  # colours multiplied with alpha
-            image = image.convert(image.mode.upper())
-        gray = image.mode in ("L", "LA", "1")
-        kept = _metadata(image, "GRAY" if gray else "RGB", note)
-        alpha = _alpha(image, note)
-        if image.mode not in ("RGB", "RGBA", "L", "LA"):
-            note(f"converted from mode {image.mode} to {'gray' if gray else 'RGB'}")
-        return Picture(np.asarray(image.convert("RGB")), gray, alpha, kept)
-    except (OSError, SyntaxError, ValueError) as e:
-        raise PictureError(f"the picture is damaged: {e}") from e
+    image = ImageOps.exif_transpose(image)
+    if image.mode in ("RGBa", "La"):  # colours multiplied with alpha
+        image = image.convert(image.mode.upper())
+    gray = image.mode in ("L", "LA", "1")
+    kept = _metadata(image, "GRAY" if gray else "RGB", note)
+    alpha = _alpha(image, note)
+    if image.mode not in ("RGB", "RGBA", "L", "LA"):
+        note(f"converted from mode {image.mode} to {'gray' if gray else 'RGB'}")
+    return Picture(np.asarray(image.convert("RGB")), gray, alpha, kept)
 
 
 def _alpha(image: Image.Image, note: Callable[[str], None]) -> np.ndarray | None:
@@ -108,7 +122,7 @@ def _metadata(image: Image.Image, space: str, note: Callable[[str], None]) -> Me
     found = {name: image.info.get(name) or b"" for name in NAMES}
     profile = found["icc_profile"]
     if profile and (of := profile[16:20].decode("latin-1").strip()) != space:
-        note(f"its colour profile, of {of or 'nothing'} instead of {space}, is left out")
+        note(f"its colour profile, of {printable(of) or 'nothing'} instead of {space}, is left out")
         found["icc_profile"] = b""
     return Metadata(**{name: content if isinstance(content, bytes) else str(content).encode() for name, content in found.items()})
 
@@ -130,12 +144,23 @@ def unpack_alpha(body: bytes, header: Header) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(body), formats=["PNG"]) as image:
-                if image.size == size and image.mode == "L":
+            with Image.open(io.BytesIO(_critical(body)), formats=["PNG"]) as image:
+                if image.size == size and [tile[3] for tile in image.tile] == ["L"]:  # not L;4
                     return np.asarray(image)
     except Exception as e:  # what Pillow raises for damaged files has many types
         raise CorruptFileError(f"the alpha channel is damaged: {' '.join(str(e).split())}") from e
     raise CorruptFileError(f"the alpha channel is not of 8 bits and {size[0]} x {size[1]} pixels")
+
+
+def _critical(png: bytes) -> bytes:
+    """A PNG without the chunks that a decoder may skip: none of them changes alpha, and each takes as much time as it is made to take."""
+    kept, at = [png[:8]], 8
+    while at < len(png):
+        end = at + 12 + int.from_bytes(png[at : at + 4], "big")
+        if png[at + 4 : at + 5].isupper():
+            kept.append(png[at:end])
+        at = end
+    return b"".join(kept)
 
 
 def _is_deep(image: Image.Image) -> bool:
@@ -155,19 +180,12 @@ def read(data: bytes, note: Callable[[str], None] = lambda text: None, max_pixel
     """
     if not data:
         raise PictureError("the file is empty")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's: max_pixels is the limit, and damage is an error
-            with Image.open(io.BytesIO(data)) as image:
-                return from_image(image, note, max_pixels, page)
-    except DdpmcodecError:
-        raise
-    except UnidentifiedImageError as e:
-        raise PictureError("not a picture that Pillow can open") from e
-    except Image.DecompressionBombError as e:
-        raise LimitError(str(e)) from e
-    except Exception as e:  # what Pillow raises for damaged files is up to each format's library
-        raise PictureError(f"the picture is damaged: {' '.join(str(e).split())}") from e
+    with _reading(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's: max_pixels is the limit, and damage is an error
+        with Image.open(io.BytesIO(data)) as image:
+            if image.format == "EPS":
+                raise PictureError("EPS is a program, which Pillow has Ghostscript run")
+            return from_image(image, note, max_pixels, page)
 
 
 def from_array(array: np.ndarray, max_pixels: int = MAX_PIXELS) -> Picture:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -175,6 +176,10 @@ class Model:
             raise ModelError(f"the model's name {name!r} is not 1 ... 64 characters of a-z, 0-9, '.', '_', '-'")
         if type(self.start) is not int or not self.levels.contains(self.start):
             raise ModelError(f"the model's start level {self.start} is out of range")
+        for levels in self.schedules.values():
+            visited = [self.start, *levels[1:]]
+            if not all(self.levels.contains(b) and self.levels.distance(a, b) > 0 for a, b in pairwise(visited)):
+                raise ModelError(f"the model's schedule of {len(levels)} levels is none")
         self.network = network.eval().requires_grad_(False)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.bfloat16 = False
@@ -262,6 +267,8 @@ def load(path: Path) -> Model:
         return assemble(name, config, tensors, schedules)
     except ModelError as e:
         raise ModelError(f"{path}: {e}") from e
+    except RecursionError as e:
+        raise ModelError(f"{path} holds no ddpmcodec model: its configuration is nested too deeply") from e
 
 
 def assemble(name: str, config: dict, tensors: dict[str, torch.Tensor], schedules: Mapping[int, Sequence[int]] | None = None) -> Model:
@@ -272,8 +279,11 @@ def assemble(name: str, config: dict, tensors: dict[str, torch.Tensor], schedule
     """
     with torch.device("meta"):  # sizes that the tensors do not have cost no memory
         network = build_network(config)
+    sizes = {name: value.shape for name, value in network.state_dict().items()}
     try:
-        network.load_state_dict({name: value.float() for name, value in tensors.items()}, assign=True)
+        # Numbers that do not fit stay what they are: they need not be there, and may be many.
+        fitting = {name: value.float() if sizes.get(name) == value.shape else value for name, value in tensors.items()}
+        network.load_state_dict(fitting, assign=True)
     except RuntimeError as e:
         raise ModelError(f"the tensors do not fit the configuration: {' '.join(str(e).split())[:200]}") from e
     return Model(name, complete(config), network, schedules)

@@ -35,7 +35,9 @@ def find(directory: Path) -> list[Path]:
 
 
 def rgb(image: Image.Image) -> Image.Image:
-    """In RGB; ValueError where its values do not fit."""
+    """In RGB; ValueError where its values do not fit, or it is a program that Pillow has Ghostscript run."""
+    if image.format == "EPS":
+        raise ValueError("EPS is a program")
     if image.mode.startswith(("I", "F")):  # which Pillow would clip to 255
         raise ValueError("more than 8 bits a channel")
     return image.convert("RGB")

@@ -144,14 +144,19 @@ def _tensors(folder: Path) -> dict[str, torch.Tensor]:
             raise ModelError(f"{path} cannot be read: {e}") from e
         except Exception as e:  # what torch.load raises is no one thing; it has run no code of the file's
             raise ModelError(
-                f"{path} cannot be read as a dictionary of tensors, and nothing else is loaded: {str(e).splitlines()[0]}"
+                f"{path} cannot be read as a dictionary of tensors, and nothing else is loaded: {(str(e) or repr(e)).splitlines()[0]}"
             ) from e
-        if not isinstance(tensors, dict) or not all(isinstance(v, torch.Tensor) for v in tensors.values()):
+        if not isinstance(tensors, dict) or not all(isinstance(k, str) and _is_plain(v) for k, v in tensors.items()):
             raise ModelError(f"{path} is no dictionary of tensors")
         return {
             _modern(name): value.squeeze((2, 3)) if value.ndim == 4 and ".attentions." in name else value for name, value in tensors.items()
         }
     raise ModelError(f"{folder} has neither {' nor '.join(WEIGHTS)}")
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it is a tensor with a number in each place."""
+    return isinstance(value, torch.Tensor) and value.layout == torch.strided and value.device.type == "cpu" and not value.is_quantized
 
 
 def _modern(name: str) -> str:

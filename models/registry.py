@@ -5,6 +5,7 @@
 
 import os
 import re
+import stat
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,10 +20,12 @@ ENVIRONMENT = "DDPMCODEC_MODELS"
 
 def _load(path: Path) -> Model:
     try:
-        modified = os.stat(path).st_mtime_ns
+        found = os.stat(path)
     except OSError as e:
         raise ModelError(f"{path}: {e.strerror}") from e
-    return _loaded(path, modified)
+    if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):  # a pipe, which would be waited for
+        raise ModelError(f"{path} is neither a file nor a directory")
+    return _loaded(path, found.st_mtime_ns)
 
 
 @lru_cache(maxsize=4)

@@ -1,6 +1,7 @@
 """Files, models and pictures that are valid in form and meant to do harm, or merely odd."""
 
 import io
+import struct
 import time
 import zlib
 
@@ -15,8 +16,9 @@ from ddpmcodec.container import Container
 from ddpmcodec.encoder import encode_pixels
 from ddpmcodec.errors import CorruptFileError, LimitError, ModelError, PictureError
 from ddpmcodec.header import MAX_SIDE, Header
-from ddpmcodec.metadata import MAX_BYTES, Metadata
-from ddpmcodec.models import checkpoint
+from ddpmcodec.metadata import MAX_BYTES, Metadata, upright
+from ddpmcodec.models import checkpoint, crops
+from ddpmcodec.models.configuration import Data
 from ddpmcodec.models.levels import ContinuousLevels, DiscreteLevels
 from ddpmcodec.steptable import MAX_STEPS, Step
 
@@ -133,3 +135,81 @@ def test_a_photo_with_a_second_picture_behind_it(photo):
     notes = []
     assert picture.read(buffer.getvalue(), notes.append).pixels.shape == photo.shape
     assert any("first of 2" in text for text in notes)
+
+
+GHOSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 16 16\n%%EndComments\nshowpage\n%%EOF\n"
+
+
+def test_a_picture_that_is_a_program(tmp_path, monkeypatch):
+    """Pillow would have Ghostscript run it."""
+    (tmp_path / "gs").write_text(f"#!/bin/sh\ntouch {tmp_path}/was-run\n")
+    (tmp_path / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    (tmp_path / "photo.png").write_bytes(GHOSTSCRIPT)
+    with pytest.raises(PictureError, match="program"):
+        picture.read(GHOSTSCRIPT)
+    with pytest.raises(ValueError, match="program"):
+        crops.read(tmp_path / "photo.png", Data(16))
+    assert not (tmp_path / "was-run").exists()
+
+
+def tiff(*entries: tuple[int, int, int, int]) -> bytes:
+    """EXIF of (tag, type, count, value)."""
+    return b"MM\0*" + struct.pack(">IH", 8, len(entries)) + b"".join(struct.pack(">HHII", *entry) for entry in entries) + bytes(4)
+
+
+@pytest.mark.parametrize("rest", [(700, 12, 1, 5), (0x0112, 2, 4, 0x61626300), (282, 2, 1, 0)])
+def test_exif_that_pillow_cannot_write_again(rest):
+    """It does where it turns the picture, with errors of many types."""
+    image = Image.new("RGB", (8, 8))
+    image.info["exif"] = tiff((0x0112, 3, 1, 6 << 16), (270, 12, 1, 5), rest)
+    with pytest.raises(PictureError, match="damaged"):
+        ddpmcodec.encode(image)
+
+
+@pytest.mark.parametrize("before", [b"", b"Exif\0\0"])
+def test_no_orientation_of_exif_is_obeyed(header, before):
+    exif = tiff((256, 4, 1, 5), (0x0112, 3, 1, 6 << 16))
+    data = container.serialize(Container(header, (), (), metadata=Metadata(exif=before + exif)))
+    info = container.parse(data).metadata.info
+    assert info == {"exif": before + tiff((256, 4, 1, 5), (0x0112, 3, 1, 1 << 16))}
+    assert container.serialize(container.parse(data)) == data
+
+
+@pytest.mark.parametrize("exif", [b"", b"MM", b"MM\0*\xff\xff\xff\xff", tiff((0x0112, 3, 1, 6 << 16))[:14], b"other", bytes(99)])
+def test_exif_that_is_none(exif):
+    assert upright(exif) == exif
+
+
+def png(*chunks: tuple[bytes, bytes], depth: int = 8) -> bytes:
+    """Gray, 16 x 12, black."""
+    head = (b"IHDR", struct.pack(">IIBBBBB", 16, 12, depth, 0, 0, 0, 0))
+    rows = (b"IDAT", zlib.compress(bytes((1 + 16 * depth // 8) * 12)))
+    parts = [struct.pack(">I", len(b)) + k + b + struct.pack(">I", zlib.crc32(k + b)) for k, b in (head, *chunks, rows, (b"IEND", b""))]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def test_alpha_is_of_8_bits():
+    header = Header(16, 12, "m", bytes(8), ContinuousLevels(), 0)
+    assert not picture.unpack_alpha(png(), header).any()
+    for depth in (1, 2, 4, 16):
+        with pytest.raises(CorruptFileError, match="8 bits"):
+            picture.unpack_alpha(png(depth=depth), header)
+
+
+def test_chunks_of_alpha_that_take_time():
+    """Each a megabyte, inflated; and some that are broken."""
+    bomb = (b"iCCP", b"a\0\0" + zlib.compress(bytes(1 << 20), 9))
+    begin = time.process_time()
+    alpha = picture.unpack_alpha(png(*[bomb] * 3000, (b"pHYs", b""), (b"tRNS", b"")), Header(16, 12, "m", bytes(8), ContinuousLevels(), 0))
+    assert time.process_time() - begin < 1 and not alpha.any()
+
+
+def test_sampling_from_a_schedule_that_ends_at_next_to_nothing(tmp_path, model):
+    beta = 1 - 2.3e-16  # abar_20 is 1e-313
+    levels = {"kind": "discrete", "schedule": "linear", "T": 20, "beta_1": beta, "beta_T": beta}
+    path = tmp_path / "deep.safetensors"
+    checkpoint.save(path, "deep", model.config | {"levels": levels, "start": 20}, model.network.state_dict())
+    found = checkpoint.load(path)
+    header = Header(16, 12, "deep", found.hash, found.levels, 20)
+    assert ddpmcodec.decode(container.serialize(Container(header, (), ())), model=str(path), reconstruct="sample").size == (16, 12)

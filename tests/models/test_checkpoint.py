@@ -277,3 +277,18 @@ def test_what_float16_holds_is_stored_in_it(paper_model, tmp_path):
     assert checkpoint.load(twice).hash == loaded.hash and twice.stat().st_size == once.stat().st_size
     stored = load_file(twice)
     assert stored["conv_in.bias"].dtype == torch.float32 and stored["conv_in.weight"].dtype == torch.float16
+
+
+@pytest.mark.parametrize("schedules", ['{"4": [0, 100000]}', '{"4": [5, 5, 4]}', '{"4": [-3734, -3734]}'])
+def test_schedules_that_are_none(tensors, model, write, schedules):
+    metadata = {"name": "m", "config": checkpoint.canonical_json(model.config), "schedules": schedules}
+    with pytest.raises(ModelError, match="schedule"):
+        checkpoint.load(write(tensors, metadata=metadata))
+
+
+def test_configurations_nested_too_deeply(tensors, model, write):
+    """Also where they can just be read."""
+    for depth in range(700, 1000):
+        config = checkpoint.canonical_json(model.config | {"levels": "@"}).replace('"@"', "[" * depth + "]" * depth)
+        with pytest.raises(ModelError):
+            checkpoint.load(write(tensors, metadata={"name": "m", "config": config}))

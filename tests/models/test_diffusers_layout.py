@@ -172,6 +172,23 @@ def test_a_pickle_that_runs_code_is_refused(pipeline, capsys):
     assert "executed" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "tensors",
+    [{1: torch.ones(2)}, {"a": torch.ones(2, 2).to_sparse()}, {"a": torch.ones(2, device="meta")}, {"a": [1.0]}, [torch.ones(2)]],
+)
+def test_dictionaries_of_other_things(tmp_path, tensors):
+    torch.save(tensors, tmp_path / "diffusion_pytorch_model.bin")
+    with pytest.raises(ModelError, match="no dictionary of tensors"):
+        diffusers_layout._tensors(tmp_path)
+
+
+def test_an_empty_file_in_place_of_the_tensors(tmp_path):
+    """torch has no word for it."""
+    (tmp_path / "diffusion_pytorch_model.bin").touch()
+    with pytest.raises(ModelError, match="cannot be read"):
+        diffusers_layout._tensors(tmp_path)
+
+
 NETWORKS = [
     ("act_fn", "gelu"),
     ("center_input_sample", True),

@@ -96,3 +96,11 @@ def test_a_file_that_is_replaced_is_read_again(paper_model, tmp_path):
         hashes.append(registry.find(str(path)).hash)
         assert registry.find(str(path)) is registry.find(str(path))
     assert hashes[0] != hashes[1]
+
+
+def test_a_pipe_in_a_directory_of_models_is_not_waited_for(more_models, model):
+    os.mkfifo(more_models / "a-pipe.safetensors")
+    with pytest.raises(ModelError, match="a-pipe"):
+        registry.find("a-pipe")
+    with pytest.raises(ModelError, match="not here"):
+        registry.find_hash("a-pipe", bytes(8))
