@@ -14,8 +14,14 @@ LARGE = 3_000_000  # pixels
 SAMPLE = 512  # pixels of a side, on which the network's time is measured
 
 
-def announce(say: Callable[[str], None], name: str, pixels: int, model: Model, evaluations: float) -> None:
-    """Say what a picture will take of memory and of time in the network, if it is large. `evaluations` are those of all its pixels."""
+def announce(say: Callable[[str], None], name: str, pixels: int, model: Model, evaluations: float, padding: float = 1.0) -> None:
+    """Say what a picture will take of memory and of time in the network, if it is large.
+
+    Args:
+        evaluations: of all its pixels.
+        padding: how many times as many pixels the network sees: 16 of a picture one pixel wide.
+    """
+    pixels = round(pixels * padding) if padding > 2 else pixels
     if pixels < LARGE:
         return
     x, level = torch.zeros(1, 3, SAMPLE, SAMPLE), model.levels.nearest(1.0)
@@ -29,4 +35,5 @@ def announce(say: Callable[[str], None], name: str, pixels: int, model: Model, e
 
 def announce_decoding(say: Callable[[str], None], name: str, parsed: Container, model: Model) -> None:
     """`announce` of a file's picture."""
-    announce(say, name, parsed.header.network_pixels, model, sum(fold_of(model, level) ** -2 for level in decoder.evaluated(parsed)))
+    header, evaluations = parsed.header, sum(fold_of(model, level) ** -2 for level in decoder.evaluated(parsed))
+    announce(say, name, header.pixels, model, evaluations, header.network_pixels / header.pixels)

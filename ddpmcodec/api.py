@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # torch and Pillow are imported by the functions that need th
 
     from ddpmcodec.models.checkpoint import Model
 
-MAX_EVALUATIONS = 1000  # of the largest picture allowed; of smaller ones accordingly more
+MAX_STEPS = 1000  # of the largest picture allowed, each with an evaluation of the network or without; of smaller ones accordingly more
 
 Progress = Callable[[int, int], None]
 
@@ -115,9 +115,9 @@ def open_file(data: bytes, steps: int | None = None, max_pixels: int | None = No
     """Parse a whole or cut file for decoding, down to its first `steps` steps.
 
     Raises:
-        FormatError and its kinds; LimitError: more pixels than `max_pixels`, or more than 1000 evaluations of so many.
+        FormatError and its kinds; LimitError: more pixels than `max_pixels`, or more than `MAX_STEPS` steps of so many.
     """
-    from ddpmcodec import decoder, picture
+    from ddpmcodec import picture
 
     if steps is not None and steps < 0:
         raise ValueError(f"steps = {steps} is negative")
@@ -125,10 +125,9 @@ def open_file(data: bytes, steps: int | None = None, max_pixels: int | None = No
     parsed = _container.parse(bytes(data), max_pixels)
     if steps is not None:
         parsed = replace(parsed, messages=parsed.messages[:steps], tail=None)
-    evaluations = len(decoder.evaluated(parsed))
-    pixels = parsed.header.network_pixels
-    if evaluations * pixels > MAX_EVALUATIONS * max_pixels:
-        raise LimitError(f"{evaluations} network evaluations of {pixels} pixels are over the limit: take fewer steps")
+    whole, pixels = len(parsed.messages), parsed.header.network_pixels
+    if (whole + 1) * pixels > (MAX_STEPS + 1) * max_pixels:
+        raise LimitError(f"{whole} steps of {pixels} pixels, as the network sees them, are over the limit: take fewer (--steps)")
     return parsed
 
 
