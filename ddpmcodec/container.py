@@ -131,7 +131,7 @@ class _Reader:
                 if byte == 0 and shift:
                     break
                 return value
-        raise CorruptFileError("an integer is longer than it need be")
+        raise CorruptFileError("an integer is longer than it need be, or has more than 63 bits")
 
 
 def crc(data: bytes | memoryview) -> bytes:
