@@ -37,7 +37,7 @@ ROOT = Path(__file__).parents[1]
 COPY = ROOT / "build" / "mutation"
 TESTS = {  # files of tests/ddpmcodec, and tests in them
     "rangecoder": "rangecoder",
-    "metadata": "modes hostile::test_metadata_that_take_a_minute_to_deflate",
+    "metadata": "metadata modes hostile::test_metadata_that_take_a_minute_to_deflate",
     "header": "container steptable rotation hostile",
     "codeword": "codeword rotation",
     "steptable": "steptable rangecoder format_document container",
