@@ -21,16 +21,17 @@ def announce(say: Callable[[str], None], name: str, pixels: int, model: Model, e
         evaluations: of all its pixels.
         padding: how many times as many pixels the network sees: 16 of a picture one pixel wide.
     """
-    pixels = round(pixels * padding) if padding > 2 else pixels
-    if pixels < LARGE:
+    seen = pixels * padding
+    if seen < LARGE:
         return
     x, level = torch.zeros(1, 3, SAMPLE, SAMPLE), model.levels.nearest(1.0)
     predict_x_0(model, x, level)
     begin = time.perf_counter()
     predict_x_0(model, x, level)
-    seconds = (time.perf_counter() - begin) * evaluations * pixels / SAMPLE**2
+    seconds = (time.perf_counter() - begin) * evaluations * seen / SAMPLE**2
     time_taken = f"{seconds / 60:.0f} minutes" if seconds > 100 else f"{seconds:.0f} s"
-    say(f"{name}: {pixels / 1e6:.1f} megapixels: about {time_taken} in the network, and {picture.memory(pixels) / 1e9:.1f} GB of memory")
+    memory = picture.memory(round(seen)) / 1e9
+    say(f"{name}: {pixels / 1e6:.1f} megapixels: about {time_taken} in the network, and {memory:.1f} GB of memory")
 
 
 def announce_decoding(say: Callable[[str], None], name: str, parsed: Container, model: Model) -> None:

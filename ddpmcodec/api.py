@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # torch and Pillow are imported by the functions that need th
 
     from ddpmcodec.models.checkpoint import Model
 
-MAX_STEPS = 1000  # of the largest picture allowed, each with an evaluation of the network or without; of smaller ones accordingly more
+MAX_WORK = 1000  # steps of the largest picture allowed, each with an evaluation of the network or without; of smaller ones accordingly more
 
 Progress = Callable[[int, int], None]
 
@@ -115,7 +115,7 @@ def open_file(data: bytes, steps: int | None = None, max_pixels: int | None = No
     """Parse a whole or cut file for decoding, down to its first `steps` steps.
 
     Raises:
-        FormatError and its kinds; LimitError: more pixels than `max_pixels`, or more than `MAX_STEPS` steps of so many.
+        FormatError and its kinds; LimitError: more pixels than `max_pixels`, or more than `MAX_WORK` steps of so many.
     """
     from ddpmcodec import picture
 
@@ -126,7 +126,7 @@ def open_file(data: bytes, steps: int | None = None, max_pixels: int | None = No
     if steps is not None:
         parsed = replace(parsed, messages=parsed.messages[:steps], tail=None)
     whole, pixels = len(parsed.messages), parsed.header.network_pixels
-    if (whole + 1) * pixels > (MAX_STEPS + 1) * max_pixels:
+    if (whole + 1) * pixels > (MAX_WORK + 1) * max_pixels:
         raise LimitError(f"{whole} steps of {pixels} pixels, as the network sees them, are over the limit: take fewer (--steps)")
     return parsed
 

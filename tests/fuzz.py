@@ -28,7 +28,7 @@ from unittest import mock
 sys.path.pop(0)  # tests/, whose ddpmcodec/ is not the package
 
 from ddpmcodec import api, codeword, container, steptable
-from ddpmcodec.container import Container
+from ddpmcodec.container import Container, crc
 from ddpmcodec.errors import DdpmcodecError, FormatError
 from ddpmcodec.header import Header
 from ddpmcodec.metadata import MAX_BYTES, NONE, Metadata
@@ -108,10 +108,6 @@ def join(sections: list[Section]) -> bytes:
         data = kind + leb128(len(body)) + body
         out += [data, crc(data)]
     return b"".join(out)
-
-
-def crc(data: bytes) -> bytes:
-    return zlib.crc32(data).to_bytes(4, "big")
 
 
 def header_of(sections: list[Section]) -> Header | None:

@@ -25,6 +25,7 @@ from PIL import Image, ImageCms
 
 from ddpmcodec import api, codeword, container, picture, randomness, steptable
 from ddpmcodec.container import END, VERSION, Container, crc, varint
+from ddpmcodec.container import _section as section
 from ddpmcodec.encoder import encode_pixels
 from ddpmcodec.errors import (
     CorruptFileError,
@@ -73,11 +74,6 @@ def photo(width: int, height: int, left: int = 430, top: int = 230) -> np.ndarra
         return np.asarray(image.convert("RGB").crop((left, top, left + width, top + height)))
 
 
-def section(kind: bytes, body: bytes) -> bytes:
-    data = kind + varint(len(body)) + body
-    return data + crc(data)
-
-
 def grayed(pixels: np.ndarray) -> np.ndarray:
     return np.repeat(pixels.mean(2, keepdims=True).astype(np.uint8), 3, 2)
 
@@ -105,7 +101,7 @@ def valid() -> dict[str, tuple[str, Callable[[], bytes]]]:
     turned = container.parse(encoded(photo(31, 20), bpp=4))
     parsed = container.parse(long)
     table = parsed.sections[1].offset
-    unknown = long[:table] + section(b"q", b"what is this") + long[table : -len(END)] + section(b"z", b"") + END
+    unknown = long[:table] + section("q", b"what is this") + long[table : -len(END)] + section("z", b"") + END
 
     def edge(w: int, h: int) -> np.ndarray:
         return photo(w, h, 0, 0) if max(w, h) < 684 else drawing(w, h)
@@ -170,10 +166,10 @@ def malformed() -> dict[str, tuple[str, type[DdpmcodecError], Callable[[], bytes
         """One field of the header changed, its checksum right."""
         body = good[H[0] + 2 : H[1] - 4]
         assert body.count(before) == 1
-        return good[: H[0]] + section(b"H", body.replace(before, after)) + good[H[1] :]
+        return good[: H[0]] + section("H", body.replace(before, after)) + good[H[1] :]
 
     def with_table(body: bytes) -> bytes:
-        return good[: T[0]] + section(b"T", body) + good[T[1] :]
+        return good[: T[0]] + section("T", body) + good[T[1] :]
 
     def with_steps(*steps: Step) -> bytes:
         """A table that no encoder writes: `steptable.encode` checks its steps."""
@@ -196,7 +192,7 @@ def malformed() -> dict[str, tuple[str, type[DdpmcodecError], Callable[[], bytes
     sizes, start_and_seed = b"\x21\x1d\1\0\1", varint(7467) + b"\5"  # width, height, pictures, mode, orientation
     cosine = b"\1\2" + varint(1000) + struct.pack(">dd", 1e-4, 0.02) + varint(1000)
     tail_at = whole.sections[3].offset
-    parted = lossless[:tail_at] + section(b"q", b"") + lossless[tail_at:]
+    parted = lossless[:tail_at] + section("q", b"") + lossless[tail_at:]
     padded = tuple(m if step.n % 8 == 0 else m[:-1] + bytes([m[-1] | 1]) for step, m in zip(parsed.steps, parsed.messages, strict=True))
     table = good[T[0] + 2 : T[1] - 4]
     name = varint(10) + b"test-model"
@@ -212,14 +208,14 @@ def malformed() -> dict[str, tuple[str, type[DdpmcodecError], Callable[[], bytes
         "bad-table-checksum": ("a bit of the step table", CorruptFileError, lambda: flipped(T[0] + 4)),
         "bad-payload-checksum": ("a bit of the payload", CorruptFileError, lambda: flipped(P[0] + 20)),
         "bad-section-checksum": ("a bit of the payload's CRC", CorruptFileError, lambda: flipped(P[1] - 1)),
-        "bad-end": ("an end mark that is not empty", CorruptFileError, lambda: good[: E[0]] + section(b"E", b"\0")),
+        "bad-end": ("an end mark that is not empty", CorruptFileError, lambda: good[: E[0]] + section("E", b"\0")),
         "bad-trailing": ("a byte behind the end mark", CorruptFileError, lambda: good + b"\0"),
-        "bad-critical": ("an unknown critical section", UnsupportedVersionError, lambda: before_table(section(b"Q", b""))),
-        "bad-type": ("a section of no type", CorruptFileError, lambda: before_table(section(b"3", b""))),
-        "bad-twice": ("two colour profiles", CorruptFileError, lambda: before_table(section(b"i", zlib.compress(b"a")) * 2)),
-        "bad-place": ("EXIF before the step table", CorruptFileError, lambda: before_table(section(b"e", zlib.compress(b"a")))),
+        "bad-critical": ("an unknown critical section", UnsupportedVersionError, lambda: before_table(section("Q", b""))),
+        "bad-type": ("a section of no type", CorruptFileError, lambda: before_table(section("3", b""))),
+        "bad-twice": ("two colour profiles", CorruptFileError, lambda: before_table(section("i", zlib.compress(b"a")) * 2)),
+        "bad-place": ("EXIF before the step table", CorruptFileError, lambda: before_table(section("e", zlib.compress(b"a")))),
         "bad-tail-place": ("a section between payload and tail", CorruptFileError, lambda: parted),
-        "bad-sections": ("65 sections", CorruptFileError, lambda: before_table(section(b"q", b"") * 61)),
+        "bad-sections": ("65 sections", CorruptFileError, lambda: before_table(section("q", b"") * 61)),
         "bad-length": (
             "a length not in its shortest form",
             CorruptFileError,
@@ -244,14 +240,14 @@ def malformed() -> dict[str, tuple[str, type[DdpmcodecError], Callable[[], bytes
         "bad-payload-length": (
             "a payload longer than its steps",
             CorruptFileError,
-            lambda: good[: P[0]] + section(b"P", bytes(P[1] - P[0])) + END,
+            lambda: good[: P[0]] + section("P", bytes(P[1] - P[0])) + END,
         ),
         "bad-padding": ("padding bits that are not zero", CorruptFileError, lambda: container.serialize(replace(parsed, messages=padded))),
         "bad-tail-length": ("a tail of half a word", CorruptFileError, lambda: with_tail(tail[:-2])),
         "bad-tail-margin": ("a margin of 0", CorruptFileError, lambda: with_tail(tail[:4] + b"\0" + tail[5:])),
         "bad-tail-scale": ("a scale that there is not", CorruptFileError, lambda: with_tail(tail[:29] + bytes([44]) + tail[30:])),
         "bad-tail-picture": ("a tail of another picture's CRC", DriftError, lambda: with_tail(bytes([tail[0] ^ 1]) + tail[1:])),
-        "bad-metadata": ("a colour profile that cannot be inflated", CorruptFileError, lambda: before_table(section(b"i", b"abc"))),
+        "bad-metadata": ("a colour profile that cannot be inflated", CorruptFileError, lambda: before_table(section("i", b"abc"))),
         "bad-alpha": (
             "alpha of another size",
             CorruptFileError,
