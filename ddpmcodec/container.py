@@ -56,7 +56,7 @@ VERSION = 1
 CRC_BYTES = 4
 CHECKPOINT_BYTES = 1024
 KINDS = "HATPLEiex"  # of sections
-MAX_SECTIONS = 64  # eight kinds are known: the rest is for those to come, and no file makes a reader keep a list without end
+MAX_SECTIONS = 64  # nine kinds are known: the rest is for those to come, and no file makes a reader keep a list without end
 MODE_RGB, MODE_GRAY = range(2)
 
 
