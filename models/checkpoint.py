@@ -75,13 +75,16 @@ def _photo_unet(config: dict) -> PhotoUNet:
         raise ModelError(f"the model's configuration has an unknown field {unknown[0]!r}")
     if missing := sorted(known - set(config)):
         raise ModelError(f"the model's configuration lacks {missing[0]!r}")
-    channels = config["channels"]
-    sizes = [*channels, config["blocks"], config["embedding"], config["unshuffle"]] if isinstance(channels, list) else [0]
+    channels, blocks = config["channels"], config["blocks"]
+    counts = blocks if isinstance(blocks, list) else [blocks]
+    sizes = [*channels, *counts, config["embedding"], config["unshuffle"]] if isinstance(channels, list) else [0]
     if not all(type(v) is int and 1 <= v <= 4096 for v in sizes) or not 1 <= len(channels) <= 8:
         raise ModelError("the model's configuration has sizes that are not in 1 ... 4096")
-    if config["blocks"] > MAX_BLOCKS or config["unshuffle"] << (len(channels) - 1) > MAX_STRIDE:
+    if isinstance(blocks, list) and len(blocks) != len(channels):
+        raise ModelError(f"the model's configuration has blocks for {len(blocks)} levels and channels for {len(channels)}")
+    if max(counts) > MAX_BLOCKS or config["unshuffle"] << (len(channels) - 1) > MAX_STRIDE:
         raise ModelError(f"the model has more than {MAX_BLOCKS} blocks a level or a stride over {MAX_STRIDE}")
-    return PhotoUNet(tuple(channels), config["blocks"], config["embedding"], config["unshuffle"])
+    return PhotoUNet(tuple(channels), tuple(blocks) if isinstance(blocks, list) else blocks, config["embedding"], config["unshuffle"])
 
 
 class DDPMConfig(DDPMUNetConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -35,16 +35,36 @@ class Reduce(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return sorted({min(1.0, max(scale, self.shortest / min(width, height))) for scale in wanted}, reverse=True)
 
 
+class Whitening(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A `share` of the crops is whitened (`models/whitened_crops.py`).
+
+    `power`: that the table's multipliers are raised to, at most. `field_share`: of the whitened crops that are divided by a field as well.
+    `field`: its largest value over its smallest, at most. `margin`: pixels around a crop that are filtered with it, then cut off.
+    """
+
+    share: Share
+    power: Annotated[float, Meta(ge=0, le=4)]
+    field_share: Share
+    field: Annotated[float, Meta(ge=1, le=64)]
+    margin: Annotated[int, Meta(ge=0, le=1 << 10)] = 16
+
+
 class Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`crop`: side of the training crops in pixels. `square`: pictures are reduced to squares of that side, in place of `reduce`.
 
-    `augment`: all eight flips and rotations of a crop, its mirror image, or neither.
+    `augment`: all eight flips and rotations of a crop, its mirror image, or neither. `whiten`: some crops, or none.
     """
 
     crop: Count
     reduce: tuple[Reduce, ...] = (Reduce("*"),)
     augment: Literal["dihedral", "flip", "none"] = "dihedral"
     square: bool = False
+    whiten: Whitening | None = None
+
+    @property
+    def side(self) -> int:
+        """Side in pixels of what is cut out of a picture: the crop, and the margin that whitening takes."""
+        return self.crop + 2 * (self.whiten.margin if self.whiten else 0)
 
 
 class RelativeError(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="loss", tag="relative-error"):

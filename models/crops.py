@@ -48,7 +48,7 @@ def read(path: Path, data: Data) -> list[np.ndarray]:
     with Image.open(path) as image:
         whole = rgb(image)
     if data.square:
-        return [squared(whole, data.crop)]
+        return [squared(whole, data.side)]
     rule = next((rule for rule in data.reduce if fnmatch.fnmatch(path.name, rule.files)), None)
     return [np.asarray(_reduced(whole, scale)) for scale in (rule.scales(*whole.size) if rule else [1.0])]
 
@@ -100,14 +100,14 @@ def load(directory: Path, data: Data, note: Callable[[str], None] = lambda text:
                 note(f"{path}: left out: {' '.join(str(result).split()) or type(result).__name__}")
                 continue
             readable += 1
-            large = [array for array in result if min(array.shape[:2]) >= data.crop]
+            large = [array for array in result if min(array.shape[:2]) >= data.side]
             if not large:
-                note(f"{path}: left out: smaller than the crop of {data.crop} pixels")
+                note(f"{path}: left out: smaller than the crop of {data.side} pixels")
             pictures += large
     if not readable:
         raise InputError(f"no readable pictures in {directory}, {NOR}")
     if not pictures:
-        raise InputError(f"all pictures in {directory} are smaller than the crop of {data.crop} pixels")
+        raise InputError(f"all pictures in {directory} are smaller than the crop of {data.side} pixels")
     return pictures
 
 

@@ -226,7 +226,7 @@ def read(path: Path) -> np.ndarray | None:
 class Lmdb:
     """Pictures of an lmdb environment, as LSUN has them, decoded when they are drawn: the sets do not fit in memory.
 
-    They become squares of `data.crop` as ProgressiveGAN's dataset_tool.py makes them of LSUN: cut from the middle, reduced or enlarged.
+    They become squares of `data.side` as ProgressiveGAN's dataset_tool.py makes them of LSUN: cut from the middle, reduced or enlarged.
     A damaged picture's place is taken by the next one, so what is drawn still depends on the generator alone.
 
     Args:
@@ -263,7 +263,7 @@ class Lmdb:
 
     def _decode(self, key: bytes) -> np.ndarray:
         with self.environment.begin() as transaction, Image.open(io.BytesIO(transaction.get(key) or b"")) as image:
-            return crops.squared(crops.rgb(image), self.data.crop, enlarge=True)
+            return crops.squared(crops.rgb(image), self.data.side, enlarge=True)
 
     def _read(self, place: int) -> torch.Tensor:
         for i in range(place, place + LEFT_OUT_IN_A_ROW):
@@ -308,9 +308,9 @@ def source(path: Path, data: Data, device: torch.device, note: Callable[[str], N
             raise InputError(f"{path} is not a directory or a file; looked for a {KINDS}")
         if not path.is_dir():
             raise InputError(f"{path} is no {KINDS}")
-        return crops.Crops(crops.load(path, data, note), data.crop, device, data.augment)
+        return crops.Crops(crops.load(path, data, note), data.side, device, data.augment)
     height, width = arrays.shape[1:3]
-    if min(height, width) < data.crop:
-        raise InputError(f"{path}: pictures of {width}x{height} are smaller than the crop of {data.crop} pixels")
-    pictures = [crops.squared(Image.fromarray(a), data.crop) for a in arrays] if data.square else list(arrays)
-    return crops.Crops(pictures, data.crop, device, data.augment)
+    if min(height, width) < data.side:
+        raise InputError(f"{path}: pictures of {width}x{height} are smaller than the crop of {data.side} pixels")
+    pictures = [crops.squared(Image.fromarray(a), data.side) for a in arrays] if data.square else list(arrays)
+    return crops.Crops(pictures, data.side, device, data.augment)

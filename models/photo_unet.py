@@ -54,10 +54,22 @@ class ResidualBlock(nn.Module):
 
 
 class PhotoUNet(nn.Module):
-    """v from x_t (B, 3, H, W) and c = ln(sigma) / 2, (B,) or (1,). H and W are multiples of `stride`."""
+    """v from x_t (B, 3, H, W) and c = ln(sigma) / 2, (B,) or (1,). H and W are multiples of `stride`.
 
-    def __init__(self, channels: tuple[int, ...] = (64, 96, 128, 160), blocks: int = 2, embedding: int = 128, unshuffle: int = 2):
+    Args:
+        channels: of each level, from 1/`unshuffle` of the picture's sides down.
+        blocks: on each side of each level, or one number for all of them.
+    """
+
+    def __init__(
+        self,
+        channels: tuple[int, ...] = (64, 96, 128, 160),
+        blocks: int | tuple[int, ...] = 2,
+        embedding: int = 128,
+        unshuffle: int = 2,
+    ):
         super().__init__()
+        counts = (blocks,) * len(channels) if isinstance(blocks, int) else blocks
         self.unshuffle = unshuffle
         self.stride = unshuffle << (len(channels) - 1)
         pixel = 3 * unshuffle**2
@@ -65,14 +77,30 @@ class PhotoUNet(nn.Module):
         self.inp = nn.Conv2d(pixel, channels[0], 3, padding=1)
         self.out = nn.Conv2d(channels[0], pixel, 3, padding=1)
 
-        def column(c: int) -> nn.ModuleList:
-            return nn.ModuleList(ResidualBlock(c, embedding) for _ in range(blocks))
+        def columns() -> nn.ModuleList:
+            levels = zip(channels, counts, strict=True)
+            return nn.ModuleList(nn.ModuleList(ResidualBlock(c, embedding) for _ in range(count)) for c, count in levels)
 
-        self.enc = nn.ModuleList(column(c) for c in channels)
-        self.dec = nn.ModuleList(column(c) for c in channels)
+        self.enc = columns()
+        self.dec = columns()
         pairs = list(pairwise(channels))
         self.down = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairs)
         self.up = nn.ModuleList(nn.ConvTranspose2d(coarse, fine, 2, stride=2) for fine, coarse in pairs)
+
+    def grow(self, weights: dict[str, torch.Tensor]) -> None:
+        """Load the weights of a network with fewer blocks; those beyond its own add nothing, so the function is its.
+
+        Raises:
+            RuntimeError: the weights are not of such a network.
+        """
+        missing, unexpected = self.load_state_dict(weights, strict=False)
+        blocks = {name: block for name, block in self.named_modules() if isinstance(block, ResidualBlock)}
+        new = {name for name in blocks if f"{name}.c2.weight" in missing}
+        if unexpected or any(name.rsplit(".", 2)[0] not in new for name in missing):
+            raise RuntimeError("the weights are not of a smaller network of the same kind")
+        for name in new:
+            nn.init.zeros_(blocks[name].c2.weight)
+            nn.init.zeros_(blocks[name].c2.bias)
 
     @staticmethod
     def condition(level: int, snr: float, x: torch.Tensor) -> torch.Tensor:

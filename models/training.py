@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from ddpmcodec.models.datasets import Source
 from ddpmcodec.models.distributed import Processes
 from ddpmcodec.models.muon import Muon
 from ddpmcodec.models.training_state import TrainingState
+from ddpmcodec.models.whitened_crops import RandomWhitening
 
 BANDS = 8  # of noise, with equal shares of the draws, for which the loss is reported
 LEAST_FACTOR = 0.01  # of the learning rate, at the end of annealing
@@ -67,13 +69,26 @@ def build_state(configuration: Configuration, device: torch.device, seed: int = 
     hidden = hidden_convolutions(network) if options.muon_factor else []
     chosen = {id(p) for p in hidden}
     rest = [p for p in network.parameters() if p.requires_grad and id(p) not in chosen]
-    precision = torch.bfloat16 if has_bfloat16(device) else torch.float32
     adamw = torch.optim.AdamW(rest, options.learning_rate, betas=options.betas, weight_decay=options.weight_decay)
     optimizers: dict[str, torch.optim.Optimizer] = {"adamw": adamw}
     if options.muon_factor:
-        precision = torch.bfloat16 if has_bfloat16(device) else torch.float32
-        optimizers["muon"] = Muon(hidden, options.learning_rate * options.muon_factor, precision=precision)
+        optimizers["muon"] = Muon(hidden, options.learning_rate * options.muon_factor)
     return TrainingState(config, network, AveragedModel(network, multi_avg_fn=average(options.ema)), optimizers)
+
+
+class Batch(NamedTuple):
+    """Crops of an iteration.
+
+    Attributes:
+        x_0, eps: (B, 3, H, W).
+        u: quantiles of their noise levels, (B,).
+        whitened: whether each crop is (`models/whitened_crops.py`), (B,).
+    """
+
+    x_0: torch.Tensor
+    u: torch.Tensor
+    eps: torch.Tensor
+    whitened: torch.Tensor
 
 
 class Trainer:
@@ -93,6 +108,8 @@ class Trainer:
         self.device = processes.device
         self.bfloat16 = has_bfloat16(self.device)
         self.generator = torch.Generator(self.device)
+        whiten = configuration.data.whiten
+        self.whitening = RandomWhitening(whiten, configuration.data.side, self.device) if whiten else None
         self.objective = objective.build(configuration, self.device)
         self.predict: Callable = torch.compile(state.network) if self.device.type == "cuda" else state.network
         self.trained = [p for p in state.network.parameters() if p.requires_grad]
@@ -109,31 +126,33 @@ class Trainer:
     def _seed_of(self, *numbers: int) -> int:
         return int(np.random.SeedSequence((self.seed, *numbers)).generate_state(1)[0])
 
-    def batch(self, iteration: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """This process's part of an iteration's batch: x_0, quantile of the noise level, eps."""
+    def batch(self, iteration: int) -> Batch:
+        """This process's part of an iteration's batch."""
         count = self.configuration.optimizer.batch
         self.generator.manual_seed(self._seed_of(iteration))
         x_0 = self.crops.draw(count, self.generator)
+        whitened = torch.zeros(count, dtype=torch.bool, device=self.device)
+        if self.whitening is not None:
+            x_0, whitened = self.whitening(x_0, self.generator)
         u = objective.stratified(count, self.generator)
         eps = torch.randn(x_0.shape, device=self.device, generator=self.generator)
         mine = slice(self.processes.rank, None, self.processes.count)
-        x_0, u, eps = (v[mine] for v in (x_0, u, eps))
-        x_0 = x_0.contiguous(memory_format=torch.channels_last)
-        return x_0, u, eps.contiguous(memory_format=torch.channels_last)
+        x_0, eps = (v[mine].contiguous(memory_format=torch.channels_last) for v in (x_0, eps))
+        return Batch(x_0, u[mine], eps, whitened[mine])
 
-    def iterate(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """One iteration; the losses of this process's crops, (B,), and the quantiles of their noise levels, (B,)."""
+    def iterate(self) -> tuple[torch.Tensor, Batch]:
+        """One iteration; the losses of this process's crops, (B,), and these crops."""
         progress, options = self.state.progress, self.configuration.optimizer
         factor = self.learning_rate_factor()
         for name, optimizer in self.state.optimizers.items():
             for group in optimizer.param_groups:
                 group["lr"] = factor * self.rates[name]
             optimizer.zero_grad()
-        x_0, u, eps = self.batch(progress.iteration)
+        batch = self.batch(progress.iteration)
         if options.dropout:  # which draws from torch's own generator
             torch.manual_seed(self._seed_of(progress.iteration, self.processes.rank))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-            losses = self.objective(self.predict, x_0, u, eps)
+            losses = self.objective(self.predict, batch.x_0, batch.u, batch.eps)
         losses.mean().backward()
         self.processes.average([p.grad for p in self.trained if p.grad is not None])
         clipped = [p for group in self.state.optimizers["adamw"].param_groups for p in group["params"]]
@@ -143,7 +162,7 @@ class Trainer:
         self.state.ema.update_parameters(self.state.network)
         progress.iteration += 1
         progress.pixels += options.batch * self.configuration.data.crop**2
-        return losses.detach(), u
+        return losses.detach(), batch
 
 
 @dataclass(frozen=True)
@@ -152,7 +171,8 @@ class Report:
 
     Attributes:
         loss: mean loss.
-        bands: the same for each of `BANDS` bands of noise, from little to much.
+        bands: the same for each of `BANDS` bands of noise, from little to much, of the crops that are not whitened.
+        whitened_bands: of those that are; empty where none ever is.
         pixels_per_second: seen by all processes together.
     """
 
@@ -160,12 +180,14 @@ class Report:
     learning_rate_factor: float
     loss: float
     bands: tuple[float, ...]
+    whitened_bands: tuple[float, ...]
     pixels_per_second: float
 
     def line(self) -> str:
-        bands = " ".join(f"{band:.3f}" for band in self.bands)
+        bands, whitened = (" ".join(f"{band:.3f}" for band in v) for v in (self.bands, self.whitened_bands))
         speed = self.pixels_per_second / 1e6
-        return f"{self.iteration} {speed:.2f} Mpx/s lr x{self.learning_rate_factor:.2f} loss {self.loss:.4f} bands {bands}"
+        line = f"{self.iteration} {speed:.2f} Mpx/s lr x{self.learning_rate_factor:.2f} loss {self.loss:.4f} bands {bands}"
+        return f"{line} whitened {whitened}" if whitened else line
 
 
 class Meter:
@@ -176,12 +198,12 @@ class Meter:
         self._reset()
 
     def _reset(self) -> None:
-        self.sums = torch.zeros(2, BANDS, dtype=torch.float64, device=self.trainer.device)
+        self.sums = torch.zeros(2, 2 * BANDS, dtype=torch.float64, device=self.trainer.device)
         self.begin = time.monotonic()
         self.pixels = self.trainer.state.progress.pixels
 
-    def add(self, losses: torch.Tensor, u: torch.Tensor) -> None:
-        band = (u * BANDS).long().clamp_(max=BANDS - 1)
+    def add(self, losses: torch.Tensor, batch: Batch) -> None:
+        band = (batch.u * BANDS).long().clamp_(max=BANDS - 1) + BANDS * batch.whitened
         self.sums.index_add_(1, band, torch.stack([losses.double(), torch.ones_like(losses, dtype=torch.float64)]))
 
     def check(self) -> None:
@@ -197,8 +219,9 @@ class Meter:
         progress = self.trainer.state.progress
         speed = (progress.pixels - self.pixels) / (time.monotonic() - self.begin)
         loss, bands = float(error.sum() / count.sum()), tuple((error / count).tolist())
+        whitened = bands[BANDS:] if self.trainer.whitening is not None else ()
         self._reset()
-        return Report(progress.iteration, self.trainer.learning_rate_factor(), loss, bands, speed)
+        return Report(progress.iteration, self.trainer.learning_rate_factor(), loss, bands[:BANDS], whitened, speed)
 
 
 class Stop:

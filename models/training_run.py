@@ -108,10 +108,11 @@ class TrainingRun:
             with open(self.log_path, "a", newline="") as f:
                 writer = csv.writer(f)
                 if f.tell() == 0:
-                    writer.writerow(
-                        ["iteration", "learning_rate_factor", "loss", *(f"band_{i + 1}" for i in range(BANDS)), "pixels_per_second"]
-                    )
-                row = [report.iteration, report.learning_rate_factor, report.loss, *report.bands, report.pixels_per_second]
+                    bands = [f"band_{i + 1}" for i in range(BANDS)]
+                    bands += [f"whitened_{band}" for band in bands if report.whitened_bands]
+                    writer.writerow(["iteration", "learning_rate_factor", "loss", *bands, "pixels_per_second"])
+                bands = [*report.bands, *report.whitened_bands]
+                row = [report.iteration, report.learning_rate_factor, report.loss, *bands, report.pixels_per_second]
                 writer.writerow([f"{v:.6g}" if isinstance(v, float) else v for v in row])
         except OSError as e:
             raise OutputError(f"{self.log_path}: {e.strerror}") from e

@@ -12,6 +12,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from ddpmcodec.errors import ModelError
 from ddpmcodec.models import checkpoint
+from ddpmcodec.models.photo_unet import PhotoUNet
 
 
 @dataclass
@@ -46,15 +47,22 @@ class TrainingState:
         self._names: dict[torch.Tensor, str] = {p: name for name, p in network.named_parameters()}
 
     def initialize(self, model: checkpoint.Model) -> None:
-        """Begin with a model's weights.
+        """Begin with a model's weights; a photo network with more blocks than the model's begins as the function that the model is.
 
         Raises:
             ModelError: it has another configuration.
         """
-        if model.config != self.config:
-            raise ModelError(f"{model.name!r} has another configuration: {_differences(model.config, self.config)}")
-        for network in (self.network, self.ema.module):
-            network.load_state_dict(model.network.state_dict())
+        differing = {k for k in model.config.keys() | self.config.keys() if model.config.get(k) != self.config.get(k)}
+        try:
+            if differing == {"blocks"} and isinstance(self.network, PhotoUNet):
+                self.network.grow(model.network.state_dict())
+            elif differing:
+                raise RuntimeError
+            else:
+                self.network.load_state_dict(model.network.state_dict())
+        except RuntimeError as e:
+            raise ModelError(f"{model.name!r} has another configuration: {_differences(model.config, self.config)}") from e
+        self.ema.module.load_state_dict(self.network.state_dict())
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Everything by name; the values of the state itself, not copies."""

@@ -1,0 +1,59 @@
+"""Whitening: noise of another level in each frequency and colour, which a network sees as white.
+
+A picture x, (3, H, W), has the coefficients u = DCT(T x / G): T is a colour transform, G >= 1 a smooth field, the DCT is the orthonormal
+DCT-II of each whole plane. Noise on u is to have the standard deviation sigma m_i, with a multiplier m_i that depends on a coefficient's
+frequency and on whether it is luma or chroma. The network is shown
+
+    y = O^T IDCT(u / m)
+
+whose noise is white with standard deviation sigma, as O and the DCT are orthonormal. O is near T's own colours: a gray picture stays gray,
+and others look as if another camera had taken them.
+
+Frequency is in units of Nyquist: f = sqrt((i / H)^2 + (j / W)^2) for the coefficient in row i and column j. log2 m is linear in log2 f
+between the nodes and constant beyond them.
+"""
+
+import math
+
+import numpy as np
+
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as JPEG has them
+BLUE_YELLOW = (-0.168736, -0.331264, 0.5)
+RED_GREEN = (0.5, -0.418688, -0.081312)
+
+NODES = (1 / 64, 1 / 24, 1 / 12, 3 / 16, 3 / 8, 0.8)  # frequencies
+UNITS = 32  # of a table's integers, an octave
+# log2 m at the nodes, in 1 / UNITS: luma, blue-yellow, red-green. Found by search for SSIMULACRA2, CVVDP and PSNR.
+TABLE = ((4, 0, 0, 12, 22, 61), (8, 16, 24, 42, 48, 64), (8, 16, 24, 42, 48, 64))
+
+
+def _colour_transform() -> np.ndarray:
+    """T, (3, 3): the first element of a gray picture v is sqrt(3) v; noise in the other two changes no luma."""
+    chroma = np.array([BLUE_YELLOW, RED_GREEN])
+    return np.vstack([math.sqrt(3) * np.array(LUMA), chroma / np.linalg.norm(chroma, axis=1, keepdims=True)])
+
+
+def _orthonormal(colour_transform: np.ndarray) -> np.ndarray:
+    """O, (3, 3): gray, then the orthonormal pair that is nearest to T's two chroma rows (their polar factor)."""
+    u, _, v = np.linalg.svd(colour_transform[1:], full_matrices=False)
+    return np.vstack([np.full(3, 1 / math.sqrt(3)), u @ v])
+
+
+T = _colour_transform()
+O = _orthonormal(T)  # noqa: E741
+
+
+def log2_multipliers(height: int, width: int, table: tuple[tuple[int, ...], ...] = TABLE) -> np.ndarray:
+    """log2 m of every coefficient, (3, height, width) float64."""
+    rows, columns = np.arange(height) / height, np.arange(width) / width
+    f = np.hypot(rows[:, None], columns)
+    octaves = np.log2(np.maximum(f, NODES[0]))  # the constant's own value is no number
+    return np.stack([np.interp(octaves, np.log2(NODES), row) for row in table]) / UNITS
+
+
+def dct_matrix(size: int) -> np.ndarray:
+    """The orthonormal DCT-II of vectors of `size` elements, (size, size) float64: row k is the basis function of frequency k."""
+    k, n = np.mgrid[:size, :size]
+    matrix = math.sqrt(2 / size) * np.cos(math.pi * k * (2 * n + 1) / (2 * size))
+    matrix[0] /= math.sqrt(2)
+    return matrix
