@@ -10,7 +10,7 @@ from ddpmcodec.cli import files, options
 @click.command("bd-rate", short_help="Bjontegaard delta rate between results.")
 @click.argument("anchor", type=options.FILE)
 @click.argument("tests", nargs=-1, required=True, type=options.FILE, metavar="TEST...")
-@click.option("--metric", default="psnr-rgb", show_default=True, metavar="NAME", help="psnr-rgb, ms-ssim-rgb, or any other that both have.")
+@click.option("--metric", default="psnr-rgb", show_default=True, metavar="NAME", help="psnr-rgb, ssimulacra2, or any other that both have.")
 @click.option("--method", type=click.Choice(["akima", "pchip"]), default="akima", show_default=True)
 @click.option("--min-bpp", type=options.Rate(0), default=0.0, metavar="X", help="Use points from this rate on.")
 @click.option("--max-bpp", type=options.Rate(0), default=1e9, metavar="X", help="Use points up to this rate.")
@@ -18,7 +18,9 @@ from ddpmcodec.cli import files, options
 def command(anchor, tests, metric, method, min_bpp, max_bpp, as_json):
     """How much more rate TEST needs than ANCHOR at the same quality, in percent: less where negative.
 
-    All are results files (one may be -, stdin) in CompressAI's schema, of `ddpmcodec eval -o` or published.
+    All are results files (one may be -, stdin) in CompressAI's schema, of `ddpmcodec eval -o` or published. First comes the mean over
+    pictures of their own BD-rates, then that of the mean curves, which favours a codec whose rates are read off at equal values; published
+    curves have the latter only.
 
     \b
     ddpmcodec bd-rate results/avif.json results/ddpm.json
@@ -27,11 +29,22 @@ def command(anchor, tests, metric, method, min_bpp, max_bpp, as_json):
     from ddpmcodec.eval import curves
 
     reference = curves.parse(anchor, files.read(anchor))
-    lines = [f"| BD-rate ({metric}) against {reference.name} | % | over | of both curves |", "|---|---:|---:|---:|"]
+    heads = [f"BD-rate ({metric}) against {reference.name}", "%", "pictures", "% of mean curves", "over", "of both curves"]
+    lines = [f"| {' | '.join(heads)} |", "|---|---:|---:|---:|---:|---:|"]
     results = []
     for path in tests:
         test = curves.parse(path, files.read(path))
-        result = curves.bd_rate(reference, test, metric=metric, method=method, low=min_bpp, high=max_bpp)
-        lines.append(f"| {test.name} | {result.percent:+.1f} | {result.low:.4g} ... {result.high:.4g} | {100 * result.overlap:.0f} % |")
-        results.append({"anchor": reference.name, "test": test.name, "metric": metric, "method": method, **vars(result)})
+        choice = {"metric": metric, "method": method, "low": min_bpp, "high": max_bpp}
+        result = curves.bd_rate(reference, test, **choice)
+        entry = {"anchor": reference.name, "test": test.name, "metric": metric, "method": method, **vars(result)}
+        cells = ["-", "-"]
+        if reference.pictures and test.pictures:
+            mean = curves.mean_bd_rate(reference, test, **choice)
+            entry["of_pictures"] = vars(mean)
+            cells = [f"{mean.percent:+.1f}", str(mean.pictures)]
+            for name, reason in mean.left_out.items():
+                click.echo(f"{name.split(' ')[0]}: left out of the mean: {reason}", err=True)
+        over = f"{result.low:.4g} ... {result.high:.4g}"
+        lines.append(f"| {test.name} | {' | '.join(cells)} | {result.percent:+.1f} | {over} | {100 * result.overlap:.0f} % |")
+        results.append(entry)
     click.echo(json.dumps(results, indent=1) if as_json else "\n".join(lines))

@@ -13,10 +13,13 @@ from tqdm import tqdm
 
 from ddpmcodec.cli import files, options
 from ddpmcodec.errors import DdpmcodecError, EvaluationError, InputError
-from ddpmcodec.plan import MAX_BPP, NU_OF_EFFORT
+from ddpmcodec.plan import MAX_BPP
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ddpmcodec.eval.codecs import Codec
+    from ddpmcodec.eval.metrics import Metric
 
 
 def sigmas(ctx: click.Context, param: click.Parameter, value: str | None) -> list[float] | None:
@@ -44,11 +47,14 @@ def prepare(directory: str, names: list[str]) -> list[str]:
 @click.command("eval", short_help="Rate-distortion and denoising figures on a set of pictures.")
 @click.argument("paths", nargs=-1, required=True, type=options.FILE, metavar="PICTURE|DIR...")
 @click.option("--codec", "codecs", multiple=True, metavar="NAME", help="ddpm, ddpm-best, jpeg, jpeg2000, webp, avif, jxl, "
-              "webp-best, avif-best, jxl-best, cmd:FILE.toml, or a published curve, json:FILE; "
+              "webp-best, avif-best, avif-psnr, jxl-best, cjxl, cmd:FILE.toml, or a published curve, json:FILE; "
               "may be repeated [default: ddpm, jpeg, webp, avif].")  # fmt: skip
 @click.option("--bpp", "rates", multiple=True, type=options.Rate(0.01, MAX_BPP), metavar="X",
               help="Rate to compare at; may be repeated [default: 0.25, 0.5, 1].")  # fmt: skip
 @click.option("-o", "--output", type=options.DIRECTORY, metavar="DIR", help="Also write one JSON file a codec there.")
+@click.option("--metric", "metric_names", multiple=True, metavar="NAME",
+              help="psnr-rgb, ms-ssim-rgb, ssimulacra2, cvvdp, butteraugli-3norm or st-lpips; may be repeated "
+              "[default: all that are installed].")  # fmt: skip
 @click.option("--lpips", type=options.FILE, metavar="FILE.pt", help="Also LPIPS, by this network: NVIDIA's vgg16.pt, TorchScript.")
 @click.option("--denoise", callback=sigmas, metavar="15,25,50", help="Instead: PSNR of the denoiser at these noise levels, of 255.")
 @click.option("--lossless", is_flag=True, help="Instead: sizes of lossless files, beside PNG, WebP and JPEG XL.")
@@ -62,30 +68,34 @@ def prepare(directory: str, names: list[str]) -> list[str]:
 @options.model
 @options.threads
 @options.quiet
-def command(paths, codecs, rates, output, lpips, denoise, lossless, together, stride, jobs, evaluations, effort, model, threads, quiet):
+def command(
+    paths, codecs, rates, output, metric_names, lpips, denoise, lossless, together, stride, jobs, evaluations, effort, model, threads, quiet
+):
     """Measure codecs by real bytes, or the denoiser, on pictures.
 
-    Prints a Markdown table. PSNR at a rate is read off each picture's own curve, linearly in log bpp, then averaged; "-" where a
-    picture's curve does not reach that rate. All points of ddpm are prefixes of one encode. MS-SSIM, SSIMULACRA2 and seconds are in the
-    files of -o. Pictures that cannot be read are named and left out, and the exit code is then 3.
+    Prints a Markdown table for PSNR, and for each --metric. A metric at a rate is read off each picture's own curve, linearly in log bpp,
+    then averaged; "-" where a picture's curve does not reach that rate. All points of ddpm are prefixes of one encode. The other metrics
+    that are installed, and seconds, are in the files of -o. Pictures that cannot be read are named and left out, and the exit code is then
+    3.
 
     \b
     ddpmcodec eval photos/ -o results/
     ddpmcodec eval photos/ --codec ddpm --codec avif --bpp 0.25 --bpp 0.5 --stride 4 -o results/
+    ddpmcodec eval photos/ --codec ddpm --codec avif --metric ssimulacra2 --metric cvvdp
     ddpmcodec eval kodak/ --codec ddpm --codec json:compressai/results/image/kodak/vtm.json -o results/
     ddpmcodec eval photos/ --denoise 15,25,50
     ddpmcodec eval photos/ --lossless
     ddpmcodec eval crops.npz --lossless --together --model tiny --effort 3
     """
-    if denoise is not None and (codecs or rates or lossless or lpips):
-        raise click.UsageError("--denoise goes without --codec, --bpp, --lpips and --lossless")
-    if lossless and (codecs or rates or lpips):
-        raise click.UsageError("--lossless goes without --codec, --bpp and --lpips")
+    if denoise is not None and (codecs or rates or lossless or lpips or metric_names):
+        raise click.UsageError("--denoise goes without --codec, --bpp, --metric, --lpips and --lossless")
+    if lossless and (codecs or rates or lpips or metric_names):
+        raise click.UsageError("--lossless goes without --codec, --bpp, --metric and --lpips")
     if together and not lossless:
         raise click.UsageError("--together goes with --lossless")
     options.use_threads(threads)
 
-    from ddpmcodec.eval import curves, denoising, metrics, pictures, rate_distortion
+    from ddpmcodec.eval import choice, curves, denoising, metrics, pictures, rate_distortion
     from ddpmcodec.eval import lossless as lossless_sizes
     from ddpmcodec.models import registry
 
@@ -135,16 +145,26 @@ def command(paths, codecs, rates, output, lpips, denoise, lossless, together, st
         names = codecs or ("ddpm", "jpeg", "webp", "avif")
         rates = sorted(set(rates)) or rate_distortion.RATES
         published = [curves.parse(file, files.read(file)) for name in names if (file := published_path(name)) is not None]
-        chosen = choose([name for name in names if published_path(name) is None], rates, model, evaluations, effort)
+        chosen = choice.choose([name for name in names if published_path(name) is None], max(rates), model, evaluations, effort)
+        wanted = dict.fromkeys(("psnr-rgb", *metric_names))
+        measured, absent = metrics.available(wanted if metric_names else metrics.METRICS)
+        for name, reason in absent.items():
+            if name in metric_names:
+                raise EvaluationError(f"{name} {reason}")
+            tqdm.write(f"without {name}, which {reason}", file=sys.stderr)
         if lpips is not None:
-            metrics.load_lpips(lpips)
+            measured.append(metrics.with_lpips(lpips))
+            wanted["lpips"] = None
         paths_of = dict(zip(chosen, prepare(output, [*chosen]), strict=True)) if output else {}
         with tqdm(desc="eval", total=len(found) * len(chosen), disable=quiet or None, leave=False) as bar:
-            results = compare(loaded, chosen, rates, paths_of, jobs or os.cpu_count() or 1, threads or 1, lpips, bar)
+            results = compare(loaded, chosen, rates, paths_of, jobs or os.cpu_count() or 1, threads or 1, measured, bar)
         if len(failed) < len(found):
             if output is not None:
                 write_csv(Path(output) / "pictures.csv", results)
-            click.echo(rate_distortion.table(results, published, rates))
+            tables = [rate_distortion.table(results, published, rates, metric) for metric in measured if metric.name in wanted]
+            click.echo("\n\n".join(tables))
+        for line in rate_distortion.notes(results, measured):
+            tqdm.write(line, file=sys.stderr)
         refused = [(name, p, e["error"]) for name, r in results.items() for p, e in r["pictures"].items() if "error" in e]
         for name, p, error in refused:
             tqdm.write(f"{p}: {name}: {error}", file=sys.stderr)
@@ -160,47 +180,21 @@ def published_path(name: str) -> str | None:
     return path if separator and kind in ("json", "compressai") else None
 
 
-def choose(names, rates, model, evaluations: int, effort: int) -> "dict[str, Codec]":
-    """The codecs asked for, by name; they are there.
-
-    Raises:
-        EvaluationError: one is not known, or missing here.
-    """
-    from ddpmcodec.eval.codecs import ANCHORS, BEST_EVALUATIONS, Ddpm, command_anchor
-    from ddpmcodec.models import registry
-
-    chosen: dict[str, Codec] = {}
-    for name in names:
-        codec: Codec
-        if name == "ddpm":
-            codec = Ddpm(model or registry.DEFAULT, max(rates), evaluations, effort)
-        elif name == "ddpm-best":
-            codec = Ddpm(model or registry.DEFAULT, max(rates), BEST_EVALUATIONS, max(NU_OF_EFFORT), name)
-        elif name.startswith("cmd:"):
-            codec = command_anchor(name.removeprefix("cmd:"))
-        elif name in ANCHORS:
-            codec = ANCHORS[name]
-        else:
-            raise EvaluationError(f"no codec {name!r}: known are ddpm, ddpm-best, {', '.join(ANCHORS)}, cmd:FILE.toml and json:FILE")
-        codec.check()
-        chosen[codec.name] = codec
-    return chosen
-
-
 def compare(
-    pictures, codecs: "dict[str, Codec]", rates, outputs: dict[str, str], jobs: int, threads: int, lpips: str | None, bar: tqdm
+    pictures, codecs: "dict[str, Codec]", rates, outputs: dict[str, str], jobs: int, threads: int, measured: "Sequence[Metric]", bar: tqdm
 ) -> dict[str, dict]:
     """Measure what the output files do not have yet, and keep them up to date, so that an interrupted evaluation goes on."""
     from ddpmcodec.eval import rate_distortion as rd
 
     known = {
-        name: rd.reusable(stored(outputs[name]) if name in outputs else None, rd.settings(codec, lpips)) for name, codec in codecs.items()
+        name: rd.reusable(stored(outputs[name]) if name in outputs else None, rd.settings(codec, measured))
+        for name, codec in codecs.items()
     }
     entries: dict[str, dict[str, dict]] = {name: {} for name in codecs}
     order: list[str] = []
 
     def results(name: str) -> dict:
-        return rd.results(codecs[name], {p: entries[name][p] for p in order if p in entries[name]}, rates, lpips)
+        return rd.results(codecs[name], {p: entries[name][p] for p in order if p in entries[name]}, rates, measured)
 
     def save(name: str) -> None:
         if name in outputs:
@@ -214,7 +208,7 @@ def compare(
                 entries[name][picture] = known[name][picture]
                 bar.update()
     work = [(name, [c for c in codecs.values() if name not in entries[c.name]], pixels) for name, pixels in loaded]
-    for codec, picture, entry in rd.measure([w for w in work if w[1]], jobs, threads, lpips):
+    for codec, picture, entry in rd.measure([w for w in work if w[1]], jobs, threads, measured):
         entries[codec.name][picture] = entry
         save(codec.name)
         bar.update()

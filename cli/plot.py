@@ -26,7 +26,8 @@ KINDS = {".png": "png", ".svg": "svg", ".html": "svg"}
 @click.option("--log", "log_rate", is_flag=True, help="Logarithmic rates.")
 @click.option("--min-bpp", type=options.Rate(0), default=0.0, metavar="X", help="Show rates from this one on.")
 @click.option("--max-bpp", type=options.Rate(0), default=1e9, metavar="X", help="Show rates up to this one.")
-def command(results, output, log_rate, min_bpp, max_bpp):
+@click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Draw this metric; may be repeated [default: all].")
+def command(results, output, log_rate, min_bpp, max_bpp, metrics):
     """Draw RESULTS: rate-distortion curves, of `ddpmcodec eval -o` or published in CompressAI's schema; figure 5, of a bpd.json; the
     channel coder's overhead and time, of `ddpmcodec bench -o`; or the bits of each step, of .ddpm files.
 
@@ -42,7 +43,7 @@ def command(results, output, log_rate, min_bpp, max_bpp):
     files.check_writable(output)
 
     try:
-        drawn = draw(results, kind, {"log_rate": log_rate, "low": min_bpp, "high": max_bpp})
+        drawn = draw(results, kind, {"log_rate": log_rate, "low": min_bpp, "high": max_bpp, "wanted": metrics})
     except ImportError as e:
         raise EvaluationError("plots need matplotlib: pip install 'ddpmcodec[plot]'") from e
     if output.lower().endswith(".html"):

@@ -43,7 +43,7 @@ def command(results, output, paths, name, rates, min_bpp, max_bpp, threads, quie
 
     from ddpmcodec.eval import curves, report
     from ddpmcodec.eval import pictures as sets
-    from ddpmcodec.eval.codecs import maker
+    from ddpmcodec.eval.choice import maker
 
     found = {curve.name: (data, curve) for path, data in sources(results).items() for curve in [curves.parse(path, data)]}
     if name not in found:

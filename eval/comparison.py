@@ -26,12 +26,12 @@ from ddpmcodec.channel import TrellisChannel
 from ddpmcodec.encoder import encode_pixels
 from ddpmcodec.errors import EvaluationError, InputError
 from ddpmcodec.eval import curves, figures, pictures, rate_distortion
-from ddpmcodec.eval.codecs import versions
 from ddpmcodec.eval.crops import middle
 from ddpmcodec.eval.curves import Curve
 from ddpmcodec.eval.poisson import PoissonChannel
 from ddpmcodec.eval.rate_distortion import mean, value_at
 from ddpmcodec.eval.universal import UniversalChannel
+from ddpmcodec.eval.versions import versions
 from ddpmcodec.models import registry
 from ddpmcodec.models.checkpoint import Model
 from ddpmcodec.prediction import predict_x_0

@@ -1,20 +1,34 @@
 """Results files in CompressAI's schema, ours and published ones, and the Bjontegaard delta rate between two of them."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from ddpmcodec.errors import EvaluationError
+from ddpmcodec.eval import metrics
 
 METHODS = ("akima", "pchip")
+
+
+class _Picture(msgspec.Struct):
+    """One picture of our own results."""
+
+    sha256: str
+    points: list[dict[str, float | None]] = []
 
 
 class _Document(msgspec.Struct):
     results: dict[str, list[float | None]]
     name: str = ""
     description: str = ""
+    pictures: Any = None
+
+
+Points = list[tuple[float, float]]  # rate in bpp, and a metric
 
 
 @dataclass(frozen=True)
@@ -24,12 +38,29 @@ class Curve:
     Attributes:
         bpp: bits per pixel, rising.
         metrics: by CompressAI's names ("psnr-rgb" in dB, "ms-ssim-rgb"), as long as `bpp`.
+        pictures: points of each picture, by its name and hash; none in published curves.
     """
 
     name: str
     description: str
     bpp: tuple[float, ...]
     metrics: dict[str, tuple[float, ...]]
+    pictures: Mapping[str, list[dict[str, float | None]]] = field(default_factory=dict)
+
+    def points(self, metric: str) -> Points:
+        """Rate and a metric's mean.
+
+        Raises:
+            EvaluationError: it has not this metric at every rate.
+        """
+        if metric not in self.metrics:
+            raise EvaluationError(f"{self.name} has no {metric} at every rate")
+        return list(zip(self.bpp, self.metrics[metric], strict=True))
+
+    def points_of(self, picture: str, metric: str) -> Points:
+        """Rate and a metric of one picture, where it has both, by rate."""
+        found = ((point.get("bpp"), point.get(metric)) for point in self.pictures[picture])
+        return sorted((bpp, value) for bpp, value in found if bpp is not None and value is not None)
 
 
 def read(path: str) -> Curve:
@@ -60,14 +91,19 @@ def parse(path: str, data: bytes) -> Curve:
     if not bpp or any(value is None or not value > 0 or not math.isfinite(value) for value in bpp):
         raise EvaluationError(f"{path} has no rates, or one that is not a positive number")
     order = sorted(range(len(bpp)), key=lambda i: bpp[i] or 0.0)
-    metrics = {}
+    measured = {}
     for key, values in lists.items():
         if len(values) != len(bpp):
             raise EvaluationError(f"{path}: {key} has {len(values)} values for {len(bpp)} rates")
         numbers = [value for i in order if (value := values[i]) is not None and math.isfinite(value)]
         if len(numbers) == len(bpp):
-            metrics[key] = tuple(numbers)
-    return Curve(document.name or Path(path).stem, document.description, tuple(bpp[i] or 0.0 for i in order), metrics)
+            measured[key] = tuple(numbers)
+    try:
+        pictures = msgspec.convert(document.pictures or {}, dict[str, _Picture])
+    except msgspec.ValidationError:  # somebody else's
+        pictures = {}
+    points = {f"{name} {picture.sha256}": picture.points for name, picture in pictures.items()}
+    return Curve(document.name or Path(path).stem, document.description, tuple(bpp[i] or 0.0 for i in order), measured, points)
 
 
 @dataclass(frozen=True)
@@ -83,13 +119,26 @@ class BDRate:
     overlap: float
 
 
-def _within(curve: Curve, metric: str, low: float, high: float) -> tuple[list[float], list[float]]:
-    """Rates in a range and a metric there, of which only points that gain something are kept: the metric rises with the rate."""
-    if metric not in curve.metrics:
-        raise EvaluationError(f"{curve.name} has no {metric} at every rate")
+@dataclass(frozen=True)
+class MeanBDRate:
+    """The mean of the BD-rates of single pictures, in percent.
+
+    Attributes:
+        pictures: how many have one.
+        left_out: those that both curves have and that have none, and why.
+    """
+
+    percent: float
+    pictures: int
+    left_out: Mapping[str, str]
+
+
+def _within(points: Points, rises: bool, low: float, high: float) -> tuple[list[float], list[float]]:
+    """Rates in a range and a metric there, of which only points that gain something are kept, so that both rise; a falling one negated."""
     rates: list[float] = []
     values: list[float] = []
-    for rate, value in zip(curve.bpp, curve.metrics[metric], strict=True):
+    for rate, value in points:
+        value = value if rises else -value
         if low <= rate <= high and (not values or (value > values[-1] and rate > rates[-1])):
             rates.append(rate)
             values.append(value)
@@ -109,10 +158,29 @@ def package():
     return bjontegaard
 
 
+def _bd_rate(anchor: Points, test: Points, names: tuple[str, str], metric: str, method: str, low: float, high: float) -> BDRate:
+    bjontegaard = package()
+    rises = metrics.rises(metric)
+    (rates_a, values_a), (rates_b, values_b) = (_within(points, rises, low, high) for points in (anchor, test))
+    for name, rates in zip(names, (rates_a, rates_b), strict=True):
+        if len(rates) < 4:
+            raise EvaluationError(f"{name} has {len(rates)} points of growing {metric} in the range: a BD-rate takes four at least")
+    bottom, top = max(values_a[0], values_b[0]), min(values_a[-1], values_b[-1])
+    sign = 1 if rises else -1
+    if bottom >= top:
+        ranges = " and ".join(f"{sign * values[0]:.2f} ... {sign * values[-1]:.2f}" for values in (values_a, values_b))
+        raise EvaluationError(f"{' and '.join(names)} do not overlap in {metric}: {ranges}")
+    percent = bjontegaard.bd_rate(rates_a, values_a, rates_b, values_b, method=method, require_matching_points=False, min_overlap=0)
+    whole = max(values_a[-1], values_b[-1]) - min(values_a[0], values_b[0])
+    return BDRate(float(percent), min(sign * bottom, sign * top), max(sign * bottom, sign * top), (top - bottom) / whole)
+
+
 def bd_rate(
     anchor: Curve, test: Curve, *, metric: str = "psnr-rgb", method: str = "akima", low: float = 0.0, high: float = math.inf
 ) -> BDRate:
-    """Bjontegaard delta rate (VCEG-M33; Akima or PCHIP interpolation of log rate over the metric), by the package bjontegaard.
+    """Bjontegaard delta rate of mean curves (VCEG-M33; Akima or PCHIP interpolation of log rate over the metric), by the package
+    bjontegaard. `mean_bd_rate` is the fairer figure where there are pictures: means are taken at equal rates of ours, and at equal
+    settings of others.
 
     Args:
         low, high: rates in bpp that points are taken from.
@@ -120,16 +188,28 @@ def bd_rate(
     Raises:
         EvaluationError: the package is missing, a curve has fewer than four points there, or they do not overlap.
     """
-    bjontegaard = package()
-    curves = [_within(curve, metric, low, high) for curve in (anchor, test)]
-    for curve, (rates, _) in zip((anchor, test), curves, strict=True):
-        if len(rates) < 4:
-            raise EvaluationError(f"{curve.name} has {len(rates)} points with rising {metric} in the range: a BD-rate takes four at least")
-    (rates_a, values_a), (rates_b, values_b) = curves
-    bottom, top = max(values_a[0], values_b[0]), min(values_a[-1], values_b[-1])
-    if bottom >= top:
-        ranges = " and ".join(f"{values[0]:.2f} ... {values[-1]:.2f}" for values in (values_a, values_b))
-        raise EvaluationError(f"{anchor.name} and {test.name} do not overlap in {metric}: {ranges}")
-    percent = bjontegaard.bd_rate(rates_a, values_a, rates_b, values_b, method=method, require_matching_points=False, min_overlap=0)
-    whole = max(values_a[-1], values_b[-1]) - min(values_a[0], values_b[0])
-    return BDRate(float(percent), bottom, top, (top - bottom) / whole)
+    return _bd_rate(anchor.points(metric), test.points(metric), (anchor.name, test.name), metric, method, low, high)
+
+
+def mean_bd_rate(
+    anchor: Curve, test: Curve, *, metric: str = "psnr-rgb", method: str = "akima", low: float = 0.0, high: float = math.inf
+) -> MeanBDRate:
+    """The mean over pictures of their own BD-rates, as the JPEG AI common test conditions and CompressAI's tables have it. As `bd_rate`.
+
+    Raises:
+        EvaluationError: the package is missing, or no picture that both have, byte for byte, has a BD-rate.
+    """
+    package()
+    common = [name for name in anchor.pictures if name in test.pictures]
+    percents: list[float] = []
+    left_out: dict[str, str] = {}
+    for name in common:
+        try:
+            curves = (anchor.points_of(name, metric), test.points_of(name, metric))
+            percents.append(_bd_rate(*curves, (anchor.name, test.name), metric, method, low, high).percent)
+        except EvaluationError as e:
+            left_out[name] = str(e)
+    if not percents:
+        said = f": {next(iter(left_out.values()))}" if left_out else ""
+        raise EvaluationError(f"{anchor.name} and {test.name} have no picture in common with a BD-rate by {metric}{said}")
+    return MeanBDRate(sum(percents) / len(percents), len(percents), left_out)

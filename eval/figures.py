@@ -8,6 +8,7 @@ from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 from ddpmcodec.errors import EvaluationError, printable
+from ddpmcodec.eval import metrics
 
 if TYPE_CHECKING:
     from ddpmcodec.eval.bench import Measurement
@@ -56,12 +57,14 @@ def _saved(figure, kind: str) -> bytes:
 # Wong's palette (Nature Methods 8, 441, 2011), which the colour-blind can tell apart; ours comes first, in black.
 COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#CC79A7", "#F0E442")
 MARKERS = "os^Dv<>P"
-LABELS = {
-    "psnr-rgb": "PSNR-RGB (dB)",
-    "ms-ssim-rgb": "MS-SSIM (dB: -10 log10 (1 - MS-SSIM))",
-    "ssimulacra2": "SSIMULACRA2",
-    "lpips": "LPIPS (less is better)",
-}
+PANELS = 3  # a row
+
+
+def _axis_label(metric: str) -> str:
+    if metric == "ms-ssim-rgb":
+        return "MS-SSIM (dB: -10 log10 (1 - MS-SSIM))"
+    heading = metrics.METRICS[metric].heading if metric in metrics.METRICS else metric.upper()
+    return heading if metrics.rises(metric) else f"{heading} (less is better)"
 
 
 def _label(name: str) -> str:
@@ -71,11 +74,18 @@ def _label(name: str) -> str:
 
 
 def rate_distortion(
-    curves: "Sequence[Curve]", *, log_rate: bool = False, low: float = 0.0, high: float = math.inf, kind: str = "png"
+    curves: "Sequence[Curve]",
+    *,
+    log_rate: bool = False,
+    low: float = 0.0,
+    high: float = math.inf,
+    kind: str = "png",
+    wanted: Sequence[str] = (),
 ) -> bytes:
     """Rate-distortion curves, one panel for each metric that a curve has.
 
     Args:
+        wanted: names of metrics, if not all of them.
         low, high: rates in bpp to show.
         kind: "png" or "svg".
 
@@ -85,11 +95,16 @@ def rate_distortion(
     """
     from matplotlib.figure import Figure
 
-    shown = [metric for metric in LABELS if any(metric in curve.metrics for curve in curves)]
+    known = wanted or (*metrics.METRICS, *sorted(metrics.FALLING - set(metrics.METRICS)))
+    shown = [metric for metric in known if any(metric in curve.metrics for curve in curves)]
     if not shown or not any(low <= rate <= high for curve in curves for rate in curve.bpp):
         raise EvaluationError("no curve has a quality to draw in that range of rates")
-    figure = Figure(figsize=(6.4 * len(shown), 4.8), layout="constrained")
-    for axes, metric in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
+    columns, rows = min(len(shown), PANELS), math.ceil(len(shown) / PANELS)
+    figure = Figure(figsize=(6.4 * columns, 4.8 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).flat
+    for axes in panels[len(shown) :]:
+        axes.remove()
+    for axes, metric in zip(panels, shown, strict=False):
         for i, curve in enumerate(curves):
             if metric not in curve.metrics:
                 continue
@@ -101,7 +116,7 @@ def rate_distortion(
         if log_rate:
             axes.set_xscale("log", base=2)
             axes.xaxis.set_major_formatter("{x:g}")
-        axes.set(xlabel="rate (bits per pixel)", ylabel=LABELS[metric])
+        axes.set(xlabel="rate (bits per pixel)", ylabel=_axis_label(metric))
         axes.grid(alpha=0.3)
         axes.legend(fontsize=9)
     return _saved(figure, kind)

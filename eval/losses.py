@@ -24,9 +24,10 @@ from ddpmcodec.encoder import encode_pixels
 from ddpmcodec.errors import InputError
 from ddpmcodec.eval import bits_per_dimension as bpd
 from ddpmcodec.eval import curves, pictures, rate_distortion
-from ddpmcodec.eval.codecs import HEADROOM, versions
+from ddpmcodec.eval.codecs import HEADROOM
 from ddpmcodec.eval.curves import Curve
 from ddpmcodec.eval.rate_distortion import mean, value_at
+from ddpmcodec.eval.versions import versions
 from ddpmcodec.models import registry
 from ddpmcodec.models.levels import ContinuousLevels
 from ddpmcodec.models.reverse import subsequence

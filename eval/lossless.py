@@ -9,7 +9,7 @@ import numpy as np
 from ddpmcodec import container, decoder, picture
 from ddpmcodec.encoder import encode_pixels
 from ddpmcodec.errors import EvaluationError
-from ddpmcodec.eval.codecs import Anchor
+from ddpmcodec.eval.anchors import Anchor
 from ddpmcodec.models.bound import discretized_log_likelihood
 from ddpmcodec.models.checkpoint import Model
 

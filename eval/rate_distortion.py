@@ -9,7 +9,6 @@ import hashlib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,23 +16,26 @@ import numpy as np
 from ddpmcodec import workers
 from ddpmcodec.errors import EvaluationError
 from ddpmcodec.eval import metrics
-from ddpmcodec.eval.codecs import Codec, versions
+from ddpmcodec.eval.codecs import Codec
 from ddpmcodec.eval.curves import Curve
+from ddpmcodec.eval.metrics import Metric
 
+DEFAULT_METRICS = (metrics.METRICS["psnr-rgb"],)  # which every machine has
 RATES = (0.25, 0.5, 1.0)  # bpp
 # Where the mean curve of a progressive codec is read off, beside the rates asked for.
 CURVE_RATES = (0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0)
-METRICS = (*metrics.NAMES, "encoding_time", "decoding_time")
+TIMES = ("encoding_time", "decoding_time")
 
 Entry = dict[str, Any]  # of a picture: its hash, and its points or the error
 
 
 def value_at(points: Sequence[Mapping[str, Any]], bpp: float, metric: str = "psnr-rgb") -> float | None:
     """A metric at a rate, linear in log bpp between the curve's points that have it; None outside of them."""
+    better = max if metrics.rises(metric) else min
     best: dict[float, float] = {}
     for point in points:
-        if (value := point[metric]) is not None:
-            best[point["bpp"]] = max(value, best.get(point["bpp"], -math.inf))
+        if (value := point.get(metric)) is not None:
+            best[point["bpp"]] = better(value, best.get(point["bpp"], value))
     rates = sorted(best)
     if not rates or not rates[0] <= bpp <= rates[-1]:
         return None
@@ -51,35 +53,29 @@ def fingerprint(pixels: np.ndarray) -> str:
     return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()[:16]
 
 
-def entry_of(codec: Codec, pixels: np.ndarray, lpips_network: str | None = None) -> Entry:
-    """One picture's points, or what the codec says against it."""
-    entry: Entry = {"sha256": fingerprint(pixels)}
+def entry_of(codec: Codec, pixels: np.ndarray, measured: Sequence[Metric] = DEFAULT_METRICS) -> Entry:
+    """One picture's points, or what the codec says against it; "unmeasured" says why a metric has no value at some of them."""
+    entry: Entry = {"sha256": fingerprint(pixels), "side": min(pixels.shape[:2])}
+    points = []
+    unmeasured: dict[str, str] = {}
     try:
-        points = [
-            {
-                "bytes": coded.bytes,
-                "bpp": coded.bpp,
-                **metrics.quality(pixels, coded.pixels, lpips_network),
-                "encoding_time": coded.encode_seconds,
-                "decoding_time": coded.decode_seconds,
-            }
-            for coded in codec.curve(pixels)
-        ]
-        return entry | {"points": points}
+        for coded in codec.curve(pixels):
+            values, failures = metrics.quality(pixels, coded.pixels, measured)
+            unmeasured |= failures
+            times = zip(TIMES, (coded.encode_seconds, coded.decode_seconds), strict=True)
+            points.append({"bytes": coded.bytes, "bpp": coded.bpp, **values, **dict(times)})
     except EvaluationError as e:
         return entry | {"error": str(e)}
+    return entry | {"points": points} | ({"unmeasured": unmeasured} if unmeasured else {})
 
 
-def settings(codec: Codec, lpips_network: str | None = None) -> dict[str, Any]:
+def settings(codec: Codec, measured: Sequence[Metric] = DEFAULT_METRICS) -> dict[str, Any]:
     """All that a codec's results depend on, JSON-serializable."""
-    measured_by: dict[str, Any] = versions("pytorch-msssim", "ssimulacra2")
-    if lpips_network is not None:
-        measured_by["lpips"] = hashlib.sha256(Path(lpips_network).read_bytes()).hexdigest()[:16]
-    return codec.settings() | {"metrics": measured_by}
+    return codec.settings() | {"metrics": {metric.name: metric.settings() for metric in measured}}
 
 
 def measure(
-    work: Iterable[tuple[str, Sequence[Codec], np.ndarray]], jobs: int, threads: int, lpips_network: str | None = None
+    work: Iterable[tuple[str, Sequence[Codec], np.ndarray]], jobs: int, threads: int, measured: Sequence[Metric] = DEFAULT_METRICS
 ) -> Iterator[tuple[Codec, str, Entry]]:
     """Codecs on pictures, in `jobs` processes of `threads` threads each; in the order in which they are done.
 
@@ -100,12 +96,14 @@ def measure(
 
         for name, codecs, pixels in work:
             for codec in codecs:
-                running[pool.submit(entry_of, codec, pixels, lpips_network)] = codec, name
+                running[pool.submit(entry_of, codec, pixels, measured)] = codec, name
                 yield from finished(2 * jobs)
         yield from finished(0)
 
 
-def results(codec: Codec, entries: Mapping[str, Entry], rates: Sequence[float], lpips_network: str | None = None) -> dict[str, Any]:
+def results(
+    codec: Codec, entries: Mapping[str, Entry], rates: Sequence[float], measured: Sequence[Metric] = DEFAULT_METRICS
+) -> dict[str, Any]:
     """A codec's results in CompressAI's schema ("name", "description" and "results", lists of means over pictures: by rate where it is
     progressive, else by quality), with "at_bpp", "pictures" and "settings" beside it.
 
@@ -113,23 +111,27 @@ def results(codec: Codec, entries: Mapping[str, Entry], rates: Sequence[float], 
     points, and metrics that no point has, out.
     """
     curves = {name: entry.get("points", []) for name, entry in entries.items()}
+    names = [*(metric.name for metric in measured), *TIMES]
     if codec.progressive:
         wanted = sorted({*rates, *(rate for rate in CURVE_RATES if min(rates) / 5 <= rate <= max(rates))})
-        means = {metric: [mean(value_at(curve, rate, metric) for curve in curves.values()) for rate in wanted] for metric in METRICS}
+        means = {metric: [mean(value_at(curve, rate, metric) for curve in curves.values()) for rate in wanted] for metric in names}
         bpps: list[float | None] = [*wanted]
     else:
         columns = list(zip(*(curve for curve in curves.values() if curve), strict=False)) if all(curves.values()) else []
-        means = {metric: [mean(point[metric] for point in column) for column in columns] for metric in METRICS}
+        means = {metric: [mean(point[metric] for point in column) for column in columns] for metric in names}
         bpps = [mean(point["bpp"] for point in column) for column in columns]
     kept = [i for i in range(len(bpps)) if means["psnr-rgb"][i] is not None]
     lists = {"bpp": [bpps[i] for i in kept]} | {metric: [values[i] for i in kept] for metric, values in means.items()}
-    at_bpp = [{"bpp": rate, "psnr-rgb": mean(value_at(curve, rate) for curve in curves.values())} for rate in rates]
+    at_bpp = [
+        {"bpp": rate} | {metric.name: mean(value_at(curve, rate, metric.name) for curve in curves.values()) for metric in measured}
+        for rate in rates
+    ]
     return {
         "name": codec.name,
         "description": codec.description(),
         "results": {metric: values for metric, values in lists.items() if metric in ("bpp", "psnr-rgb") or None not in values},
         "at_bpp": at_bpp,
-        "settings": settings(codec, lpips_network),
+        "settings": settings(codec, measured),
         "pictures": dict(entries),
     }
 
@@ -141,22 +143,40 @@ def reusable(stored: Any, wanted: Mapping[str, Any]) -> dict[str, Entry]:
     return {name: e for name, e in stored["pictures"].items() if isinstance(e, dict) and "sha256" in e and "points" in e}
 
 
-def table(of_codecs: Mapping[str, Mapping[str, Any]], published: Sequence[Curve] = (), rates: Sequence[float] = RATES) -> str:
-    """PSNR in dB of each codec at each rate, mean over pictures, as a Markdown table; "-" where a picture's curve does not reach it.
+def table(
+    of_codecs: Mapping[str, Mapping[str, Any]],
+    published: Sequence[Curve] = (),
+    rates: Sequence[float] = RATES,
+    metric: Metric = DEFAULT_METRICS[0],
+) -> str:
+    """A metric of each codec at each rate, mean over pictures, as a Markdown table; "-" where a picture's curve does not reach it.
 
     Args:
         published: mean curves from elsewhere, which come last.
     """
-    rows_of = {codec: [entry["psnr-rgb"] for entry in result["at_bpp"]] for codec, result in of_codecs.items()}
+    rows_of = {codec: [entry.get(metric.name) for entry in result["at_bpp"]] for codec, result in of_codecs.items()}
     for curve in published:
-        points = [{"bpp": bpp, "psnr-rgb": psnr} for bpp, psnr in zip(curve.bpp, curve.metrics.get("psnr-rgb", ()), strict=False)]
-        rows_of[f"{curve.name} (published)"] = [value_at(points, rate) for rate in rates]
+        points = [{"bpp": bpp, metric.name: value} for bpp, value in zip(curve.bpp, curve.metrics.get(metric.name, ()), strict=False)]
+        rows_of[f"{curve.name} (published)"] = [value_at(points, rate, metric.name) for rate in rates]
     count = max((len(result["pictures"]) for result in of_codecs.values()), default=0)
     heads = " | ".join(f"{rate:g} bpp" for rate in rates)
-    lines = [f"| PSNR-RGB in dB, {count} pictures | {heads} |", "|---|" + "---:|" * len(rates)]
+    lines = [f"| {metric.heading}, {count} pictures | {heads} |", "|---|" + "---:|" * len(rates)]
     for name, values in rows_of.items():
-        lines.append(f"| {name} | " + " | ".join("-" if value is None else f"{value:.2f}" for value in values) + " |")
+        lines.append(f"| {name} | " + " | ".join("-" if value is None else f"{value:.{metric.digits}f}" for value in values) + " |")
     return "\n".join(lines)
+
+
+def notes(of_codecs: Mapping[str, Mapping[str, Any]], measured: Sequence[Metric] = DEFAULT_METRICS) -> list[str]:
+    """A line for each metric and reason for which it has no value, or uses fewer scales, with the number of pictures and one of them."""
+    found: dict[tuple[str, str], dict[str, None]] = {}
+    for result in of_codecs.values():
+        for name, entry in result["pictures"].items():
+            for metric, reason in entry.get("unmeasured", {}).items():
+                found.setdefault((metric, reason), {})[name] = None
+            for of in measured:
+                if of.side <= entry.get("side", of.full_side) < of.full_side:
+                    found.setdefault((of.name, f"uses fewer scales under {of.full_side} pixels a side"), {})[name] = None
+    return [f"{metric} {reason}: {len(names)} pictures, such as {next(iter(names))}" for (metric, reason), names in found.items()]
 
 
 def rows(of_codecs: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:

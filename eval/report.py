@@ -10,23 +10,27 @@ from ddpmcodec.errors import EvaluationError
 from ddpmcodec.eval import curves, figures, page
 from ddpmcodec.eval.codecs import Codec, Coded
 from ddpmcodec.eval.curves import Curve
+from ddpmcodec.eval.metrics import METRICS
 
-METRICS = {"psnr-rgb": "PSNR-RGB", "ms-ssim-rgb": "MS-SSIM", "ssimulacra2": "SSIMULACRA2"}
 PREFIX_RATIO = 1.25  # between the sizes of a progressive codec's files that are shown: each is a picture in the page
 
 
 def bd_rates(ours: Curve, others: Sequence[Curve], low: float, high: float) -> Iterator[list[str]]:
-    """A row for each other codec: its name, and the rate that `ours` needs more at the same quality, by each metric."""
+    """A row for each other codec: its name, and the rate that `ours` needs more at the same quality, by each of `METRICS`."""
+
+    def cell(other: Curve, metric: str) -> str:
+        try:
+            of_means = curves.bd_rate(other, ours, metric=metric, low=low, high=high).percent
+        except EvaluationError:
+            return "-"
+        try:
+            found = curves.mean_bd_rate(other, ours, metric=metric, low=low, high=high)
+        except EvaluationError:  # a published curve has no pictures
+            return f"({of_means:+.1f} %)"
+        return f"{found.percent:+.1f} % ({of_means:+.1f} %)"
+
     for other in others:
-        cells = []
-        for metric in METRICS:
-            try:
-                result = curves.bd_rate(other, ours, metric=metric, low=low, high=high)
-            except EvaluationError:
-                cells.append("-")
-            else:
-                cells.append(f"{result.percent:+.1f} % ({100 * result.overlap:.0f} % of both curves)")
-        yield [other.name, *cells]
+        yield [other.name, *(cell(other, metric) for metric in METRICS)]
 
 
 def chosen(codec: Codec, pixels: np.ndarray, rates: Sequence[float]) -> list[Coded]:
@@ -84,12 +88,12 @@ def report(ours: Curve, others: Sequence[Curve], viewers: Sequence[tuple[str, st
     plot = figures.rate_distortion([ours, *others], log_rate=True, low=low, high=high, kind="svg")
     rows = list(bd_rates(ours, others, low, high))
     used = [i for i in range(len(METRICS)) if any(row[1 + i] != "-" for row in rows)]
-    heads, kept = list(METRICS.values()), [[row[0], *(row[1 + i] for i in used)] for row in rows]
+    heads, kept = [metric.title for metric in METRICS.values()], [[row[0], *(row[1 + i] for i in used)] for row in rows]
     parts = [page.section("Rate-distortion", page.figure(plot, "quality over rate"))]
     if used:
         note = (
-            f"The rate that {ours.name} needs more than each codec at the same quality, less where negative: Bjontegaard delta rate of mean"
-            " curves, Akima interpolation of log rate. Beside it, how much of the range of qualities that both span is shared by both."
+            f"The rate that {ours.name} needs more than each codec at the same quality, less where negative: mean of the pictures'"
+            " Bjontegaard delta rates, Akima interpolation of log rate; in parentheses that of the mean curves."
         )
         parts.append(page.section("BD-rate", page.table(["codec", *(heads[i] for i in used)], kept), page.paragraph(note)))
     if viewers:

@@ -11,7 +11,8 @@ from PIL import Image
 import ddpmcodec
 from ddpmcodec import picture
 from ddpmcodec.errors import EvaluationError
-from ddpmcodec.eval.codecs import ANCHORS, Anchor, Ddpm, command_anchor
+from ddpmcodec.eval.anchors import ANCHORS, Anchor, command_anchor
+from ddpmcodec.eval.codecs import Ddpm
 
 
 @pytest.mark.parametrize("name", ANCHORS)

@@ -204,9 +204,9 @@ def test_no_worker_outlives_a_killed_evaluation(directory: Path):
     slow.write_text(f'name = "slow"\nencode = "{command}"\ndecode = "{command}"\nsuffix = ".x"\nqualities = [1]\n')
     code = f"""
 import numpy as np
-from ddpmcodec.eval import codecs, rate_distortion
+from ddpmcodec.eval import anchors, rate_distortion
 print("begun", flush=True)
-slow = codecs.command_anchor({str(slow)!r})
+slow = anchors.command_anchor({str(slow)!r})
 list(rate_distortion.measure([("a", [slow], np.zeros((8, 8, 3), np.uint8))], 1, 1))"""
     with subprocess.Popen([sys.executable, "-c", f"if __name__ == '__main__':\n    exec({code!r})"], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stdout.readline()

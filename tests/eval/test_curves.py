@@ -12,7 +12,6 @@ from ddpmcodec.cli import main
 from ddpmcodec.errors import EvaluationError
 from ddpmcodec.eval import curves, figures
 from ddpmcodec.eval.curves import Curve
-from ddpmcodec.eval.metrics import ms_ssim
 
 RATES = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 
@@ -113,7 +112,10 @@ def files(tmp_path, monkeypatch):
 def test_the_bd_rate_command(files):
     pytest.importorskip("bjontegaard")
     result = run("bd-rate", "a.json", "a.json", "b.json")
-    assert [line.split("|")[1:3] for line in result.stdout.splitlines()[2:]] == [[" a ", " +0.0 "], [" b ", " -20.0 "]]
+    assert [line.split("|")[1:5] for line in result.stdout.splitlines()[2:]] == [
+        [" a ", " - ", " - ", " +0.0 "],
+        [" b ", " - ", " - ", " -20.0 "],
+    ]
     (entry,) = json.loads(run("bd-rate", "a.json", "b.json", "--json", "--method", "pchip", "--max-bpp", 2).stdout)
     assert entry["percent"] == pytest.approx(-20) and entry["high"] == 45 and entry["method"] == "pchip"
     assert "four at least" in run("bd-rate", "a.json", "b.json", "--max-bpp", 0.5, code=13).stderr
@@ -148,12 +150,74 @@ def test_every_curve_is_drawn(files):
     assert both.count("<use") > one.count("<use") > 0
 
 
-def test_ms_ssim():
-    pytest.importorskip("pytorch_msssim")
-    rng = np.random.default_rng(0)
-    y, x = np.mgrid[:170, :180]
-    a = np.stack([128 + 80 * np.sin(x / 9 + c) * np.cos(y / 13) for c in range(3)], 2).astype(np.uint8)
-    noisy = [np.clip(a + rng.normal(0, s, a.shape), 0, 255).astype(np.uint8) for s in (3, 15)]
-    assert ms_ssim(a, a) == pytest.approx(1)
-    assert 1 > ms_ssim(a, noisy[0]) > ms_ssim(a, noisy[1]) > 0.3
-    assert ms_ssim(a[:160], a[:160]) is None
+def ours(name, factors, metric="psnr-rgb", rising=True):
+    """Results with pictures whose curves are `curve`'s at these factors of the rate; all falling where not `rising`."""
+    sign = 1 if rising else -1
+    points = {
+        f"{i}.png": [{"bpp": f * r, metric: sign * (25 + 5 * math.log2(r / 0.1)), "other": None} for r in RATES]
+        for i, f in enumerate(factors)
+    }
+    entries = {picture: {"sha256": "ab", "points": p, "side": 99} for picture, p in points.items()}
+    mean = [float(np.mean([p[k]["bpp"] for p in points.values()])) for k in range(len(RATES))]
+    lists = {"bpp": mean, metric: [p[metric] for p in points["0.png"]]}
+    return curves.parse(name, json.dumps({"name": name, "results": lists, "pictures": entries}).encode())
+
+
+@pytest.mark.parametrize("method", curves.METHODS)
+def test_the_mean_of_the_pictures_bd_rates(method):
+    """Pictures whose rates change by -20 and +50 % have a mean of +15 %, however many bits each takes."""
+    pytest.importorskip("bjontegaard")
+    anchor, test = ours("a", [1.0, 10.0]), ours("b", [0.8, 15.0])
+    found = curves.mean_bd_rate(anchor, test, method=method)
+    assert found.percent == pytest.approx(15, abs=1e-6) and found.pictures == 2 and not found.left_out
+    assert curves.bd_rate(anchor, test, method=method).percent == pytest.approx(100 * (15.8 / 11 - 1), abs=1e-6)
+
+
+def test_pictures_without_a_bd_rate_are_named_and_others_are_not_compared():
+    pytest.importorskip("bjontegaard")
+    anchor, test = ours("a", [1.0, 1.0, 1.0]), ours("b", [0.8, 0.8, 0.8])
+    test.pictures["1.png ab"][:] = test.pictures["1.png ab"][:3]
+    test.pictures["2.png other"] = test.pictures.pop("2.png ab")
+    found = curves.mean_bd_rate(anchor, test)
+    assert found.percent == pytest.approx(-20) and found.pictures == 1
+    assert list(found.left_out) == ["1.png ab"] and "3 points" in found.left_out["1.png ab"]
+    with pytest.raises(EvaluationError, match="no picture in common"):
+        curves.mean_bd_rate(curve(), test)
+
+
+def test_a_metric_that_falls_with_quality():
+    pytest.importorskip("bjontegaard")
+    rising = curves.bd_rate(ours("a", [1.0, 2.0]), ours("b", [0.7, 1.4]))
+    a, b = (ours(name, factors, "butteraugli-3norm", rising=False) for name, factors in (("a", [1.0, 2.0]), ("b", [0.7, 1.4])))
+    falling = curves.bd_rate(a, b, metric="butteraugli-3norm")
+    assert falling.percent == pytest.approx(rising.percent) and falling.percent == pytest.approx(-30)
+    assert (falling.low, falling.high, falling.overlap) == (-rising.high, -rising.low, rising.overlap)
+    assert curves.mean_bd_rate(a, b, metric="butteraugli-3norm").percent == pytest.approx(-30)
+
+
+def test_the_bd_rate_command_leads_with_the_pictures(tmp_path, monkeypatch):
+    pytest.importorskip("bjontegaard")
+    monkeypatch.chdir(tmp_path)
+    for name, factors in (("a", [1.0, 10.0]), ("b", [0.8, 15.0])):
+        c = ours(name, factors)
+        pictures = {p.split()[0]: {"sha256": "ab", "points": points} for p, points in c.pictures.items()}
+        write(f"{name}.json", {"bpp": c.bpp, "psnr-rgb": c.metrics["psnr-rgb"]}, pictures=pictures)
+    line = run("bd-rate", "a.json", "b.json").stdout.splitlines()[-1]
+    assert line.split("|")[1:5] == [" b ", " +15.0 ", " 2 ", " +43.6 "]
+    (entry,) = json.loads(run("bd-rate", "a.json", "b.json", "--json").stdout)
+    assert entry["of_pictures"]["percent"] == pytest.approx(15) and entry["percent"] == pytest.approx(43.6, abs=0.1)
+
+
+def test_falling_metrics_are_drawn_and_metrics_can_be_chosen(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    c = curve()
+    values = {name: list(c.metrics["psnr-rgb"]) for name in ("psnr-rgb", "ssimulacra2", "cvvdp", "butteraugli-3norm", "st-lpips", "lpips")}
+    both = figures.rate_distortion([Curve("a", "", c.bpp, {k: tuple(v) for k, v in values.items()})], kind="svg").decode()
+    one = figures.rate_distortion([Curve("a", "", c.bpp, {k: tuple(v) for k, v in values.items()})], kind="svg", wanted=["cvvdp"]).decode()
+    assert both.count('id="axes_') == 6 and one.count('id="axes_') == 1
+    assert both.count("less is better") >= 3  # matplotlib writes each text as a comment beside its glyphs
+    write("a.json", {"bpp": c.bpp, **values})
+    run("plot", "a.json", "-o", "a.svg", "--metric", "st-lpips")
+    assert Path("a.svg").read_text().count('id="axes_') == 1
+    run("plot", "a.json", "-o", "a.svg", "--metric", "nothing", code=13)

@@ -10,8 +10,10 @@ import pytest
 from ddpmcodec import picture
 from ddpmcodec.errors import WorkerError
 from ddpmcodec.eval import rate_distortion as rd
-from ddpmcodec.eval.codecs import ANCHORS, Anchor, Ddpm
+from ddpmcodec.eval.anchors import ANCHORS, Anchor
+from ddpmcodec.eval.codecs import Ddpm
 from ddpmcodec.eval.curves import Curve
+from ddpmcodec.eval.metrics import METRICS
 
 FLAT = np.full((32, 48, 3), 128, np.uint8)
 
@@ -77,7 +79,7 @@ def test_results_in_compressai_schema(photo, model, model_path):
         assert result == json.loads(json.dumps(result, allow_nan=False))
         assert result["name"] == codec.name and isinstance(result["description"], str)
         lists = result["results"]
-        assert set(lists) - {"ssimulacra2"} == {"bpp", "psnr-rgb", "encoding_time", "decoding_time"}  # so small that there is no MS-SSIM
+        assert set(lists) == {"bpp", "psnr-rgb", "encoding_time", "decoding_time"}
         assert len({len(values) for values in lists.values()}) == 1 and lists["bpp"] == sorted(lists["bpp"])
         for i, entry in enumerate(result["at_bpp"]):
             each = [rd.value_at(e["points"], rates[i]) for e in entries[codec.name].values()]
@@ -150,3 +152,22 @@ def test_table():
         "| jpeg | - | 33.00 |",
         "| vtm (published) | 30.49 | 36.50 |",
     ]
+
+
+def test_metrics_that_cannot_be_measured_are_noted_once(photo):
+    """MS-SSIM takes no picture of this size, CVVDP and SSIMULACRA2 use fewer scales; PSNR goes on."""
+    measured = [METRICS["psnr-rgb"], METRICS["ms-ssim-rgb"], METRICS["ssimulacra2"]]
+    entries = {name: rd.entry_of(ANCHORS["jpeg"], pixels, measured) for name, pixels in (("a", photo), ("b", photo[:40]))}
+    result = rd.results(ANCHORS["jpeg"], entries, [2.0], measured)
+    assert "ms-ssim-rgb" not in result["results"] and len(result["results"]["psnr-rgb"]) == len(ANCHORS["jpeg"].qualities)
+    assert result["at_bpp"][0]["psnr-rgb"] > 25 and result["at_bpp"][0]["ms-ssim-rgb"] is None
+    assert rd.notes({"jpeg": result}, measured) == [
+        "ms-ssim-rgb takes no picture with a side under 161 pixels: 2 pictures, such as a",
+        "ssimulacra2 uses fewer scales under 113 pixels a side: 2 pictures, such as a",
+    ]
+    assert set(result["settings"]["metrics"]) == {"psnr-rgb", "ms-ssim-rgb", "ssimulacra2"}
+
+
+def test_a_falling_metric_keeps_its_best_point_of_a_rate():
+    curve = [{"bpp": 1.0, "st-lpips": 0.3}, {"bpp": 1.0, "st-lpips": 0.2}, {"bpp": 2.0, "st-lpips": 0.1}]
+    assert rd.value_at(curve, 1, "st-lpips") == 0.2 and rd.value_at(curve, math.sqrt(2), "st-lpips") == pytest.approx(0.15)
