@@ -43,11 +43,14 @@ T = _colour_transform()
 O = _orthonormal(T)  # noqa: E741
 
 
+def frequencies(height: int, width: int) -> np.ndarray:
+    """f of every coefficient, (height, width) float64."""
+    return np.hypot(np.arange(height)[:, None] / height, np.arange(width) / width)
+
+
 def log2_multipliers(height: int, width: int, table: tuple[tuple[int, ...], ...] = TABLE) -> np.ndarray:
     """log2 m of every coefficient, (3, height, width) float64."""
-    rows, columns = np.arange(height) / height, np.arange(width) / width
-    f = np.hypot(rows[:, None], columns)
-    octaves = np.log2(np.maximum(f, NODES[0]))  # the constant's own value is no number
+    octaves = np.log2(np.maximum(frequencies(height, width), NODES[0]))  # of the constant it is no number
     return np.stack([np.interp(octaves, np.log2(NODES), row) for row in table]) / UNITS
 
 
@@ -57,3 +60,34 @@ def dct_matrix(size: int) -> np.ndarray:
     matrix = math.sqrt(2 / size) * np.cos(math.pi * k * (2 * n + 1) / (2 * size))
     matrix[0] /= math.sqrt(2)
     return matrix
+
+
+def _planes(matrix: np.ndarray, planes: np.ndarray) -> np.ndarray:
+    """A 3x3 matrix applied to the colours of (3, H, W), in float32."""
+    return np.tensordot(matrix.astype(np.float32), planes.astype(np.float32, copy=False), 1)
+
+
+def _dct(planes: np.ndarray, inverse: bool = False) -> np.ndarray:
+    from scipy.fft import dctn, idctn
+
+    return (idctn if inverse else dctn)(planes, axes=(1, 2), norm="ortho")
+
+
+def coefficients(x: np.ndarray, log2_field: np.ndarray | float = 0.0) -> np.ndarray:
+    """u = DCT(T x / G) of a picture x, (3, H, W) float32, given log2 G, (H, W) or a number."""
+    return _dct(_planes(T, x) * np.exp2(-np.asarray(log2_field, np.float32)))
+
+
+def picture(u: np.ndarray, log2_field: np.ndarray | float = 0.0) -> np.ndarray:
+    """x of u, (3, H, W) float32: the inverse of `coefficients`."""
+    return _planes(np.linalg.inv(T), _dct(u, inverse=True) * np.exp2(np.asarray(log2_field, np.float32)))
+
+
+def whiten(u: np.ndarray, log2_m: np.ndarray) -> np.ndarray:
+    """y = O^T IDCT(u / m), (3, H, W) float32, given log2 m of every coefficient, (3, H, W)."""
+    return _planes(O.T, _dct(u * np.exp2(-log2_m.astype(np.float32)), inverse=True))
+
+
+def unwhiten(y: np.ndarray, log2_m: np.ndarray) -> np.ndarray:
+    """u = m DCT(O y): the inverse of `whiten`."""
+    return _dct(_planes(O, y)) * np.exp2(log2_m.astype(np.float32))
