@@ -162,6 +162,8 @@ def encode(
     if exif is not None:
         metadata = replace(metadata, exif=exif)
     denoiser = registry.find(model or registry.DEFAULT)
+    if model in registry.UNRELEASED:
+        say(f"{output}: {model} is unreleased: later versions may not read this file")
     if levels == ALL:
         if not isinstance(denoiser.levels, DiscreteLevels):
             raise click.BadParameter(f"the levels of {denoiser.name} are continuous: there is no 'all' of them", param_hint="--levels")

@@ -57,6 +57,7 @@ def prepare(directory: str, names: list[str]) -> list[str]:
               "[default: all that are installed].")  # fmt: skip
 @click.option("--lpips", type=options.FILE, metavar="FILE.pt", help="Also LPIPS, by this network: NVIDIA's vgg16.pt, TorchScript.")
 @click.option("--denoise", callback=sigmas, metavar="15,25,50", help="Instead: PSNR of the denoiser at these noise levels, of 255.")
+@click.option("--whitened", is_flag=True, help="With --denoise: of pictures as shaped noise shows them to the network.")
 @click.option("--lossless", is_flag=True, help="Instead: sizes of lossless files, beside PNG, WebP and JPEG XL.")
 @click.option(
     "--together", is_flag=True, help="With --lossless: pictures of one size as one file, beside the bound, in bits per dimension."
@@ -69,7 +70,23 @@ def prepare(directory: str, names: list[str]) -> list[str]:
 @options.threads
 @options.quiet
 def command(
-    paths, codecs, rates, output, metric_names, lpips, denoise, lossless, together, stride, jobs, evaluations, effort, model, threads, quiet
+    paths,
+    codecs,
+    rates,
+    output,
+    metric_names,
+    lpips,
+    denoise,
+    whitened,
+    lossless,
+    together,
+    stride,
+    jobs,
+    evaluations,
+    effort,
+    model,
+    threads,
+    quiet,
 ):
     """Measure codecs by real bytes, or the denoiser, on pictures.
 
@@ -91,6 +108,8 @@ def command(
         raise click.UsageError("--denoise goes without --codec, --bpp, --metric, --lpips and --lossless")
     if lossless and (codecs or rates or lpips or metric_names):
         raise click.UsageError("--lossless goes without --codec, --bpp, --metric and --lpips")
+    if whitened and denoise is None:
+        raise click.UsageError("--whitened goes with --denoise")
     if together and not lossless:
         raise click.UsageError("--together goes with --lossless")
     options.use_threads(threads)
@@ -124,12 +143,12 @@ def command(
     loaded = pictures.load(found, skipped)
     if denoise is not None:
         denoiser = registry.find(model or registry.DEFAULT)
-        outputs = prepare(output, ["denoise"]) if output else []
-        bar = tqdm(denoising.evaluate(loaded, denoiser, denoise), "denoise", len(found), disable=quiet or None, leave=False)
+        outputs = prepare(output, ["denoise-whitened" if whitened else "denoise"]) if output else []
+        bar = tqdm(denoising.evaluate(loaded, denoiser, denoise, whitened), "denoise", len(found), disable=quiet or None, leave=False)
         if psnrs := dict(bar):
             for path in outputs:
-                write_json(path, denoising.results(psnrs, denoiser, denoise))
-            click.echo(denoising.table(psnrs, denoiser, denoise))
+                write_json(path, denoising.results(psnrs, denoiser, denoise, whitened))
+            click.echo(denoising.table(psnrs, denoiser, denoise, whitened))
     elif lossless:
         denoiser = registry.find(model or registry.DEFAULT)
         outputs = prepare(output, ["lossless"]) if output else []

@@ -64,7 +64,8 @@ def _device(ctx: click.Context, param: click.Parameter, value: str) -> str:
 
 
 output = click.option("-o", "--output", required=True, type=FILE, metavar="FILE", help="Where to write; - is stdout.")
-model = click.option("--model", type=FILE, metavar="NAME|PATH", help="Denoiser: a bundled one's name or a .safetensors file.")
+model = click.option("--model", type=FILE, metavar="NAME|PATH", help="Denoiser: a bundled one's name or a .safetensors file. photo-3 is "
+                     "unreleased: later versions of ddpmcodec may not read its files.")  # fmt: skip
 threads = click.option("--threads", type=click.IntRange(1, 256), metavar="N", help="CPU threads [default: all cores].")
 evaluations = click.option("--evaluations", type=click.IntRange(2, 1000), default=plan.DEFAULT_EVALUATIONS, show_default=True, metavar="N",
                            help="Network evaluations that decoding takes: more are slower and smaller.")  # fmt: skip

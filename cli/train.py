@@ -114,23 +114,24 @@ def command(config, data, val, output, init, name, iterations, minutes, anneal, 
         click.echo("ddpmcodec: interrupted; the same command goes on", err=True)
         raise SystemExit(130)
     model = run.model()
-    psnr = validate(model, val, say, quiet) if val is not None else {}
-    card = model_card(model, configuration, state.progress, data=data, licence=licence, psnr=psnr, validation=str(val))
+    measured = {}
+    if val is not None:
+        kinds = [False, True] if configuration.data.whiten else [False]
+        measured = {whitened: validate(model, val, say, quiet, whitened) for whitened in kinds}
+    card = model_card(model, configuration, state.progress, data=data, licence=licence, psnrs=measured, validation=str(val))
     files.write(str(run.card_path), card.encode())
     click.echo(f"{run.model_path}")
 
 
-def validate(model, directory: str, say: Callable[[str], None], quiet: bool) -> dict[float, float]:
+def validate(model, directory: str, say: Callable[[str], None], quiet: bool, whitened: bool) -> dict[float, float]:
     """Mean denoising PSNR in dB at each of `VALIDATION_SIGMAS`, printed as a table."""
     from ddpmcodec.eval import denoising, pictures
 
     found = pictures.find([directory])
     loaded = pictures.load(found, lambda path, error: say(f"{path}: left out: {error}"))
-    bar = tqdm(
-        denoising.evaluate(loaded, model, VALIDATION_SIGMAS), "val", len(found), disable=quiet or sys.stderr is None or None, leave=False
-    )
-    psnrs = dict(bar)
+    psnrs_of = denoising.evaluate(loaded, model, VALIDATION_SIGMAS, whitened)
+    psnrs = dict(tqdm(psnrs_of, "val", len(found), disable=quiet or sys.stderr is None or None, leave=False))
     if not psnrs:
         raise InputError(f"no readable pictures in {directory}")
-    click.echo(denoising.table(psnrs, model, VALIDATION_SIGMAS))
+    click.echo(denoising.table(psnrs, model, VALIDATION_SIGMAS, whitened))
     return dict(zip(VALIDATION_SIGMAS, np.mean(list(psnrs.values()), axis=0).tolist(), strict=True))

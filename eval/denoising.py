@@ -1,7 +1,8 @@
 """Denoising PSNR: what every change of the photo model's weights is judged by.
 
 The usual protocol: Gaussian noise of a standard deviation given on [0, 255], seeded by the picture's place in the list; the output in
-floating point, clamped; PSNR over all channels, averaged over pictures.
+floating point, clamped; PSNR over all channels, averaged over pictures. Whitened, the picture is replaced by y of `models/whitening.py`,
+with the table at full strength, which is what a codec with shaped noise shows the network; y has no range to be clamped to.
 """
 
 import math
@@ -12,35 +13,45 @@ import numpy as np
 import torch
 
 from ddpmcodec import picture
+from ddpmcodec.models import whitening
 from ddpmcodec.models.checkpoint import Model
 from ddpmcodec.models.process import abar_of_snr
 
 
-def denoised_psnr(model: Model, pixels: np.ndarray, sigma: float, seed: int) -> float:
+def denoised_psnr(model: Model, pixels: np.ndarray, sigma: float, seed: int, whitened: bool = False) -> float:
     """PSNR in dB of x0hat given (H, W, 3) uint8 pixels plus noise of `sigma` of 255, told to the model as its nearest noise level."""
     x_0 = picture.to_tensor(pixels)
+    if whitened:
+        u_0 = whitening.coefficients(x_0[0].numpy())
+        x_0 = torch.from_numpy(whitening.whiten(u_0, whitening.log2_multipliers(*pixels.shape[:2])))[None]
     noise = torch.randn(x_0.shape, generator=torch.Generator().manual_seed(seed))
     level = model.levels.nearest((127.5 / sigma) ** 2)
     x_t = math.sqrt(abar_of_snr(model.levels.snr(level))) * (x_0 + sigma / 127.5 * noise)
-    x0hat = model.predict_x_0(x_t, level).clamp(-1, 1)
+    x0hat = model.predict_x_0(x_t, level)
+    if not whitened:
+        x0hat = x0hat.clamp(-1, 1)
     return 10 * math.log10(4 / float((x0hat - x_0).square().mean(dtype=torch.float64)))
 
 
-def evaluate(pictures: Iterable[tuple[str, np.ndarray]], model: Model, sigmas: Sequence[float]) -> Iterator[tuple[str, list[float]]]:
+def evaluate(
+    pictures: Iterable[tuple[str, np.ndarray]], model: Model, sigmas: Sequence[float], whitened: bool = False
+) -> Iterator[tuple[str, list[float]]]:
     """For each picture, its name and the PSNR in dB at each sigma of 255."""
     for seed, (name, pixels) in enumerate(pictures):
-        yield name, [denoised_psnr(model, pixels, sigma, seed) for sigma in sigmas]
+        yield name, [denoised_psnr(model, pixels, sigma, seed, whitened) for sigma in sigmas]
 
 
-def results(psnrs: Mapping[str, Sequence[float]], model: Model, sigmas: Sequence[float]) -> dict[str, Any]:
+def results(psnrs: Mapping[str, Sequence[float]], model: Model, sigmas: Sequence[float], whitened: bool = False) -> dict[str, Any]:
     """Everything, JSON-serializable: by picture, in dB, at each sigma."""
     mean = np.mean(list(psnrs.values()), axis=0).tolist()
-    return {"model": {"name": model.name, "hash": model.hash.hex()}, "sigmas": [*sigmas], "mean": mean, "pictures": dict(psnrs)}
+    named = {"name": model.name, "hash": model.hash.hex()}
+    return {"model": named, "whitened": whitened, "sigmas": [*sigmas], "mean": mean, "pictures": dict(psnrs)}
 
 
-def table(psnrs: Mapping[str, Sequence[float]], model: Model, sigmas: Sequence[float]) -> str:
+def table(psnrs: Mapping[str, Sequence[float]], model: Model, sigmas: Sequence[float], whitened: bool = False) -> str:
     """The mean over pictures at each sigma, as a Markdown table."""
     cells = " | ".join(f"{v:.2f}" for v in np.mean(list(psnrs.values()), axis=0))
     heads = " | ".join(f"{sigma:g}" for sigma in sigmas)
     rule = "---:|" * len(sigmas)
-    return f"| PSNR in dB, noise | {heads} |\n|---|{rule}\n| {model.name}, {len(psnrs)} pictures | {cells} |"
+    kind = "PSNR of whitened pictures" if whitened else "PSNR"
+    return f"| {kind} in dB, noise | {heads} |\n|---|{rule}\n| {model.name}, {len(psnrs)} pictures | {cells} |"

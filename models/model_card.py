@@ -15,7 +15,7 @@ def model_card(
     *,
     data: str,
     licence: str | None,
-    psnr: Mapping[float, float] | None = None,
+    psnrs: Mapping[bool, Mapping[float, float]] | None = None,
     validation: str = "",
 ) -> str:
     """Markdown.
@@ -23,11 +23,13 @@ def model_card(
     Args:
         data: what it was trained on, in words.
         licence: of that data.
-        psnr: denoising PSNR in dB at each sigma of 255, measured on `validation`.
+        psnrs: denoising PSNR in dB at each sigma of 255, measured on `validation`: of pictures as they are, and True for whitened ones.
     """
     parameters = sum(p.numel() for p in model.network.parameters())
     options = configuration.optimizer
     annealed = "" if progress.annealed is None else f", annealed to {100 * min(1.0, progress.annealed):.0f} %"
+    whiten = configuration.data.whiten
+    crops = f"crops of {configuration.data.crop}" + (f", {whiten.share:.0%} of them whitened" if whiten else "")
     muon = f" (Muon: {options.muon_factor:g} times)" if options.muon_factor else ""
     noise, limits = _noise(model, configuration)
     rows = {
@@ -37,18 +39,17 @@ def model_card(
         "data": data,
         "licences of the data": licence or "not stated: find out before the weights are published",
         "training": f"{progress.iteration} iterations, {progress.pixels / 1e9:.2f} billion pixels{annealed}; batch {options.batch},"
-        f" crops of {configuration.data.crop}, learning rate {options.learning_rate:g}{muon}, EMA {options.ema:g}",
+        f" {crops}, learning rate {options.learning_rate:g}{muon}, EMA {options.ema:g}",
     }
     lines = [f"# {model.name}", "", "| | |", "|---|---|", *(f"| {k} | {v} |" for k, v in rows.items()), ""]
-    if psnr:
-        lines += [
-            f"Denoising, PSNR in dB on {validation}:",
-            "",
-            "| noise (of 255) | " + " | ".join(f"{sigma:g}" for sigma in psnr) + " |",
-            "|---|" + "---:|" * len(psnr),
-            f"| {model.name} | " + " | ".join(f"{v:.2f}" for v in psnr.values()) + " |",
-            "",
-        ]
+    if psnrs:
+        sigmas = list(next(iter(psnrs.values())))
+        lines += [f"Denoising, PSNR in dB on {validation}:", ""]
+        lines += ["| noise (of 255) | " + " | ".join(f"{sigma:g}" for sigma in sigmas) + " |", "|---|" + "---:|" * len(sigmas)]
+        for whitened, psnr in psnrs.items():
+            name = f"{model.name}, whitened" if whitened else model.name
+            lines.append(f"| {name} | " + " | ".join(f"{v:.2f}" for v in psnr.values()) + " |")
+        lines.append("")
     return "\n".join([*lines, f"Limits: {limits}pictures unlike its training data cost more bits.", ""])
 
 

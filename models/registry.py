@@ -14,7 +14,8 @@ from ddpmcodec.models import checkpoint
 from ddpmcodec.models.checkpoint import Model
 
 BUNDLED = Path(__file__).parent / "weights"
-DEFAULT = "photo-2"  # the newest of the bundled
+DEFAULT = "photo-2"  # the newest of the bundled that is released
+UNRELEASED = frozenset({"photo-3"})  # still in training: the next version replaces it, and cannot read its files
 ENVIRONMENT = "DDPMCODEC_MODELS"
 
 

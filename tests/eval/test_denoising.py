@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from ddpmcodec.eval import denoising
+from ddpmcodec.models import whitening
 from ddpmcodec.models.checkpoint import Model
 
 
@@ -47,3 +48,18 @@ def test_a_model_of_timesteps(discrete_model: Model, photo: np.ndarray):
 def test_table(model: Model):
     lines = denoising.table({"a": [30, 28.004], "b": [32, 29]}, model, [15, 25]).splitlines()
     assert lines == ["| PSNR in dB, noise | 15 | 25 |", "|---|---:|---:|", f"| {model.name}, 2 pictures | 31.00 | 28.50 |"]
+
+
+def test_whitened_pictures_are_measured_as_the_network_sees_them(model: Model, photo: np.ndarray):
+    """y of the picture with noise, written out; and the errors of x follow from those of y."""
+    u_0 = whitening.coefficients((photo.astype(np.float32) / 127.5 - 1).transpose(2, 0, 1))
+    y = whitening.whiten(u_0, whitening.log2_multipliers(*photo.shape[:2]))
+    noise = torch.randn((1, *y.shape), generator=torch.Generator().manual_seed(3)).numpy()[0]
+    snr = model.levels.snr(model.levels.nearest((127.5 / 25) ** 2))
+    y_t = math.sqrt(snr / (1 + snr)) * (y + 25 / 127.5 * noise)
+    yhat = model.predict_x_0(torch.from_numpy(y_t)[None].float(), model.levels.nearest(snr)).numpy()[0]
+    expected = 10 * math.log10(4 / float(np.square(yhat - y).mean()))
+    assert denoising.denoised_psnr(model, photo, 25, 3, whitened=True) == pytest.approx(expected, abs=0.01)
+    assert abs(expected - denoising.denoised_psnr(model, photo, 25, 3)) > 0.5
+    lines = denoising.table({"a": [30.0]}, model, [25], whitened=True).splitlines()
+    assert lines[0] == "| PSNR of whitened pictures in dB, noise | 25 |"

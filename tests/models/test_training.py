@@ -37,11 +37,14 @@ MODEL = {
 }
 
 
-def configure(model=None, crop=16, objective=None, **optimizer) -> Configuration:
+WHITEN = {"share": 0.5, "power": 1.3, "field_share": 0.5, "field": 4.0, "margin": 4}
+
+
+def configure(model=None, crop=16, objective=None, whiten=None, **optimizer) -> Configuration:
     options = {"batch": 4, "learning_rate": 2e-3, "muon_factor": 10.0, "weight_decay": 0.01, "warmup": 3, "clip": 2.0, "ema": 0.9}
     fields = {
         "model": MODEL | (model or {}),
-        "data": {"crop": crop},
+        "data": {"crop": crop, "whiten": whiten},
         "objective": objective or {"loss": "relative-error", "sigma": [1.0, 50.0, 20000.0], "share": [0.7, 0.3]},
         "optimizer": options | optimizer,
     }
@@ -61,7 +64,7 @@ def begin(configuration, weights=0):
 
 
 def trainer(configuration, state=None, seed=5, processes=ALONE):
-    return Trainer(configuration, state or begin(configuration), Crops(photos(), configuration.data.crop, CPU), seed, processes)
+    return Trainer(configuration, state or begin(configuration), Crops(photos(), configuration.data.side, CPU), seed, processes)
 
 
 def run(a_trainer, stop_at=None, **options):
@@ -169,24 +172,93 @@ def test_the_seed_and_the_data_decide():
 def test_every_iteration_has_its_own_batch():
     a_trainer = trainer(configure())
     first, second, again = (a_trainer.batch(i) for i in (0, 1, 0))
-    for a, b, c in zip(first, second, again, strict=True):
+    for a, b, c in zip(first[:3], second[:3], again[:3], strict=True):
         assert torch.equal(a, c) and not torch.equal(a, b)
-    x_0, u, eps = first
+    x_0, u, eps, whitened = first
+    assert not whitened.any()
     assert x_0.shape == eps.shape == (4, 3, 16, 16) and u.shape == (4,)
     assert 0.8 < float(eps.std()) < 1.2 and abs(float(eps.mean())) < 0.1
 
 
-def test_processes_share_the_batch_that_one_would_have():
-    whole = trainer(configure()).batch(3)
+@pytest.mark.parametrize("whiten", [None, WHITEN])
+def test_processes_share_the_batch_that_one_would_have(whiten):
+    whole = trainer(configure(whiten=whiten)).batch(3)
     parts = []
     for rank in range(2):
-        a_trainer = trainer(configure())
+        a_trainer = trainer(configure(whiten=whiten))
         a_trainer.processes = Processes(rank, 2, CPU)
         parts.append(a_trainer.batch(3))
     for value, a, b in zip(whole, *parts, strict=True):
         assert len(a) == len(b) == 2
         rows = sorted(v.flatten().tolist() for v in (*a, *b))
         assert rows == sorted(v.flatten().tolist() for v in value)
+
+
+# ---- whitened crops
+
+
+def test_the_loss_of_an_unfiltered_crop_is_that_of_a_run_without_whitening():
+    """To the last bit, given the same crop, noise and level."""
+    whitening = trainer(configure(whiten=WHITEN))
+    plain = trainer(configure())
+    batch = whitening.batch(0)
+    assert int(batch.whitened.sum()) == 2
+    losses = {name: t.objective(t.predict, batch.x_0, batch.u, batch.eps) for name, t in (("a", whitening), ("b", plain))}
+    assert torch.equal(losses["a"], losses["b"])
+    whole = whitening.crops.draw(4, whitening.generator.manual_seed(whitening._seed_of(0)))
+    inner = whole[:, :, 4:20, 4:20]
+    assert torch.equal(batch.x_0[~batch.whitened], inner[~batch.whitened])
+    assert not any(torch.equal(a, b) for a, b in zip(batch.x_0[batch.whitened], inner[batch.whitened], strict=True))
+
+
+def test_an_interrupted_run_with_whitening_is_the_run_that_was_not(tmp_path):
+    configuration = configure(whiten=WHITEN)
+    whole = run(trainer(configuration), iterations=5)
+    run(trainer(configuration), 2, iterations=5).save(tmp_path / "state.safetensors")
+    other = begin(configuration, weights=1)
+    other.restore(tmp_path / "state.safetensors")
+    assert_same(whole.tensors(), run(trainer(configuration, other), iterations=5).tensors())
+
+
+def test_a_whitened_run_learns_something_else():
+    losses = [float(trainer(configure(whiten=whiten)).iterate()[0].mean()) for whiten in (None, WHITEN, WHITEN | {"share": 1.0})]
+    assert len(set(losses)) == 3
+
+
+# ---- growing
+
+
+def test_a_network_with_more_blocks_begins_as_the_one_it_grew_from():
+    small = run(trainer(configure()), iterations=2)
+    model = Model("small", small.config, small.network)
+    grown = begin(configure({"blocks": [1, 3]}), weights=1)
+    grown.initialize(model)
+    x, c = torch.randn(2, 3, 16, 16), torch.tensor([-1.0, 0.5])
+    expected = model.network(x, c)
+    assert torch.equal(grown.network(x, c), expected) and torch.equal(grown.ema.module(x, c), expected)
+    again = trainer(configure({"blocks": [1, 3]}), grown)
+    run(again, iterations=3)  # and what was added learns
+    added = grown.network.enc[1][2]
+    assert float(added.c2.weight.detach().abs().max()) > 0
+    assert not torch.equal(grown.network(x, c), expected)
+
+
+@pytest.mark.parametrize("change", [{"blocks": [2, 1]}, {"blocks": [3, 3]}, {"channels": [8, 12], "blocks": [3, 3]}])
+def test_a_network_that_is_no_larger_one_of_the_same_kind_is_refused(change):
+    state = begin(configure({"blocks": 2}))
+    model = Model("small", state.config, state.network)
+    other = begin(configure(change))
+    if change == {"blocks": [3, 3]}:
+        other.initialize(model)
+    else:
+        with pytest.raises(ModelError, match=r"another configuration: .*blocks"):
+            other.initialize(model)
+
+
+@pytest.mark.parametrize("blocks", [[1], [1, 2, 3], [0, 1], [1, 65], [1, "2"], []])
+def test_blocks_that_are_not_of_the_levels(blocks):
+    with pytest.raises(ConfigurationError, match=r"blocks|sizes"):
+        begin(configure({"blocks": blocks}))
 
 
 # ---- the steps
@@ -275,19 +347,24 @@ def test_gradients_are_clipped():
     assert norms[1e-3] == pytest.approx(1e-3, rel=1e-3) and norms[1e9] > 0.01
 
 
-def test_reports_are_means_by_band_of_noise():
-    configuration = configure()
+@pytest.mark.parametrize("whiten", [None, WHITEN])
+def test_reports_are_means_by_band_of_noise(whiten):
+    configuration = configure(whiten=whiten)
     twin = trainer(configuration)
     pairs = [twin.iterate() for _ in range(6)]
     reports = []
     training.run(trainer(configuration), iterations=6, report_every=3, report=reports.append)
     assert [r.iteration for r in reports] == [3, 6] and [r.learning_rate_factor for r in reports] == [1, 1]
     for report, part in zip(reports, (pairs[:3], pairs[3:]), strict=True):
-        errors, u = (torch.cat(values).double().numpy() for values in zip(*part, strict=True))
+        errors = torch.cat([losses for losses, _ in part]).double().numpy()
+        u, whitened = (torch.cat([getattr(batch, key) for _, batch in part]).numpy() for key in ("u", "whitened"))
         assert report.loss == pytest.approx(errors.mean(), rel=1e-9) and report.pixels_per_second > 0
-        for band, value in enumerate(report.bands):
-            inside = errors[(band <= 8 * u) & (8 * u < band + 1)]
-            assert value == pytest.approx(inside.mean(), rel=1e-9) if len(inside) else math.isnan(value)
+        assert len(report.whitened_bands) == (8 if whiten else 0) and whitened.mean() == (0.5 if whiten else 0)
+        for kind, bands in enumerate((report.bands, report.whitened_bands)):
+            for band, value in enumerate(bands):
+                inside = errors[(band <= 8 * u) & (8 * u < band + 1) & (whitened == kind)]
+                assert value == pytest.approx(inside.mean(), rel=1e-9) if len(inside) else math.isnan(value)
+        assert ("whitened" in report.line()) == (whiten is not None)
         assert str(report.iteration) in report.line() and f"{report.loss:.4f}" in report.line()
 
 
