@@ -13,9 +13,9 @@ from PIL import Image
 from PIL.ExifTags import TAGS
 
 from ddpmcodec.cli import batch, files, options
-from ddpmcodec.container import Container
 from ddpmcodec.errors import OutputError, printable
-from ddpmcodec.metadata import NAMES
+from ddpmcodec.format.container import Container
+from ddpmcodec.format.metadata import NAMES
 
 if TYPE_CHECKING:
     import numpy as np

@@ -142,7 +142,7 @@ def encode(
     from ddpmcodec import picture, plan
     from ddpmcodec.cli import large
     from ddpmcodec.encoder import encode_pixels
-    from ddpmcodec.metadata import NONE
+    from ddpmcodec.format.metadata import NONE
     from ddpmcodec.models import arithmetic, registry
     from ddpmcodec.models.levels import DiscreteLevels
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 
 from ddpmcodec import decoder, picture
-from ddpmcodec.container import Container
+from ddpmcodec.format.container import Container
 from ddpmcodec.models.checkpoint import Model
 from ddpmcodec.prediction import fold_of, predict_x_0
 

@@ -10,8 +10,9 @@ from importlib import metadata
 
 import click
 
-from ddpmcodec import __version__, container, errors
+from ddpmcodec import __version__, errors
 from ddpmcodec.cli import files
+from ddpmcodec.format import container
 
 COMMANDS = {
     "encode": "encode",

@@ -60,8 +60,9 @@ def draw(paths: Sequence[str], kind: str, curve_options: dict[str, Any]) -> byte
         EvaluationError: they are not for one figure.
         ImportError: matplotlib is missing.
     """
-    from ddpmcodec import api, container
+    from ddpmcodec import api
     from ddpmcodec.eval import bench, curves, figures
+    from ddpmcodec.format import container
 
     sources = {path: files.read(path) for path in paths}
     kinds = {path: "steps" if data.startswith(container.SIGNATURE) else kind_of(data) for path, data in sources.items()}

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ddpmcodec import container as _container
-from ddpmcodec.container import Container
 from ddpmcodec.errors import CorruptFileError, LimitError, ModelError, PictureError, RateError
-from ddpmcodec.metadata import NONE
+from ddpmcodec.format import container as _container
+from ddpmcodec.format.container import Container
+from ddpmcodec.format.metadata import NONE
 from ddpmcodec.models.levels import DiscreteLevels, sigma
 from ddpmcodec.plan import DEFAULT_EFFORT, DEFAULT_EVALUATIONS
 

@@ -11,14 +11,14 @@ from functools import cached_property
 import torch
 
 from ddpmcodec import gray
-from ddpmcodec.channel import Channel
-from ddpmcodec.header import CHANNELS, Header
+from ddpmcodec.channel.channel import Channel
+from ddpmcodec.channel.randomness import STREAM_CHROMA, STREAM_START, SharedRandomness
+from ddpmcodec.format.header import CHANNELS, Header
+from ddpmcodec.format.steptable import Step
 from ddpmcodec.models.checkpoint import Model
 from ddpmcodec.models.levels import Levels
 from ddpmcodec.models.process import Posterior, abar_of_snr, posterior
 from ddpmcodec.prediction import predict_x_0
-from ddpmcodec.randomness import STREAM_CHROMA, STREAM_START, SharedRandomness
-from ddpmcodec.steptable import Step
 
 
 def step_posterior(levels: Levels, level_s: int, level_t: int) -> Posterior:

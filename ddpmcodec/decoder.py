@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-from ddpmcodec import picture, tail
+from ddpmcodec import picture
 from ddpmcodec.chain import Peer, State, step_posterior, walk
-from ddpmcodec.channel import TrellisChannel
-from ddpmcodec.container import VERSION, Container
+from ddpmcodec.channel.channel import TrellisChannel
+from ddpmcodec.channel.randomness import STREAM_SAMPLING, SharedRandomness
+from ddpmcodec.format import tail
+from ddpmcodec.format.container import VERSION, Container
+from ddpmcodec.format.steptable import Step
 from ddpmcodec.models.checkpoint import Model
-from ddpmcodec.randomness import STREAM_SAMPLING, SharedRandomness
-from ddpmcodec.steptable import Step
 
 # Sampling the rest of the chain: ratio of snr between its levels, and the noise (of 255) at which it ends.
 SAMPLING_RATIO = 1.5

@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from ddpmcodec import container, picture, tail
+from ddpmcodec import picture
 from ddpmcodec.chain import State, coded, step_posterior, target, walk
-from ddpmcodec.channel import Channel, TrellisChannel
-from ddpmcodec.container import Container
+from ddpmcodec.channel.channel import Channel, TrellisChannel
+from ddpmcodec.channel.randomness import SharedRandomness
 from ddpmcodec.errors import RateError
-from ddpmcodec.header import Header
-from ddpmcodec.metadata import NONE, Metadata
+from ddpmcodec.format import container, tail
+from ddpmcodec.format.container import Container
+from ddpmcodec.format.header import Header
+from ddpmcodec.format.metadata import NONE, Metadata
+from ddpmcodec.format.steptable import Step
 from ddpmcodec.models import arithmetic
 from ddpmcodec.models.checkpoint import Model
 from ddpmcodec.plan import (
@@ -29,8 +32,6 @@ from ddpmcodec.plan import (
     sigma_of_quality,
 )
 from ddpmcodec.prediction import BFLOAT16_PIXELS, BFLOAT16_SIGMA
-from ddpmcodec.randomness import SharedRandomness
-from ddpmcodec.steptable import Step
 
 BFLOAT16_PSNR, BFLOAT16_BPP = 45.0, 3.0  # up to which bfloat16 will do, see `prediction`
 PART = 1 << 22  # elements at a time, where a whole picture's would take too much memory

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ddpmcodec.container import Container
 from ddpmcodec.errors import CorruptFileError, DdpmcodecError, LimitError, PictureError, printable
-from ddpmcodec.header import MAX_PICTURES, MAX_SIDE, Header
-from ddpmcodec.metadata import NAMES, NONE, Metadata
+from ddpmcodec.format.container import Container
+from ddpmcodec.format.header import MAX_PICTURES, MAX_SIDE, Header
+from ddpmcodec.format.metadata import NAMES, NONE, Metadata
 
 MAX_PIXELS = 50_000_000
 ROWS = 256  # at a time, where more would take too much memory

@@ -12,9 +12,10 @@ from typing import IO, Any
 
 from PIL import Image, ImageFile
 
-from ddpmcodec import api, container
+from ddpmcodec import api
 from ddpmcodec.errors import DdpmcodecError, ForeignFileError
-from ddpmcodec.metadata import NAMES
+from ddpmcodec.format import container
+from ddpmcodec.format.metadata import NAMES
 
 FORMAT = "DDPM"
 OPTIONS = ("quality", "bpp", "max_bytes", "psnr", "lossless", "evaluations", "effort", "seed", "model", "max_pixels", "device", "precision")

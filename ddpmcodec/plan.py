@@ -8,10 +8,12 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
-from ddpmcodec import codeword, container, schedule
-from ddpmcodec.header import Header
+from ddpmcodec import schedule
+from ddpmcodec.channel import codeword
+from ddpmcodec.format import container
+from ddpmcodec.format.header import Header
+from ddpmcodec.format.steptable import Step
 from ddpmcodec.models.levels import Levels
-from ddpmcodec.steptable import Step
 
 DEFAULT_BPP = 1.0
 MAX_BPP = 24.0

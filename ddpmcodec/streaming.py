@@ -6,9 +6,9 @@ from PIL import Image
 
 from ddpmcodec import api, decoder, picture
 from ddpmcodec.chain import State
-from ddpmcodec.container import END, Container
 from ddpmcodec.errors import DdpmcodecError, TruncatedFileError
-from ddpmcodec.steptable import Step
+from ddpmcodec.format.container import END, Container
+from ddpmcodec.format.steptable import Step
 
 
 class Decoder:

@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from ddpmcodec import codeword, picture
+from ddpmcodec import picture
 from ddpmcodec.chain import target
-from ddpmcodec.channel import Channel, TrellisChannel
-from ddpmcodec.container import VERSION
+from ddpmcodec.channel.channel import Channel, TrellisChannel, codeword
+from ddpmcodec.channel.randomness import STREAM_SAMPLING, SharedRandomness
 from ddpmcodec.eval.poisson import CHUNK_BITS, PoissonChannel
+from ddpmcodec.format.container import VERSION
 from ddpmcodec.models import process
 from ddpmcodec.models.checkpoint import Model
 from ddpmcodec.plan import NU_OF_EFFORT, path_bits, snr_reached
 from ddpmcodec.prediction import predict_x_0
-from ddpmcodec.randomness import STREAM_SAMPLING, SharedRandomness
 
 SIGMAS = (100, 25, 6)  # of 255
 STEP_BITS = (16, 64, 256, 1024, 4096, 16384, 65536)  # KL

@@ -7,10 +7,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ddpmcodec import api, container, decoder, picture, plan
+from ddpmcodec import api, decoder, picture, plan
 from ddpmcodec.encoder import encode_pixels
 from ddpmcodec.errors import RateError
 from ddpmcodec.eval.versions import versions
+from ddpmcodec.format import container
 
 # Our encodes go this much beyond the highest rate, so that it lies on the curve: a share, and bytes for the rounding of small files.
 HEADROOM = 1.02

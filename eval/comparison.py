@@ -20,9 +20,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ddpmcodec import atomic, codeword, container, picture, plan, workers
+from ddpmcodec import atomic, picture, plan, workers
 from ddpmcodec.chain import step_posterior, target
-from ddpmcodec.channel import TrellisChannel
+from ddpmcodec.channel.channel import TrellisChannel, codeword
+from ddpmcodec.channel.randomness import STREAM_START, SharedRandomness
 from ddpmcodec.encoder import encode_pixels
 from ddpmcodec.errors import EvaluationError, InputError
 from ddpmcodec.eval import curves, figures, pictures, rate_distortion
@@ -32,10 +33,10 @@ from ddpmcodec.eval.poisson import PoissonChannel
 from ddpmcodec.eval.rate_distortion import mean, value_at
 from ddpmcodec.eval.universal import UniversalChannel
 from ddpmcodec.eval.versions import versions
+from ddpmcodec.format import container
 from ddpmcodec.models import registry
 from ddpmcodec.models.checkpoint import Model
 from ddpmcodec.prediction import predict_x_0
-from ddpmcodec.randomness import STREAM_START, SharedRandomness
 
 SIDE = 64
 BPP = 3.0  # of our encode, whose levels all take

@@ -23,11 +23,12 @@ from PIL import Image
 from torch import nn
 from tqdm import tqdm
 
-from ddpmcodec import container, decoder, picture, tail
+from ddpmcodec import decoder, picture
 from ddpmcodec.chain import State
-from ddpmcodec.container import Container
 from ddpmcodec.encoder import Encoding, encode_pixels
 from ddpmcodec.errors import DriftError
+from ddpmcodec.format import container, tail
+from ddpmcodec.format.container import Container
 from ddpmcodec.models import registry
 from ddpmcodec.models.checkpoint import Model
 

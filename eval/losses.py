@@ -19,7 +19,7 @@ import click
 import numpy as np
 from tqdm import tqdm
 
-from ddpmcodec import atomic, container, plan, schedule, workers
+from ddpmcodec import atomic, plan, schedule, workers
 from ddpmcodec.encoder import encode_pixels
 from ddpmcodec.errors import InputError
 from ddpmcodec.eval import bits_per_dimension as bpd
@@ -28,6 +28,7 @@ from ddpmcodec.eval.codecs import HEADROOM
 from ddpmcodec.eval.curves import Curve
 from ddpmcodec.eval.rate_distortion import mean, value_at
 from ddpmcodec.eval.versions import versions
+from ddpmcodec.format import container
 from ddpmcodec.models import registry
 from ddpmcodec.models.levels import ContinuousLevels
 from ddpmcodec.models.reverse import subsequence

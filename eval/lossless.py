@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from ddpmcodec import container, decoder, picture
+from ddpmcodec import decoder, picture
 from ddpmcodec.encoder import encode_pixels
 from ddpmcodec.errors import EvaluationError
 from ddpmcodec.eval.anchors import Anchor
+from ddpmcodec.format import container
 from ddpmcodec.models.bound import discretized_log_likelihood
 from ddpmcodec.models.checkpoint import Model
 

@@ -17,14 +17,14 @@ import numpy as np
 import torch
 from numpy.random import Philox
 
-from ddpmcodec import codeword, rotation
+from ddpmcodec.channel import codeword, rotation
+from ddpmcodec.channel.randomness import STREAM_ROTATION, SharedRandomness
 from ddpmcodec.errors import EvaluationError
-from ddpmcodec.randomness import STREAM_ROTATION, SharedRandomness
 
 MAX_ELEMENTS = 3 * 64 * 64
 CHUNK_BITS = 16
 CANDIDATE_BITS = 16
-# Streams beside those of ddpmcodec/randomness.py; the counter's last word is the chunk.
+# Streams beside those of ddpmcodec/channel/randomness.py; the counter's last word is the chunk.
 STREAM_CANDIDATES = 101
 STREAM_ARRIVALS = 102
 
@@ -50,7 +50,7 @@ def zipf_exponent(kl: float) -> float:
 
 
 class PoissonChannel:
-    """A `ddpmcodec.channel.Channel` whose n is the step's KL in whole bits: both sides know it, and d^2 = 2^(2 n / D) - 1 from it.
+    """A `ddpmcodec.channel.channel.Channel` whose n is the step's KL in whole bits: both sides know it, and d^2 = 2^(2 n / D) - 1 from it.
 
     nu is ignored. A message is an ANS coder's words, little endian, without the zero bytes at their end.
 

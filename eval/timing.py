@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ddpmcodec import container, decoder, workers
+from ddpmcodec import decoder, workers
 from ddpmcodec.encoder import encode_pixels
+from ddpmcodec.format import container
 from ddpmcodec.models import registry
 
 

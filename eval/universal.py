@@ -10,8 +10,8 @@ import math
 
 import torch
 
-from ddpmcodec import codeword, rotation
-from ddpmcodec.randomness import STREAM_ROTATION, SharedRandomness
+from ddpmcodec.channel import codeword, rotation
+from ddpmcodec.channel.randomness import STREAM_ROTATION, SharedRandomness
 
 STREAM_DITHER = 103
 DELTA = math.sqrt(12)  # so that the noise has variance 1

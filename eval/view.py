@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from ddpmcodec import api, decoder, picture
-from ddpmcodec.container import Container
 from ddpmcodec.eval import curves, figures, page
+from ddpmcodec.format.container import Container
 from ddpmcodec.models.checkpoint import Model
 
 

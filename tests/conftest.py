@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from ddpmcodec.encoder import Encoding, encode_pixels
-from ddpmcodec.header import Header
+from ddpmcodec.format.header import Header
 from ddpmcodec.models import checkpoint
 from ddpmcodec.models.checkpoint import Model
 from ddpmcodec.models.photo_unet import PhotoUNet

@@ -27,13 +27,15 @@ from unittest import mock
 
 sys.path.pop(0)  # tests/, whose ddpmcodec/ is not the package
 
-from ddpmcodec import api, codeword, container, steptable
-from ddpmcodec.container import Container, crc
+from ddpmcodec import api
+from ddpmcodec.channel import codeword
 from ddpmcodec.errors import DdpmcodecError, FormatError
-from ddpmcodec.header import Header
-from ddpmcodec.metadata import MAX_BYTES, NONE, Metadata
+from ddpmcodec.format import container, steptable
+from ddpmcodec.format.container import Container, crc
+from ddpmcodec.format.header import Header
+from ddpmcodec.format.metadata import MAX_BYTES, NONE, Metadata
+from ddpmcodec.format.steptable import MAX_STEPS, NUS, Step
 from ddpmcodec.models.levels import ContinuousLevels, DiscreteLevels
-from ddpmcodec.steptable import MAX_STEPS, NUS, Step
 
 
 def memory(field: str = "VmSize") -> int:

@@ -23,9 +23,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageCms
 
-from ddpmcodec import api, codeword, container, picture, randomness, steptable
-from ddpmcodec.container import END, VERSION, Container, crc, varint
-from ddpmcodec.container import _section as section
+from ddpmcodec import api, picture
+from ddpmcodec.channel import codeword, randomness
 from ddpmcodec.encoder import encode_pixels
 from ddpmcodec.errors import (
     CorruptFileError,
@@ -36,9 +35,12 @@ from ddpmcodec.errors import (
     TruncatedFileError,
     UnsupportedVersionError,
 )
-from ddpmcodec.metadata import Metadata
+from ddpmcodec.format import container, steptable
+from ddpmcodec.format.container import END, VERSION, Container, crc, varint
+from ddpmcodec.format.container import _section as section
+from ddpmcodec.format.metadata import Metadata
+from ddpmcodec.format.steptable import Step
 from ddpmcodec.models import checkpoint, registry
-from ddpmcodec.steptable import Step
 
 TESTS = Path(__file__).parent
 SET = TESTS / "conformance" / str(VERSION)

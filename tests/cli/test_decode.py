@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 import ddpmcodec
-from ddpmcodec import container
-from ddpmcodec.metadata import Metadata
+from ddpmcodec.format import container
+from ddpmcodec.format.metadata import Metadata
 
 
 def pixels(path):

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from safetensors.torch import save_file
 
-from ddpmcodec import container
+from ddpmcodec.format import container
 
 PICTURE, FOREIGN, VERSION, CUT, CORRUPT, MODEL, LIMIT, RATE, OUTPUT, UNREADABLE = 4, 5, 6, 7, 8, 9, 10, 11, 12, 3
 ENCODE = ("--model", "test-model", "--evaluations", "3", "--effort", "1")

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 import ddpmcodec
-from ddpmcodec import container
+from ddpmcodec.format import container
 
 COMMAND = str(Path(sys.executable).parent / "ddpmcodec")
 FAST = ["--model", "test-model", "--evaluations", "3", "--effort", "1"]

@@ -2,7 +2,7 @@ import json
 from pathlib import Path
 
 import ddpmcodec
-from ddpmcodec import container
+from ddpmcodec.format import container
 
 
 def test_text(run, drawing_encoding, model):

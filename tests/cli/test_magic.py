@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ddpmcodec import container
-from ddpmcodec.container import Container
+from ddpmcodec.format import container
+from ddpmcodec.format.container import Container
 
 MAGIC = Path(__file__).parents[2] / "docs/ddpm.magic"
 

@@ -8,9 +8,10 @@ import pytest
 from click.testing import CliRunner
 
 import ddpmcodec
-from ddpmcodec import container, errors
+from ddpmcodec import errors
 from ddpmcodec.cli import main
 from ddpmcodec.cli.main import COMMANDS
+from ddpmcodec.format import container
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 import ddpmcodec
-from ddpmcodec import container
+from ddpmcodec.format import container
 
 
 @pytest.mark.parametrize(("option", "value", "name"), [("--steps", 2, "steps"), ("--bytes", 400, "max_bytes"), ("--bpp", 0.9, "bpp")])

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import ddpmcodec
-from ddpmcodec import container, picture
+from ddpmcodec import picture
 from ddpmcodec.errors import (
     CorruptFileError,
     ForeignFileError,
@@ -17,6 +17,7 @@ from ddpmcodec.errors import (
     RateError,
     TruncatedFileError,
 )
+from ddpmcodec.format import container
 from ddpmcodec.models import registry
 
 

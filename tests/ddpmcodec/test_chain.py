@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from ddpmcodec import container, decoder, picture
+from ddpmcodec import decoder, picture
 from ddpmcodec.chain import target
+from ddpmcodec.channel.randomness import STREAM_START, SharedRandomness
+from ddpmcodec.format import container
 from ddpmcodec.models import process
-from ddpmcodec.randomness import STREAM_START, SharedRandomness
 
 
 def test_the_chain_starts_from_shared_noise(encoding, model):

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ddpmcodec import container, decoder, picture
+from ddpmcodec import decoder, picture
 from ddpmcodec.encoder import encode_pixels
+from ddpmcodec.format import container
 from ddpmcodec.models import checkpoint
 
 

@@ -5,10 +5,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ddpmcodec import codeword, container, decoder, picture, plan
+from ddpmcodec import decoder, picture, plan
+from ddpmcodec.channel import codeword
 from ddpmcodec.encoder import encode_pixels
 from ddpmcodec.errors import RateError
-from ddpmcodec.header import Header
+from ddpmcodec.format import container
+from ddpmcodec.format.header import Header
 
 
 def decoded(data, model):

@@ -11,16 +11,17 @@ import torch
 from PIL import Image
 
 import ddpmcodec
-from ddpmcodec import api, container, picture
-from ddpmcodec.container import Container
+from ddpmcodec import api, picture
 from ddpmcodec.encoder import encode_pixels
 from ddpmcodec.errors import CorruptFileError, LimitError, ModelError, PictureError
-from ddpmcodec.header import MAX_SIDE, Header
-from ddpmcodec.metadata import MAX_BYTES, Metadata, upright
+from ddpmcodec.format import container
+from ddpmcodec.format.container import Container
+from ddpmcodec.format.header import MAX_SIDE, Header
+from ddpmcodec.format.metadata import MAX_BYTES, Metadata, upright
+from ddpmcodec.format.steptable import MAX_STEPS, Step
 from ddpmcodec.models import checkpoint, crops
 from ddpmcodec.models.configuration import Data
 from ddpmcodec.models.levels import ContinuousLevels, DiscreteLevels
-from ddpmcodec.steptable import MAX_STEPS, Step
 
 
 def file_of_empty_steps(count, width=64, height=64):

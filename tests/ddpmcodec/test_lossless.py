@@ -9,10 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import ddpmcodec
-from ddpmcodec import container, decoder
-from ddpmcodec.container import END, parse
+from ddpmcodec import decoder
 from ddpmcodec.encoder import Encoding, encode_pixels
 from ddpmcodec.errors import CorruptFileError, DriftError
+from ddpmcodec.format import container
+from ddpmcodec.format.container import END, parse
 
 
 def decoded(data, **options):

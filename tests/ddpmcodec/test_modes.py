@@ -8,11 +8,12 @@ import torch
 from PIL import Image
 
 import ddpmcodec
-from ddpmcodec import container, gray, picture
-from ddpmcodec.container import Container
+from ddpmcodec import gray, picture
 from ddpmcodec.encoder import encode_pixels
 from ddpmcodec.errors import CorruptFileError, LimitError, RateError
-from ddpmcodec.metadata import Metadata, pack, unpack
+from ddpmcodec.format import container
+from ddpmcodec.format.container import Container
+from ddpmcodec.format.metadata import Metadata, pack, unpack
 
 FAST = {"model": "test-model", "evaluations": 8, "effort": 1}
 

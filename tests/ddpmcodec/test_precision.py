@@ -9,9 +9,10 @@ import pytest
 import torch
 
 import ddpmcodec
-from ddpmcodec import container, decoder, picture, prediction
+from ddpmcodec import decoder, picture, prediction
 from ddpmcodec.encoder import encode_pixels
 from ddpmcodec.errors import ModelError
+from ddpmcodec.format import container
 from ddpmcodec.models import arithmetic, registry
 
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 import ddpmcodec
-from ddpmcodec import container
 from ddpmcodec.encoder import encode_pixels
 from ddpmcodec.errors import CorruptFileError
-from ddpmcodec.steptable import Step
+from ddpmcodec.format import container
+from ddpmcodec.format.steptable import Step
 
 
 def decoded(data, **options):

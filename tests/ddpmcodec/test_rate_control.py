@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import ddpmcodec
-from ddpmcodec import container
 from ddpmcodec.encoder import encode_pixels
 from ddpmcodec.errors import RateError
+from ddpmcodec.format import container
 from ddpmcodec.models.levels import sigma
 from ddpmcodec.plan import sigma_of_quality
 

@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 import ddpmcodec
-from ddpmcodec import container
 from ddpmcodec.encoder import encode_pixels
 from ddpmcodec.errors import CorruptFileError, ForeignFileError, ModelError
-from ddpmcodec.metadata import Metadata
+from ddpmcodec.format import container
+from ddpmcodec.format.metadata import Metadata
 
 
 @pytest.fixture(scope="module")

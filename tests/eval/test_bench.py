@@ -11,13 +11,13 @@ import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from ddpmcodec import codeword, plan
-from ddpmcodec.channel import TrellisChannel
+from ddpmcodec import plan
+from ddpmcodec.channel.channel import TrellisChannel, codeword
+from ddpmcodec.channel.randomness import STREAM_SAMPLING, SharedRandomness
 from ddpmcodec.cli import main
 from ddpmcodec.eval import bench
 from ddpmcodec.eval.bench import Measurement
 from ddpmcodec.models.checkpoint import Model
-from ddpmcodec.randomness import STREAM_SAMPLING, SharedRandomness
 
 COUNT = 20000
 KL = 3000.0

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from ddpmcodec import chain, picture, rotation
+from ddpmcodec import chain, picture
+from ddpmcodec.channel import rotation
+from ddpmcodec.channel.randomness import STREAM_ROTATION, SharedRandomness
 from ddpmcodec.errors import EvaluationError
 from ddpmcodec.eval.poisson import PoissonChannel, zipf_exponent
-from ddpmcodec.header import Header
+from ddpmcodec.format.header import Header
+from ddpmcodec.format.steptable import Step
 from ddpmcodec.models.checkpoint import Model
 from ddpmcodec.plan import kl_bits, snr_reached
-from ddpmcodec.randomness import STREAM_ROTATION, SharedRandomness
-from ddpmcodec.steptable import Step
 
 COUNT = 4096
 CHUNK_BITS = 4  # for which 2^16 candidates are as good as infinitely many

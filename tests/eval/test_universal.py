@@ -7,10 +7,10 @@ import pytest
 import torch
 from scipy import integrate, stats
 
+from ddpmcodec.channel.randomness import SharedRandomness
 from ddpmcodec.eval import universal
 from ddpmcodec.eval.universal import DELTA, UniversalChannel
 from ddpmcodec.plan import kl_bits
-from ddpmcodec.randomness import SharedRandomness
 
 COUNT = 120_000
 

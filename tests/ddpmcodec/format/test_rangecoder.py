@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ddpmcodec import rangecoder, steptable, tail
+from ddpmcodec.format import rangecoder, steptable, tail
 
 WORD = 1 << 32
 STATE = 1 << 64

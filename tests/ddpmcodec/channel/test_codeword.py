@@ -3,7 +3,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ddpmcodec import codeword
+from ddpmcodec.channel import codeword
 
 
 def blocks_by_the_rule(n):

@@ -5,10 +5,10 @@ import random
 import numpy as np
 import pytest
 
-from ddpmcodec import container
 from ddpmcodec.encoder import encode_pixels
 from ddpmcodec.errors import ForeignFileError, FormatError, TruncatedFileError
-from ddpmcodec.metadata import Metadata
+from ddpmcodec.format import container
+from ddpmcodec.format.metadata import Metadata
 
 CUTS = 10_000
 METADATA = Metadata(bytes(range(90)), b"Exif\0\0MM\0*\0\0\0\x08", b"<x:xmpmeta/>")

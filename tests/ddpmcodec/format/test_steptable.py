@@ -6,11 +6,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ddpmcodec import codeword, container, steptable
+from ddpmcodec.channel import codeword
 from ddpmcodec.errors import CorruptFileError
-from ddpmcodec.header import Header
+from ddpmcodec.format import container, steptable
+from ddpmcodec.format.header import Header
+from ddpmcodec.format.steptable import Step
 from ddpmcodec.models.levels import ContinuousLevels, DiscreteLevels
-from ddpmcodec.steptable import Step
 
 CONTINUOUS = Header(97, 64, "m", bytes(8), ContinuousLevels(), -3734)
 DISCRETE = Header(640, 480, "m", bytes(8), DiscreteLevels("linear", 1000), 1000)

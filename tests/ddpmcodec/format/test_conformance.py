@@ -11,10 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
-from ddpmcodec import api, container, errors
+from ddpmcodec import api, errors
+from ddpmcodec.format import container
 from ddpmcodec.models import registry
 
-TESTS = Path(__file__).parents[1]
+TESTS = Path(__file__).parents[2]
 VERSIONS = sorted(int(path.name) for path in (TESTS / "conformance").iterdir())
 MANIFESTS = {version: json.loads((TESTS / "conformance" / str(version) / "manifest.json").read_text()) for version in VERSIONS}
 FILES = [(version, name) for version, manifest in MANIFESTS.items() for name in manifest]

@@ -1,6 +1,6 @@
 """The encoder's search: Viterbi over the trellis of the convolutional code.
 
-Finds, for every block of a step, the path bits whose code word (`ddpmcodec.codeword`) has the largest inner product with the
+Finds, for every block of a step, the path bits whose code word (`ddpmcodec.channel.codeword`) has the largest inner product with the
 rotated target. All branch metrics of one path bit are one fast Walsh-Hadamard transform: adding each signed target value at the
 index of its generator polynomial and transforming leaves at entry w the inner product with the word of window w. Every polynomial has
 its first and last bit set, so these two bits of the window only turn the sign, and the transform is over the nu - 1 between them.

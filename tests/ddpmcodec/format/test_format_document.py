@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from ddpmcodec import api, codeword, container, picture, randomness, steptable
+from ddpmcodec import api, picture
+from ddpmcodec.channel import codeword, randomness
 from ddpmcodec.encoder import encode_pixels
 from ddpmcodec.errors import FormatError
+from ddpmcodec.format import container, steptable
 
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "format.md").read_text()
+DOCUMENT = (Path(__file__).parents[3] / "docs" / "format.md").read_text()
 EXAMPLE = DOCUMENT[DOCUMENT.index("## A file, byte by byte") :]
 HEX = r"(?:[0-9a-f]{2} )*[0-9a-f]{2}"
 LINES = re.findall(rf"^ *(\d+)  ({HEX})(?:  +(.*))?$", EXAMPLE, re.MULTILINE)

@@ -25,9 +25,10 @@ from functools import lru_cache
 import constriction
 import numpy as np
 
-from ddpmcodec import codeword, rangecoder
+from ddpmcodec.channel import codeword
 from ddpmcodec.errors import CorruptFileError
-from ddpmcodec.header import Header
+from ddpmcodec.format import rangecoder
+from ddpmcodec.format.header import Header
 
 MAX_STEPS = 1 << 14  # T of the longest discrete schedule
 NUS = tuple(codeword.ETA)

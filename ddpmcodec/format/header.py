@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ddpmcodec import codeword
+from ddpmcodec.channel import codeword
 from ddpmcodec.models.levels import Levels
 
 CHANNELS = 3

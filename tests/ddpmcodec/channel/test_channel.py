@@ -5,10 +5,9 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from ddpmcodec import codeword
-from ddpmcodec.channel import TrellisChannel
+from ddpmcodec.channel.channel import TrellisChannel, codeword
+from ddpmcodec.channel.randomness import SharedRandomness
 from ddpmcodec.plan import kl_bits
-from ddpmcodec.randomness import SharedRandomness
 
 WIDTH, HEIGHT = 160, 128
 COUNT = 3 * WIDTH * HEIGHT

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from ddpmcodec.metadata import Metadata, upright
+from ddpmcodec.format.metadata import Metadata, upright
 
 ORIENTATION, MAKE, COMMENT = 0x0112, 0x010F, 0x9286
 

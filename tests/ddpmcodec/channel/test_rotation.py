@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ddpmcodec import rotation
-from ddpmcodec.codeword import padded_size
+from ddpmcodec.channel import rotation
+from ddpmcodec.channel.codeword import padded_size
 
 
 def signs(size, seed=0):

@@ -1,4 +1,4 @@
-"""The file format, against a second writer made from the field table in the documentation of `ddpmcodec.container`."""
+"""The file format, against a second writer made from the field table in the documentation of `ddpmcodec.format.container`."""
 
 import dataclasses
 import struct
@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ddpmcodec import container, steptable
-from ddpmcodec.container import Container, parse, serialize
 from ddpmcodec.errors import CorruptFileError, ForeignFileError, FormatError, LimitError, TruncatedFileError, UnsupportedVersionError
-from ddpmcodec.header import Header
-from ddpmcodec.metadata import Metadata
+from ddpmcodec.format import container, steptable
+from ddpmcodec.format.container import Container, parse, serialize
+from ddpmcodec.format.header import Header
+from ddpmcodec.format.metadata import Metadata
+from ddpmcodec.format.steptable import Step
 from ddpmcodec.models.levels import ContinuousLevels, DiscreteLevels
-from ddpmcodec.steptable import Step
 
 MAGIC = b"\x89DDPM\r\n\x1a\n\x01"
 

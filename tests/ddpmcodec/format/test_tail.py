@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from torch import tensor
 from torch.distributions import Normal
 
-from ddpmcodec import tail
 from ddpmcodec.errors import CorruptFileError, DriftError
+from ddpmcodec.format import tail
 
 
 def prediction(pixels, spread=0.7, seed=0):

@@ -4,8 +4,8 @@ import numba
 import numpy as np
 import pytest
 
-from ddpmcodec import codeword, trellis
-from ddpmcodec.randomness import STREAM_POLYNOMIALS, SharedRandomness
+from ddpmcodec.channel import codeword, trellis
+from ddpmcodec.channel.randomness import STREAM_POLYNOMIALS, SharedRandomness
 
 
 def polynomials_of(n, nu, dimensions, step=0):

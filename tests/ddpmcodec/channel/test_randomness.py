@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.random import Philox
 
-from ddpmcodec import randomness
-from ddpmcodec.randomness import SharedRandomness
+from ddpmcodec.channel import randomness
+from ddpmcodec.channel.randomness import SharedRandomness
 
 STREAMS = [
     randomness.STREAM_START,

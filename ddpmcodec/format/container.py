@@ -25,13 +25,13 @@ where v is an unsigned LEB128 integer of at most 63 bits in its shortest form. T
              discrete only: v schedule (0 = linear, 1 = cosine), v T, 8 beta_1, 8 beta_T (big endian float64)
        v     start level, the level of x_T, as zigzag: 2 L for L >= 0, else -2 L - 1
        v     seed of the shared randomness, below 2^63
-    T  step table (ddpmcodec/steptable.py): for each step its level, path bits n, memory nu, and whether the network is evaluated
+    T  step table (ddpmcodec/format/steptable.py): for each step its level, path bits n, memory nu, and whether the network is evaluated
     P  payload: for each step its n path bits, most significant first, zero-padded to a byte; a CRC-32 (big endian, of the payload's
        bytes since the one before) after each step that completes >= 1024 bytes since the one before
-    L  tail (ddpmcodec/tail.py): x_0 given the x_t that the payload ends at, exactly
+    L  tail (ddpmcodec/format/tail.py): x_0 given the x_t that the payload ends at, exactly
     A  alpha: a PNG of 8-bit gray, of all pictures one above the other
     E  end mark, empty
-    i, e, x  ICC profile, EXIF, XMP, deflated (ddpmcodec/metadata.py): i before T, the others behind P; each once at most
+    i, e, x  ICC profile, EXIF, XMP, deflated (ddpmcodec/format/metadata.py): i before T, the others behind P; each once at most
 
 A file has at most `MAX_SECTIONS` sections.
 
@@ -42,14 +42,14 @@ import struct
 import zlib
 from dataclasses import dataclass, replace
 
-from ddpmcodec import steptable
-from ddpmcodec import tail as tails
 from ddpmcodec.errors import CorruptFileError, ForeignFileError, LimitError, TruncatedFileError, UnsupportedVersionError
-from ddpmcodec.header import MAX_PICTURES, MAX_SIDE, Header
-from ddpmcodec.metadata import NONE, Metadata
+from ddpmcodec.format import steptable
+from ddpmcodec.format import tail as tails
+from ddpmcodec.format.header import MAX_PICTURES, MAX_SIDE, Header
+from ddpmcodec.format.metadata import NONE, Metadata
+from ddpmcodec.format.steptable import Step
 from ddpmcodec.models.identity import HASH_BYTES, NAME
 from ddpmcodec.models.levels import ContinuousLevels, DiscreteLevels, Levels
-from ddpmcodec.steptable import Step
 
 SIGNATURE = b"\x89DDPM\r\n\x1a\n"
 VERSION = 1

@@ -34,9 +34,9 @@ from functools import cache
 import constriction
 import numpy as np
 
-from ddpmcodec import rangecoder
 from ddpmcodec.errors import CorruptFileError, DriftError
-from ddpmcodec.header import CHANNELS
+from ddpmcodec.format import rangecoder
+from ddpmcodec.format.header import CHANNELS
 
 ORDER = (1, 0, 2)  # of the channels
 LARGEST = 31  # symbols are -31 ... 31 and the escape

@@ -9,8 +9,8 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from ddpmcodec import codeword, rotation
-from ddpmcodec.randomness import STREAM_CODE, STREAM_POLYNOMIALS, STREAM_ROTATION, SharedRandomness
+from ddpmcodec.channel import codeword, rotation
+from ddpmcodec.channel.randomness import STREAM_CODE, STREAM_POLYNOMIALS, STREAM_ROTATION, SharedRandomness
 
 
 class Channel(Protocol):
@@ -47,7 +47,7 @@ class TrellisChannel:
         return self.randomness.signs(self.dimensions, STREAM_ROTATION, step)
 
     def send(self, delta: torch.Tensor, step: int, n: int, nu: int) -> bytes:
-        from ddpmcodec import trellis  # numba: the encoder's alone
+        from ddpmcodec.channel import trellis  # numba: the encoder's alone
 
         starts, polynomials, signs = self._code(step, n, nu)
         target = rotation.rotate(delta.float(), self._rotation_signs(step)).numpy()

@@ -2,7 +2,7 @@
 
 Path bit j of n owns a share of the D rotated dimensions. The window w_j holds the last nu + 1 path bits of its block, the newest
 as least significant bit; the k-th dimension of the share is (-1)^popcount(w_j & polynomial_k), times a shared random sign.
-The encoder's search (`ddpmcodec.trellis`) and the decoder share all of this. Everything here is part of the format.
+The encoder's search (`ddpmcodec.channel.trellis`) and the decoder share all of this. Everything here is part of the format.
 """
 
 import math
