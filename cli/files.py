@@ -1,11 +1,16 @@
 """Reading and writing files and pipes. Output appears whole or not at all."""
 
+import csv
+import io
+import json
+import math
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from errno import EPIPE
 from pathlib import Path
+from typing import Any
 
 from ddpmcodec import atomic
 from ddpmcodec.errors import DdpmcodecError, InputError, OutputError
@@ -119,3 +124,49 @@ def write(path: str, data: bytes) -> None:
         if path == "-" and e.errno == EPIPE:
             raise
         raise OutputError(f"{named(path, 'stdout')}: {e.strerror or e}") from e
+
+
+def _finite(value: Any) -> Any:
+    """The same with None for every number that JSON does not have."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    return [_finite(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def write_json(path: str, document: Any) -> None:
+    """Write a document as JSON, with null for what is infinite or no number.
+
+    Raises:
+        As `write`.
+    """
+    write(path, (json.dumps(_finite(document), indent=1, allow_nan=False) + "\n").encode())
+
+
+def write_csv(path: str, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows under a line of their names, which all of them share; an empty file for no rows.
+
+    Raises:
+        As `write`.
+    """
+    text = io.StringIO(newline="")
+    for i, row in enumerate(rows):
+        if i == 0:
+            writer = csv.DictWriter(text, list(row), lineterminator="\n")
+            writer.writeheader()
+        writer.writerow(row)
+    write(path, text.getvalue().encode())
+
+
+def prepare(directory: str, names: Iterable[str]) -> dict[str, str]:
+    """Make a directory for results, where there is one to be made; the path of each result's JSON file in it, by name.
+
+    Raises:
+        OutputError: the directory cannot be made, or a file in it not written.
+    """
+    make_directory(directory)
+    paths = {name: str(Path(directory) / f"{name}.json") for name in names}
+    for path in paths.values():
+        check_writable(path)
+    return paths

@@ -6,12 +6,23 @@ from typing import Any
 import msgspec
 
 from ddpmcodec.errors import DdpmcodecError, EvaluationError
+from ddpmcodec.eval import metrics
 from ddpmcodec.eval.anchors import ANCHORS, CJXL, command_anchor
 from ddpmcodec.eval.codecs import BEST_EVALUATIONS, Codec, Ddpm
+from ddpmcodec.eval.metrics import Metric
+from ddpmcodec.eval.progress import Note
 from ddpmcodec.models import registry
 from ddpmcodec.plan import NU_OF_EFFORT
 
 BUILT_IN: dict[str, Codec] = {**ANCHORS, CJXL.name: CJXL}
+DEFAULT = ("ddpm", "jpeg", "webp", "avif")
+PUBLISHED = ("json:", "compressai:")  # before the file of a curve that has been published
+
+
+def split(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The names of codecs, and the files of published curves, where none is given the codecs of `DEFAULT`."""
+    names = names or DEFAULT
+    return [n for n in names if not n.startswith(PUBLISHED)], [n.partition(":")[2] for n in names if n.startswith(PUBLISHED)]
 
 
 def choose(names: Sequence[str], bpp: float, model: str | None, evaluations: int, effort: int) -> dict[str, Codec]:
@@ -40,6 +51,27 @@ def choose(names: Sequence[str], bpp: float, model: str | None, evaluations: int
         codec.check()
         chosen[codec.name] = codec
     return chosen
+
+
+def choose_metrics(names: Sequence[str], lpips: str | None, note: Note) -> tuple[list[Metric], set[str]]:
+    """The metrics to measure, PSNR first, and the names of those to print.
+
+    Args:
+        names: to print; where there is none, and so nothing that must be there, all that are installed.
+        lpips: file of a network, for LPIPS by it.
+        note: told of each metric that is missing here.
+
+    Raises:
+        EvaluationError: a metric that was asked for is not known, or missing here.
+        ModelError: the file holds no such network.
+    """
+    printed = dict.fromkeys(("psnr-rgb", *names))
+    measured, absent = metrics.available(printed if names else metrics.METRICS)
+    for name, reason in absent.items():
+        if name in names:
+            raise EvaluationError(f"{name} {reason}")
+        note(f"without {name}, which {reason}")
+    return (measured, {*printed}) if lpips is None else ([*measured, metrics.with_lpips(lpips)], {*printed, "lpips"})
 
 
 class _NamedModel(msgspec.Struct):

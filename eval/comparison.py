@@ -1,35 +1,31 @@
 """Three ways to send the same steps of the same model: the trellis, the Poisson functional representation, universal quantization.
 
-python -m ddpmcodec.eval.comparison CBSD68 --stride 4 -o docs/results/comparison.json --plot docs/comparison.png
+    ddpmcodec eval comparison CBSD68 --stride 4 -o docs/results/comparison.json --plot docs/comparison.png
 
 On the middle 64x64 of each picture, since the Poisson coder takes hours on a photo. The levels are those that our encoder visits; each way
 then walks the whole chain over them, with its own x_t. Bits are those of the messages alone. `docs/comparison.md` shows the outcome.
 """
 
-import json
 import math
-import os
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import as_completed
 from typing import Any
 
-import click
 import numpy as np
 import torch
-from tqdm import tqdm
 
-from ddpmcodec import atomic, picture, plan, workers
+from ddpmcodec import picture, plan, workers
 from ddpmcodec.chain import step_posterior, target
 from ddpmcodec.channel.channel import TrellisChannel, codeword
 from ddpmcodec.channel.randomness import STREAM_START, SharedRandomness
 from ddpmcodec.encoder import encode_pixels
 from ddpmcodec.errors import EvaluationError, InputError
-from ddpmcodec.eval import curves, figures, pictures, rate_distortion
+from ddpmcodec.eval import curves, rate_distortion
 from ddpmcodec.eval.crops import middle
 from ddpmcodec.eval.curves import Curve
 from ddpmcodec.eval.poisson import PoissonChannel
+from ddpmcodec.eval.progress import Counter, Progress, silent
 from ddpmcodec.eval.rate_distortion import mean, value_at
 from ddpmcodec.eval.universal import UniversalChannel
 from ddpmcodec.eval.versions import versions
@@ -179,42 +175,30 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-@click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PICTURE|DIR...")
-@click.option("-o", "--output", required=True, metavar="FILE.json")
-@click.option("--plot", "figure", metavar="FILE.png")
-@click.option("--stride", type=click.IntRange(1), default=1, show_default=True)
-@click.option("--model", default=registry.DEFAULT, show_default=True)
-@click.option("--evaluations", type=click.IntRange(2), default=plan.DEFAULT_EVALUATIONS, show_default=True)
-@click.option("-j", "--jobs", type=click.IntRange(1), default=os.cpu_count(), show_default=True)
-def main(paths: tuple[str, ...], output: str, figure: str | None, stride: int, model: str, evaluations: int, jobs: int) -> None:
-    """Compare on the middle 64x64 of pictures, and print a Markdown table."""
-    loaded = pictures.load(pictures.find(list(paths), stride), lambda path, e: print(f"{path}: left out: {e}", file=sys.stderr))
-    crops = {name: crop for name, pixels in loaded if (crop := middle(pixels, SIDE, 1)) is not None}
+def measure(
+    pictures: Iterable[tuple[str, np.ndarray]], model_name: str, evaluations: int, jobs: int, progress: Progress = silent
+) -> dict[str, Any]:
+    """Compare on the middle of each picture, in `jobs` processes: a document with `summary`, and the points of each way and picture.
+
+    Raises:
+        InputError: no picture is large enough.
+        WorkerError: a process has died.
+    """
+    crops = {name: crop for name, pixels in pictures if (crop := middle(pixels, SIDE, 1)) is not None}
     if not crops:
         raise InputError(f"no picture has {SIDE}x{SIDE} pixels")
+    advance = Counter(progress, len(METHODS) * len(crops))
     with workers.pool(jobs, 1) as pool:
-        futures = {method: [pool.submit(compare, c, model, method, evaluations) for c in crops.values()] for method in METHODS}
-        with tqdm(desc="comparison", total=len(METHODS) * len(crops), disable=None, leave=False) as bar:
-            for each in futures.values():
-                for future in each:
-                    future.add_done_callback(lambda _: bar.update() and None)
-            points = {method: [future.result() for future in each] for method, each in futures.items()}
-    rows = summary(points)
-    denoiser = registry.find(model)
-    document = {
-        "model": {"name": denoiser.name, "hash": denoiser.hash.hex()},
+        futures = {method: [pool.submit(compare, c, model_name, method, evaluations) for c in crops.values()] for method in METHODS}
+        for _ in as_completed(future for each in futures.values() for future in each):
+            advance()
+        points = {method: [future.result() for future in each] for method, each in futures.items()}
+    model = registry.find(model_name)
+    return {
+        "model": {"name": model.name, "hash": model.hash.hex()},
         "evaluations": evaluations,
         "versions": versions("ddpmcodec", "torch"),
-        "summary": rows,
+        "summary": summary(points),
         "pictures": [*crops],
         "points": points,
     }
-    atomic.write(Path(output), (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
-    if figure is not None:
-        atomic.write(Path(figure), figures.rate_distortion(mean_curves(points), log_rate=True))
-    print(table(rows))
-
-
-if __name__ == "__main__":
-    main()

@@ -3,10 +3,10 @@
 python -m ddpmcodec.eval.demo PHOTO -o DIR
 """
 
+import argparse
 import time
 from pathlib import Path
 
-import click
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
@@ -20,7 +20,7 @@ CAPTION_HEIGHT = 30
 
 
 def contact_sheet(panels: list[tuple[Image.Image, str]]) -> Image.Image:
-    """Pictures of one size in rows of `COLUMNS`, each with its caption below."""
+    """Lay out pictures of one size in rows of `COLUMNS`, each with its caption below."""
     width, height = panels[0][0].size
     rows = -(-len(panels) // COLUMNS)
     sheet = Image.new("RGB", (COLUMNS * width, rows * (height + CAPTION_HEIGHT)), "white")
@@ -34,7 +34,7 @@ def contact_sheet(panels: list[tuple[Image.Image, str]]) -> Image.Image:
 
 
 def prefixes(data: bytes, pixels: np.ndarray) -> list[tuple[Image.Image, str]]:
-    """The pictures of the longest prefixes within `PREFIX_BPPS`, with size and PSNR."""
+    """Decode the longest prefixes within `PREFIX_BPPS`, with size and PSNR."""
     area = pixels.shape[0] * pixels.shape[1]
     ends = [0, *(step["end"] for step in ddpmcodec.info(data)["steps"])]
     wanted = {max((k for k, end in enumerate(ends) if 8 * end <= bpp * area), default=0) for bpp in PREFIX_BPPS}
@@ -46,12 +46,8 @@ def prefixes(data: bytes, pixels: np.ndarray) -> list[tuple[Image.Image, str]]:
     return panels
 
 
-@click.command()
-@click.argument("photo", type=click.Path(exists=True, dir_okay=False))
-@click.option("-o", "--output", default="demo-out", show_default=True, metavar="DIR")
-def main(photo: str, output: str) -> None:
-    """Encode PHOTO at 1 bpp, decode it at several prefixes, and leave a contact sheet."""
-    directory = Path(output)
+def make(photo: str, directory: Path) -> None:
+    """Encode a photo at 1 bpp, decode it at several prefixes, and leave a contact sheet in the directory."""
     directory.mkdir(parents=True, exist_ok=True)
     original = Image.open(photo).convert("RGB")
     begin = time.perf_counter()
@@ -64,6 +60,15 @@ def main(photo: str, output: str) -> None:
     sheet.save(path)
     print(f"{directory / 'photo.ddpm'}: {len(data)} bytes, encoded and decoded in {time.perf_counter() - begin:.0f} s")
     print(f"contact sheet: {path}")
+
+
+def main() -> None:
+    """Make the demo that the command line asks for."""
+    parser = argparse.ArgumentParser(description="Encode PHOTO at 1 bpp, decode it at several prefixes, and leave a contact sheet.")
+    parser.add_argument("photo", metavar="PHOTO")
+    parser.add_argument("-o", "--output", type=Path, default=Path("demo-out"), metavar="DIR", help="default: demo-out")
+    arguments = parser.parse_args()
+    make(arguments.photo, arguments.output)
 
 
 if __name__ == "__main__":

@@ -6,13 +6,17 @@ with the table at full strength, which is what a codec with shaped noise shows t
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from ddpmcodec import picture
+from ddpmcodec.errors import DdpmcodecError
+from ddpmcodec.eval import pictures as sets
+from ddpmcodec.eval.progress import Counter, Progress, silent
 from ddpmcodec.models import whitening
 from ddpmcodec.models.checkpoint import Model
 from ddpmcodec.models.process import abar_of_snr
@@ -36,20 +40,37 @@ def denoised_psnr(model: Model, pixels: np.ndarray, sigma: float, seed: int, whi
 def evaluate(
     pictures: Iterable[tuple[str, np.ndarray]], model: Model, sigmas: Sequence[float], whitened: bool = False
 ) -> Iterator[tuple[str, list[float]]]:
-    """For each picture, its name and the PSNR in dB at each sigma of 255."""
+    """Yield each picture's name with its PSNR in dB at each sigma of 255."""
     for seed, (name, pixels) in enumerate(pictures):
         yield name, [denoised_psnr(model, pixels, sigma, seed, whitened) for sigma in sigmas]
 
 
+def measure(
+    paths: Sequence[Path],
+    model: Model,
+    sigmas: Sequence[float],
+    whitened: bool = False,
+    skipped: Callable[[Path, DdpmcodecError], None] = silent,
+    progress: Progress = silent,
+) -> dict[str, list[float]]:
+    """Measure pictures in files: the PSNR in dB at each sigma of 255, by name; `skipped` is told of those that cannot be read."""
+    advance = Counter(progress, len(paths))
+    psnrs = {}
+    for name, values in evaluate(sets.load(paths, skipped), model, sigmas, whitened):
+        psnrs[name] = values
+        advance()
+    return psnrs
+
+
 def results(psnrs: Mapping[str, Sequence[float]], model: Model, sigmas: Sequence[float], whitened: bool = False) -> dict[str, Any]:
-    """Everything, JSON-serializable: by picture, in dB, at each sigma."""
+    """Return everything, JSON-serializable: by picture, in dB, at each sigma."""
     mean = np.mean(list(psnrs.values()), axis=0).tolist()
     named = {"name": model.name, "hash": model.hash.hex()}
     return {"model": named, "whitened": whitened, "sigmas": [*sigmas], "mean": mean, "pictures": dict(psnrs)}
 
 
 def table(psnrs: Mapping[str, Sequence[float]], model: Model, sigmas: Sequence[float], whitened: bool = False) -> str:
-    """The mean over pictures at each sigma, as a Markdown table."""
+    """Format the mean over pictures at each sigma as a Markdown table."""
     cells = " | ".join(f"{v:.2f}" for v in np.mean(list(psnrs.values()), axis=0))
     heads = " | ".join(f"{sigma:g}" for sigma in sigmas)
     rule = "---:|" * len(sigmas)

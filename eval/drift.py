@@ -1,6 +1,6 @@
 """How far decoders whose arithmetic differs drift from the encoder: threads, precision, libraries.
 
-python -m ddpmcodec.eval.drift photo.png
+    ddpmcodec eval drift photo.png
 
 The encoder's arithmetic is fp32, torch's own, with as many threads as there are. One file with a lossy end and one without loss are decoded
 by each of `DECODERS`. Nothing in decoding branches on a float, so pictures may differ by rounding, and the exact one comes back or is
@@ -16,17 +16,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import click
 import numpy as np
 import torch
 from PIL import Image
 from torch import nn
-from tqdm import tqdm
 
 from ddpmcodec import decoder, picture
 from ddpmcodec.chain import State
 from ddpmcodec.encoder import Encoding, encode_pixels
-from ddpmcodec.errors import DriftError
+from ddpmcodec.errors import DriftError, PictureError
+from ddpmcodec.eval.progress import Counter, Note, Progress, silent
 from ddpmcodec.format import container, tail
 from ddpmcodec.format.container import Container
 from ddpmcodec.models import registry
@@ -153,7 +152,7 @@ class Files:
 
 
 def state_of(parsed: Container, model: Model) -> State:
-    return decoder.last_state(parsed, model, lambda done, total: None)
+    return decoder.last_state(parsed, model, silent)
 
 
 def measure(files: Files, name: str) -> Drift:
@@ -192,38 +191,47 @@ def decoded_without_numba(data: bytes, model_name: str) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(done.stdout)))
 
 
-@click.command()
-@click.argument("photo")
-@click.option("--size", default="240x160", show_default=True, metavar="WxH", help="Of the crop from the picture's middle.")
-@click.option("--bpp", type=float, default=2.0, show_default=True)
-@click.option("--evaluations", type=click.IntRange(2), default=30, show_default=True)
-@click.option("--model", "model_name", default=registry.DEFAULT, show_default=True)
-def main(photo: str, size: str, bpp: float, evaluations: int, model_name: str) -> None:
-    """Print how far decoders drift on a picture."""
-    width, height = map(int, size.split("x"))
-    with Image.open(photo) as image:
-        left, top = (image.width - width) // 2, (image.height - height) // 2
-        pixels = np.asarray(image.convert("RGB").crop((left, top, left + width, top + height)))
+HEAD = """\
+| decoder | worst difference in PSNR, dB | largest of a pixel, of 255 | largest of x0hat, gray levels | lossless |
+|---|---:|---:|---:|---|"""
+
+
+def row(files: Files, name: str) -> str:
+    """Measure a decoder: a line of the Markdown table that `HEAD` begins."""
+    try:
+        d = measure(files, name)
+    except ImportError as e:
+        return f"| {name} | {e.name} is not here | | | |"
+    return f"| {name} | {d.psnr:.4f} | {d.pixel} | {d.x0hat:.6f} | {'exact' if d.exact else 'refused'} |"
+
+
+def middle(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Return the middle of (H, W, 3) pixels.
+
+    Raises:
+        PictureError: it is larger than the picture.
+    """
+    left, top = (pixels.shape[1] - width) // 2, (pixels.shape[0] - height) // 2
+    if left < 0 or top < 0:
+        raise PictureError(f"no {width}x{height} in the picture's {pixels.shape[1]}x{pixels.shape[0]}: --size")
+    return pixels[top : top + height, left : left + width]
+
+
+def report(pixels: np.ndarray, model_name: str, bpp: float, evaluations: int, say: Note, progress: Progress = silent) -> None:
+    """Say line by line how far decoders drift on (H, W, 3) pixels, as Markdown."""
     model = registry.find(model_name)
+    height, width = pixels.shape[:2]
     lossy = encode_pixels(pixels, model, bpp=bpp, evaluations=evaluations, effort=1)
     lossless = encode_pixels(pixels, model, lossless=True, evaluations=evaluations, effort=1)
-    print(f"{width} x {height}, {bpp:g} bpp {lossy.psnr:.2f} dB, lossless {lossless.bpp:.2f} bpp, {torch.get_num_threads()} threads\n")
-    print("| decoder | worst difference in PSNR, dB | largest of a pixel, of 255 | largest of x0hat, gray levels | lossless |")
-    print("|---|---:|---:|---:|---|")
+    say(f"{width} x {height}, {bpp:g} bpp {lossy.psnr:.2f} dB, lossless {lossless.bpp:.2f} bpp, {torch.get_num_threads()} threads\n")
+    say(HEAD)
     files = Files(pixels, model, lossy, lossless)
-    for name in tqdm(DECODERS, "drift", disable=None, leave=False):
-        try:
-            d = measure(files, name)
-        except ImportError as e:
-            print(f"| {name} | {e.name} is not here | | | |")
-            continue
-        print(f"| {name} | {d.psnr:.4f} | {d.pixel} | {d.x0hat:.6f} | {'exact' if d.exact else 'refused'} |")
+    advance = Counter(progress, len(DECODERS))
+    for name in DECODERS:
+        say(row(files, name))
+        advance()
     pixel = np.abs(decoded_without_numba(lossy.data, model_name).astype(int) - lossy.pixels).max()
     exact = np.array_equal(decoded_without_numba(lossless.data, model_name), pixels)
-    print(f"| without numba | | {pixel} | | {'exact' if exact else 'another picture'} |")
+    say(f"| without numba | | {pixel} | | {'exact' if exact else 'another picture'} |")
     margin = tail.MARGIN * tail.MARGIN_UNIT
-    print(f"\n{files.resolved()} of {pixels.size} means are resolved by a mark; the margin is {margin:.6f} of a gray level")
-
-
-if __name__ == "__main__":
-    main()
+    say(f"\n{files.resolved()} of {pixels.size} means are resolved by a mark; the margin is {margin:.6f} of a gray level")

@@ -1,31 +1,26 @@
 """Where the rate goes: what network, schedule and channel each cost over the ideal, and how good the schedule of steps is.
 
-python -m ddpmcodec.eval.losses CBSD68 --stride 4 -o docs/results/losses.json
+    ddpmcodec eval losses CBSD68 --stride 4 -o docs/results/losses.json
 
 With infinitely fine steps a picture costs 1/2 integral of mse d(snr) nats a dimension up to any snr (section 3 of docs/format.md), mse(snr)
 being the denoiser's: the ideal, which only a better network improves. Steps of finite size cost more, and the channel and the file's
 tables more still. `docs/benchmarks.md` shows the outcome.
 """
 
-import json
 import math
-import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
-from tqdm import tqdm
 
-from ddpmcodec import atomic, plan, schedule, workers
+from ddpmcodec import schedule, workers
 from ddpmcodec.encoder import encode_pixels
 from ddpmcodec.errors import InputError
 from ddpmcodec.eval import bits_per_dimension as bpd
-from ddpmcodec.eval import curves, pictures, rate_distortion
+from ddpmcodec.eval import curves, rate_distortion
 from ddpmcodec.eval.codecs import HEADROOM
 from ddpmcodec.eval.curves import Curve
+from ddpmcodec.eval.progress import Counter, Progress, silent
 from ddpmcodec.eval.rate_distortion import mean, value_at
 from ddpmcodec.eval.versions import versions
 from ddpmcodec.format import container
@@ -189,39 +184,45 @@ def schedules_table(found: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-@click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PICTURE|DIR...")
-@click.option("-o", "--output", required=True, metavar="FILE.json")
-@click.option("--stride", type=click.IntRange(1), default=1, show_default=True)
-@click.option("--model", default=registry.DEFAULT, show_default=True)
-@click.option("--evaluations", type=click.IntRange(2), default=plan.DEFAULT_EVALUATIONS, show_default=True)
-@click.option("--effort", type=click.IntRange(1, 5), default=3, show_default=True)
-@click.option("--advantage", type=float, default=0.0, show_default=True, metavar="DB", help="Of the better network that the table shows.")
-@click.option("-j", "--jobs", type=click.IntRange(1), default=os.cpu_count(), show_default=True)
-def main(paths: tuple[str, ...], output: str, stride: int, model: str, evaluations: int, effort: int, advantage: float, jobs: int) -> None:
-    """Print where the rate goes on pictures, and how good the schedule is."""
-    loaded = list(pictures.load(pictures.find(paths, stride), lambda path, e: print(f"{path}: left out: {e}", file=sys.stderr)))
-    if not loaded:
+def measure(
+    pictures: Sequence[tuple[str, np.ndarray]],
+    model_name: str,
+    evaluations: int,
+    effort: int,
+    advantage: float,
+    jobs: int,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Analyse pictures, in `jobs` processes: a document with `analyse` of each as "pictures", and `schedules`.
+
+    Args:
+        advantage: in dB, of the better network that the table shows.
+
+    Raises:
+        InputError: there is no picture.
+        WorkerError: a process has died.
+    """
+    if not pictures:
         raise InputError("no picture can be read")
+    advance = Counter(progress, len(pictures))
+    results = {}
     with workers.pool(jobs, 1) as pool:
-        futures = [pool.submit(analyse, pixels, model, max(RATES), evaluations, effort) for _, pixels in loaded]
-        done = [future.result() for future in tqdm(futures, "losses", disable=None, leave=False)]
-    results = {name: result for (name, _), result in zip(loaded, done, strict=True)}
-    found = schedules(results)
-    denoiser = registry.find(model)
-    document = {
-        "model": {"name": denoiser.name, "hash": denoiser.hash.hex()},
+        futures = [pool.submit(analyse, pixels, model_name, max(RATES), evaluations, effort) for _, pixels in pictures]
+        for (name, _), future in zip(pictures, futures, strict=True):
+            results[name] = future.result()
+            advance()
+    model = registry.find(model_name)
+    return {
+        "model": {"name": model.name, "hash": model.hash.hex()},
         "evaluations": evaluations,
         "effort": effort,
         "advantage": advantage,
         "versions": versions("ddpmcodec", "torch"),
-        "schedules": found,
+        "schedules": schedules(results),
         "pictures": results,
     }
-    atomic.write(Path(output), (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
-    print(losses_table(results, advantage))
-    print(f"\n{schedules_table(found)}")
 
 
-if __name__ == "__main__":
-    main()
+def tables(document: Mapping[str, Any]) -> str:
+    """Format `measure` as Markdown tables."""
+    return f"{losses_table(document['pictures'], document['advantage'])}\n\n{schedules_table(document['schedules'])}"

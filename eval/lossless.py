@@ -2,14 +2,18 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ddpmcodec import decoder, picture
 from ddpmcodec.encoder import encode_pixels
-from ddpmcodec.errors import EvaluationError
+from ddpmcodec.errors import DdpmcodecError, EvaluationError
+from ddpmcodec.eval import pictures as sets
 from ddpmcodec.eval.anchors import Anchor
+from ddpmcodec.eval.progress import Counter, Note, Progress, silent
 from ddpmcodec.format import container
 from ddpmcodec.models.bound import discretized_log_likelihood
 from ddpmcodec.models.checkpoint import Model
@@ -50,15 +54,15 @@ def ddpm_bytes(pixels: np.ndarray, model: Model, evaluations: int, effort: int) 
     """
     data = encode_pixels(pixels, model, lossless=True, evaluations=evaluations, effort=effort).data
     parsed = container.parse(data)
-    if not np.array_equal(decoder.pixels(parsed, decoder.last_state(parsed, model, lambda done, total: None)), pixels):
+    if not np.array_equal(decoder.pixels(parsed, decoder.last_state(parsed, model, silent)), pixels):
         raise EvaluationError("our lossless file has not kept the picture")
     return len(data)
 
 
 def evaluate(
-    pictures: Iterable[tuple[str, np.ndarray]], model: Model, evaluations: int, effort: int, note: Callable[[str], None] = lambda text: None
+    pictures: Iterable[tuple[str, np.ndarray]], model: Model, evaluations: int, effort: int, note: Note = silent
 ) -> Iterator[dict[str, Any]]:
-    """For each picture its name, and bits per pixel by codec; None, and a note, for a codec that is missing here."""
+    """Yield each picture's name and its bits per pixel by codec; None, and a note, for a codec that is missing here."""
     for name, pixels in pictures:
         row: dict[str, Any] = {"picture": name, "ddpm": ddpm_bytes(pixels, model, evaluations, effort)}
         for codec, anchor in LOSSLESS_ANCHORS.items():
@@ -71,63 +75,93 @@ def evaluate(
         yield {k: 8 * v / area if isinstance(v, int) else v for k, v in row.items()}
 
 
+def _setting(model: Model, evaluations: int, effort: int) -> dict[str, Any]:
+    """What results of ours depend on."""
+    return {"model": {"name": model.name, "hash": model.hash.hex()}, "evaluations": evaluations, "effort": effort}
+
+
+def measure(
+    paths: Sequence[Path],
+    model: Model,
+    evaluations: int,
+    effort: int,
+    skipped: Callable[[Path, DdpmcodecError], None] = silent,
+    note: Note = silent,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Measure pictures in files: a document with `evaluate`'s rows as "pictures"; `skipped` is told of those that cannot be read.
+
+    Raises:
+        EvaluationError: a file of ours has not kept its picture.
+    """
+    advance = Counter(progress, len(paths))
+    rows = []
+    for row in evaluate(sets.load(paths, skipped), model, evaluations, effort, note):
+        rows.append(row)
+        advance()
+    return {"unit": "bits per pixel", **_setting(model, evaluations, effort), "pictures": rows}
+
+
 def together(
     pictures: Sequence[tuple[str, np.ndarray]],
     model: Model,
     evaluations: int,
     effort: int,
-    note: Callable[[str], None] = lambda text: None,
-    progress: Callable[[int], None] = lambda done: None,
+    note: Note = silent,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
-    """Pictures of one size coded as one file, and one by one, beside the bound that those files have; bits per dimension.
+    """Code pictures of one size as one file, and one by one, beside the bound that those files have: a document, in bits per dimension.
 
     The bound is the sum over the file's own steps of KL(q || p), p with the codec's variance, and L_0 of equation 13 with x0hat as the
     mean and the one variance that is best for all. An anchor has the pictures one by one too, and one above the other as one picture.
 
     Args:
-        progress: called with each picture's share of the encodes done.
+        progress: told of the pictures encoded, each of them twice.
 
     Raises:
         PictureError: their sizes differ.
         EvaluationError: a file has not kept its pictures.
     """
-    arrays = [pixels for _, pixels in pictures]
-    stacked = picture.together([picture.Picture(pixels) for pixels in arrays]).pixels
-    options: dict[str, Any] = {"lossless": True, "evaluations": evaluations, "effort": effort}
-    encoding = encode_pixels(stacked, model, pictures=len(arrays), **options)
+    each = [pixels for _, pixels in pictures]
+    advance = Counter(progress, 2 * len(each))
+    stacked = picture.together([picture.Picture(pixels) for pixels in each]).pixels
+    encoding = encode_pixels(stacked, model, pictures=len(each), lossless=True, evaluations=evaluations, effort=effort)
     parsed = container.parse(encoding.data)
-    state = decoder.last_state(parsed, model, lambda done, total: None)
+    state = decoder.last_state(parsed, model, silent)
     if not np.array_equal(decoder.pixels(parsed, state), stacked):
         raise EvaluationError("our lossless file has not kept the pictures")
-    progress(len(arrays))
-    alone = []
-    for pixels in arrays:
-        alone.append(ddpm_bytes(pixels, model, evaluations, effort))
-        progress(1)
-    x_0 = picture.to_tensor(stacked, len(arrays))
-    variances = float((state.x0hat - x_0).square().mean()) * np.geomspace(0.25, 4, 81)
-    nats = min(-float(discretized_log_likelihood(x_0, state.x0hat, np.log(v)).mean()) for v in variances)
+    advance(len(each))
+    alone = 0
+    for pixels in each:
+        alone += ddpm_bytes(pixels, model, evaluations, effort)
+        advance()
     bits = 8 / stacked.size
-    rate, distortion = encoding.kl_bits / stacked.size, nats / math.log(2)
+    rate, distortion = encoding.kl_bits / stacked.size, _distortion(picture.to_tensor(stacked, len(each)), state.x0hat)
     result: dict[str, Any] = {
-        "pictures": len(arrays),
+        "pictures": len(each),
         "rate": rate,
         "distortion_L_0": distortion,
         "bound": rate + distortion,
-        "ddpm": {"together": len(encoding.data) * bits, "alone": sum(alone) * bits},
+        "ddpm": {"together": len(encoding.data) * bits, "alone": alone * bits},
     }
     for codec, anchor in LOSSLESS_ANCHORS.items():
         try:
-            sizes = {"together": anchor_bytes(anchor, stacked), "alone": sum(anchor_bytes(anchor, pixels) for pixels in arrays)}
+            sizes = {"together": anchor_bytes(anchor, stacked), "alone": sum(anchor_bytes(anchor, pixels) for pixels in each)}
         except EvaluationError as e:
             note(f"{codec} left out: {e}")
         else:
             result[codec] = {k: v * bits for k, v in sizes.items()}
-    return result
+    return result | _setting(model, evaluations, effort)
+
+
+def _distortion(x_0: torch.Tensor, x0hat: torch.Tensor) -> float:
+    """L_0 in bits per dimension, with the one variance that is best for all."""
+    variances = float((x0hat - x_0).square().mean()) * np.geomspace(0.25, 4, 81)
+    return min(-float(discretized_log_likelihood(x_0, x0hat, np.log(v)).mean()) for v in variances) / math.log(2)
 
 
 def together_table(result: Mapping[str, Any]) -> str:
-    """`together` as a Markdown table."""
+    """Format `together` as a Markdown table."""
     codecs = [codec for codec in ("ddpm", *LOSSLESS_ANCHORS) if codec in result]
     lines = [f"| bits per dimension, {result['pictures']} pictures | {' | '.join(codecs)} |", "|---|" + "---:|" * len(codecs)]
     for name in ("together", "alone"):
@@ -138,7 +172,7 @@ def together_table(result: Mapping[str, Any]) -> str:
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Bits per pixel of each picture, and their mean, as a Markdown table."""
+    """Format the bits per pixel of each picture, and their mean, as a Markdown table."""
     codecs = ["ddpm", *LOSSLESS_ANCHORS]
     mean = {c: None if any(row[c] is None for row in rows) else sum(row[c] for row in rows) / len(rows) for c in codecs}
     lines = [f"| lossless, bpp | {' | '.join(codecs)} |", "|---|" + "---:|" * len(codecs)]

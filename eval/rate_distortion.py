@@ -6,9 +6,11 @@ of more than 1.5 bpp do, has no picture of its own at its beginning and so gives
 """
 
 import hashlib
+import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from ddpmcodec.eval import metrics
 from ddpmcodec.eval.codecs import Codec
 from ddpmcodec.eval.curves import Curve
 from ddpmcodec.eval.metrics import Metric
+from ddpmcodec.eval.progress import Counter, Progress, silent
 
 DEFAULT_METRICS = (metrics.METRICS["psnr-rgb"],)  # which every machine has
 RATES = (0.25, 0.5, 1.0)  # bpp
@@ -49,14 +52,14 @@ def mean(values: Iterable[float | None]) -> float | None:
 
 
 def fingerprint(pixels: np.ndarray) -> str:
-    """By which a picture is known to be the one measured before."""
+    """A hash by which a picture is known to be the one measured before."""
     return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()[:16]
 
 
 def entry_of(codec: Codec, pixels: np.ndarray, measured: Sequence[Metric] = DEFAULT_METRICS) -> Entry:
     """One picture's points, or what the codec says against it; "unmeasured" says why a metric has no value at some of them."""
     entry: Entry = {"sha256": fingerprint(pixels), "side": min(pixels.shape[:2])}
-    points = []
+    points: list[dict[str, float | None]] = []
     unmeasured: dict[str, str] = {}
     try:
         for coded in codec.curve(pixels):
@@ -123,7 +126,7 @@ def results(
     kept = [i for i in range(len(bpps)) if means["psnr-rgb"][i] is not None]
     lists = {"bpp": [bpps[i] for i in kept]} | {metric: [values[i] for i in kept] for metric, values in means.items()}
     at_bpp = [
-        {"bpp": rate} | {metric.name: mean(value_at(curve, rate, metric.name) for curve in curves.values()) for metric in measured}
+        {"bpp": rate, **{metric.name: mean(value_at(curve, rate, metric.name) for curve in curves.values()) for metric in measured}}
         for rate in rates
     ]
     return {
@@ -141,6 +144,59 @@ def reusable(stored: Any, wanted: Mapping[str, Any]) -> dict[str, Entry]:
     if not isinstance(stored, dict) or stored.get("settings") != wanted or not isinstance(stored.get("pictures"), dict):
         return {}
     return {name: e for name, e in stored["pictures"].items() if isinstance(e, dict) and "sha256" in e and "points" in e}
+
+
+def stored(path: str) -> Any:
+    """What a results file holds; None where it is not there, or not JSON."""
+    try:
+        return json.loads(Path(path).read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def compare(
+    pictures: Sequence[tuple[str, np.ndarray]],
+    codecs: Mapping[str, Codec],
+    rates: Sequence[float],
+    measured: Sequence[Metric] = DEFAULT_METRICS,
+    *,
+    jobs: int,
+    threads: int,
+    known: Mapping[str, Any] | None = None,
+    save: Callable[[str, dict[str, Any]], None] = silent,
+    progress: Progress = silent,
+) -> dict[str, dict[str, Any]]:
+    """Measure codecs on pictures: the `results` of each, by name.
+
+    Args:
+        jobs, threads: as of `measure`.
+        known: earlier results of codecs, whose pictures are not measured again where they and the settings are the same.
+        save: called with a codec's name and its results so far whenever they grow, so that an interrupted evaluation can go on.
+
+    Raises:
+        WorkerError: a process has died.
+    """
+    entries: dict[str, dict[str, Entry]] = {}
+    for name, codec in codecs.items():
+        earlier = reusable((known or {}).get(name), settings(codec, measured))
+        same = [picture for picture, pixels in pictures if earlier.get(picture, {}).get("sha256") == fingerprint(pixels)]
+        entries[name] = {picture: earlier[picture] for picture in same}
+    advance = Counter(progress, len(pictures) * len(codecs))
+    advance(sum(map(len, entries.values())))
+
+    def so_far(name: str) -> dict[str, Any]:
+        in_order = {picture: entries[name][picture] for picture, _ in pictures if picture in entries[name]}
+        return results(codecs[name], in_order, rates, measured)
+
+    missing = ((name, [c for c in codecs.values() if name not in entries[c.name]], pixels) for name, pixels in pictures)
+    for codec, picture, entry in measure([work for work in missing if work[1]], jobs, threads, measured):
+        entries[codec.name][picture] = entry
+        save(codec.name, so_far(codec.name))
+        advance()
+    found = {name: so_far(name) for name in codecs}
+    for name in codecs if pictures else ():
+        save(name, found[name])
+    return found
 
 
 def table(
@@ -177,6 +233,12 @@ def notes(of_codecs: Mapping[str, Mapping[str, Any]], measured: Sequence[Metric]
                 if of.side <= entry.get("side", of.full_side) < of.full_side:
                     found.setdefault((of.name, f"uses fewer scales under {of.full_side} pixels a side"), {})[name] = None
     return [f"{metric} {reason}: {len(names)} pictures, such as {next(iter(names))}" for (metric, reason), names in found.items()]
+
+
+def refusals(of_codecs: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A line for each picture that a codec has refused or failed on."""
+    entries = ((codec, name, entry) for codec, result in of_codecs.items() for name, entry in result["pictures"].items())
+    return [f"{name}: {codec}: {entry['error']}" for codec, name, entry in entries if "error" in entry]
 
 
 def rows(of_codecs: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:

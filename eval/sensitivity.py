@@ -1,6 +1,6 @@
 """How much quality a bit buys, by where it is spent: the instrument that the shape of the noise is tuned with.
 
-    python -m ddpmcodec.eval.sensitivity photos/ --sigma 30 --power 1
+    ddpmcodec eval sensitivity photos/ --sigma 30 --power 1
 
 At a noise level, the noise of some coefficients (those of a band of frequencies in one colour) or of some places is made `STEP` octaves
 finer and then coarser (models/whitening.py), with the same draw. The difference of a metric of the decoded picture, over the bits that it
@@ -11,22 +11,18 @@ Bits are the ideal's: a coefficient whose prediction errs by e where its noise h
 """
 
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 import torch
-from tqdm import tqdm
 
-from ddpmcodec import atomic
 from ddpmcodec.errors import EvaluationError, InputError
-from ddpmcodec.eval import metrics, pictures
+from ddpmcodec.eval import metrics
 from ddpmcodec.eval.metrics import Metric
-from ddpmcodec.models import registry, whitening
+from ddpmcodec.eval.progress import Counter, Note, Progress, silent
+from ddpmcodec.models import whitening
 from ddpmcodec.models.checkpoint import Model
 from ddpmcodec.models.process import abar_of_snr, sigma_of_snr
 
@@ -36,7 +32,6 @@ ACTIVITIES = ("flattest quarter", "flatter", "busier", "busiest quarter")
 ACTIVITY_RADIUS = 4.0  # pixels, of the Gaussian window in which the deviation of luma is taken
 EDGE_RADIUS = 8.0  # pixels, over which a place's noise changes
 STEP = 0.15  # octaves, each way
-METRICS = ("psnr-rgb", "ssimulacra2", "cvvdp")
 
 Change = tuple[np.ndarray | float, np.ndarray | float]  # added to log2 m, (3, H, W), and to log2 G, (H, W)
 
@@ -116,7 +111,7 @@ def measure(
     measured: Sequence[Metric],
     power: float = 0.0,
     seed: int = 0,
-    tick: Callable[[], None] = lambda: None,
+    tick: Callable[[], None] = silent,
 ) -> dict[str, dict[str, float]]:
     """For each subset of a picture's bits, its share of them ("share") and how much each metric gains by `2 STEP` octaves less noise.
 
@@ -171,40 +166,38 @@ def table(rows: Mapping[str, Mapping[str, float]], measured: Sequence[Metric]) -
     return "\n".join(lines)
 
 
-@click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PICTURE|DIR...")
-@click.option("-o", "--output", metavar="FILE.json", help="Also write every picture's figures there.")
-@click.option("--sigma", type=click.FloatRange(1, 1000), default=30.0, show_default=True, help="Noise level, of 255.")
-@click.option("--power", type=click.FloatRange(0, 4), default=0.0, show_default=True, help="Of the table's multipliers; 0 is white noise.")
-@click.option("--metric", "names", multiple=True, default=METRICS, show_default=True, metavar="NAME")
-@click.option("--stride", type=click.IntRange(1), default=1, show_default=True)
-@click.option("--model", default=registry.DEFAULT, show_default=True)
-def main(paths: tuple[str, ...], output: str | None, sigma: float, power: float, names: tuple[str, ...], stride: int, model: str) -> None:
-    """Print how much of each metric a bit buys, by frequency, colour and activity, relative to the mean bit."""
-    import json
+def measure_all(
+    pictures: Sequence[tuple[str, np.ndarray]],
+    model: Model,
+    sigma: float,
+    power: float,
+    measured: Sequence[Metric],
+    note: Note = silent,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Measure pictures: a document with `relative`, and `measure` of each picture.
 
-    denoiser = registry.find(model)
-    measured, absent = metrics.available(dict.fromkeys(names))
-    for name, reason in absent.items():
-        print(f"without {name}, which {reason}", file=sys.stderr)
-    of_pictures: dict[str, Any] = {}
-    loaded = list(pictures.load(pictures.find(paths, stride), lambda path, e: print(f"{path}: left out: {e}", file=sys.stderr)))
-    count = 1 + len(CHANNELS) * (len(BANDS) - 1) + len(ACTIVITIES)
-    with tqdm(desc="sensitivity", total=count * len(loaded), disable=None, leave=False) as bar:
-        for seed, (name, pixels) in enumerate(loaded):
-            try:
-                of_pictures[name] = measure(pixels, denoiser, sigma, measured, power, seed, lambda: bar.update() and None)
-            except EvaluationError as e:
-                print(f"{name}: left out: {e}", file=sys.stderr)
+    Args:
+        note: told of pictures that a metric fails on, which are left out.
+
+    Raises:
+        InputError: none is left.
+    """
+    subset_count = 1 + len(CHANNELS) * (len(BANDS) - 1) + len(ACTIVITIES)
+    advance = Counter(progress, subset_count * len(pictures))
+    of_pictures = {}
+    for seed, (name, pixels) in enumerate(pictures):
+        try:
+            of_pictures[name] = measure(pixels, model, sigma, measured, power, seed, advance)
+        except EvaluationError as e:
+            note(f"{name}: left out: {e}")
     if not of_pictures:
         raise InputError("no picture could be measured")
-    rows = relative(of_pictures)
-    if output is not None:
-        settings = {metric.name: metric.settings() for metric in measured}
-        document = {"model": {"name": denoiser.name, "hash": denoiser.hash.hex()}, "sigma": sigma, "power": power, "metrics": settings}
-        atomic.write(Path(output), (json.dumps(document | {"relative": rows, "pictures": of_pictures}, indent=1) + "\n").encode())
-    print(table(rows, measured))
-
-
-if __name__ == "__main__":
-    main()
+    return {
+        "model": {"name": model.name, "hash": model.hash.hex()},
+        "sigma": sigma,
+        "power": power,
+        "metrics": {metric.name: metric.settings() for metric in measured},
+        "relative": relative(of_pictures),
+        "pictures": of_pictures,
+    }

@@ -59,11 +59,28 @@ def test_the_version_of_a_package_that_is_missing(monkeypatch):
     assert result.exit_code == 0 and "torch missing, numba missing" in result.stdout
 
 
-@pytest.mark.parametrize("arguments", [["--version"], ["--help"]])
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["eval", "--help"], ["eval", "losses", "-h"], ["eval", "--denoise", "x"]])
 def test_what_needs_no_network_imports_none(arguments):
-    program = "import sys; from ddpmcodec.cli import main; main(standalone_mode=False); print({'torch', 'numba'} & set(sys.modules))"
+    """Versions, help, and what is wrong with options."""
+    program = """
+import sys
+from ddpmcodec.cli import main
+try:
+    main()
+finally:
+    print({"torch", "numba"} & set(sys.modules))"""
     done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True)
-    assert done.stdout.endswith("\nset()\n"), done.stderr
+    assert f"\n{done.stdout}".endswith("\nset()\n"), done.stderr
+
+
+def test_evaluations_know_no_command_line():
+    """Imports point one way."""
+    program = (
+        "import importlib, pkgutil, sys; import ddpmcodec.eval as e;"
+        "[importlib.import_module(f'ddpmcodec.eval.{m.name}') for m in pkgutil.iter_modules(e.__path__)];"
+        "print([m for m in sys.modules if m == 'click' or m.startswith('ddpmcodec.cli')])"
+    )
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "[]\n"
 
 
 def test_unknown_commands():

@@ -1,4 +1,4 @@
-"""`ddpmcodec eval`, from the command line."""
+"""`ddpmcodec eval` and its subcommands, from the command line."""
 
 import csv
 import io
@@ -15,8 +15,8 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from ddpmcodec.cli import main
+from ddpmcodec.cli.eval import SUBCOMMANDS
 from ddpmcodec.encoder import encode_pixels
-from ddpmcodec.eval import crops
 from ddpmcodec.models import checkpoint
 
 
@@ -189,7 +189,7 @@ def test_crops_are_the_reduced_middles(tmp_path: Path):
     ramp = np.add.outer(np.arange(50), np.arange(70)).astype(np.uint8)[..., None].repeat(3, 2)
     for name, pixels in {"a": ramp, "b": ramp[::-1], "small": ramp[:20]}.items():
         Image.fromarray(pixels).save(tmp_path / f"{name}.png")
-    result = CliRunner().invoke(crops.main, [str(tmp_path), "-o", str(tmp_path / "c.npz"), "--side", "16"])
+    result = run("crops", tmp_path, "-o", tmp_path / "c.npz", "--side", "16")
     assert result.exit_code == 0, result.output
     cut = np.load(tmp_path / "c.npz")["images"]
     assert cut.shape == (2, 16, 16, 3)
@@ -259,3 +259,67 @@ def test_lpips_by_a_network_of_the_users(directory: Path, tmp_path: Path):
     assert distances[0] > distances[-1] >= 0 and len(document["results"]["lpips"]) == len(distances)
     (tmp_path / "other.pt").write_bytes(b"no network")
     assert run(directory, *options, "--lpips", tmp_path / "other.pt").exit_code == 9
+
+
+@pytest.mark.parametrize(
+    ("flags", "subcommand"),
+    [
+        (["--codec", "jpeg", "--bpp", "2"], ["rd", "--codec", "jpeg", "--bpp", "2"]),
+        (["--denoise", "15,50"], ["denoise", "--sigma", "15,50"]),
+        (["--denoise", "25", "--whitened", "--stride", "2"], ["denoise", "--sigma", "25", "--whitened", "--stride", "2"]),
+        (["--lossless", "--evaluations", "4", "--effort", "1"], ["lossless", "--evaluations", "4", "--effort", "1"]),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_flags_are_subcommands(directory: Path, tmp_path: Path, model_path: str, flags: list[str], subcommand: list[str]):
+    """The same tables and files, before the pictures and behind them."""
+    shared = ["--model", model_path, "-o", tmp_path]
+    files = []
+    for arguments in ([directory, *flags], [*flags, directory], [*subcommand, directory]):
+        done = run(*arguments, *shared[:-1], tmp_path / str(len(files)))
+        assert done.exit_code == 0, done.output
+        files.append((done.stdout, sorted(path.name for path in (tmp_path / str(len(files))).iterdir())))
+    assert files[0] == files[1] == files[2] and files[0][0]
+
+
+def test_together_is_a_flag_of_lossless(tmp_path: Path, model_path: str, photo: np.ndarray):
+    np.savez(tmp_path / "a.npz", images=photo[None, :16, :16])
+    options = ["--together", "--model", model_path, "--evaluations", "3", "--effort", "1"]
+    flags, subcommand = run(tmp_path / "a.npz", "--lossless", *options), run("lossless", tmp_path / "a.npz", *options)
+    assert flags.exit_code == 0 and flags.stdout == subcommand.stdout
+
+
+@pytest.mark.parametrize("name", SUBCOMMANDS)
+def test_a_directory_that_is_called_as_a_subcommand(directory: Path, monkeypatch: pytest.MonkeyPatch, name: str):
+    """`eval ./rd` and `eval rd rd` reach it; `eval rd` is the subcommand, which then lacks pictures."""
+    directory.rename(directory.parent / name)
+    monkeypatch.chdir(directory.parent)
+    assert "PICTURE" in run(name).stderr
+    for arguments in ([f"./{name}"], ["rd", name]):
+        done = run(*arguments, "--codec", "jpeg", "--bpp", "2", "--metric", "psnr-rgb", "-j", "1")
+        assert done.exit_code == 0 and "2 pictures" in done.stdout
+
+
+def test_help_tells_the_subcommands():
+    text = run("--help").stdout
+    assert all(f"\n  {name} " in text for name in SUBCOMMANDS) and "./rd" in text
+    for name in SUBCOMMANDS:
+        assert f"\n  ddpmcodec eval {name} " in run(name, "--help").stdout
+    assert run("photos/", "--help").stdout.startswith("Usage: main eval rd ")
+
+
+def test_nothing_and_what_is_not_there(tmp_path: Path):
+    assert run().exit_code == 2
+    assert run("ratedistortion").exit_code == 3  # no subcommand, so a picture that is not there
+
+
+def test_sensitivity(directory: Path, tmp_path: Path, model_path: str):
+    pytest.importorskip("scipy")
+    result = run("sensitivity", directory / "a.png", "--metric", "psnr-rgb", "--model", model_path, "-o", tmp_path / "s.json")
+    assert result.exit_code == 0, result.output
+    document = json.loads((tmp_path / "s.json").read_text())
+    everything = document["relative"]["all"]
+    assert everything["share"] == pytest.approx(1) and everything["psnr-rgb"] == pytest.approx(1)
+    bands = [row["share"] for name, row in document["relative"].items() if "..." in name]
+    assert sum(bands) == pytest.approx(1) and f"| {'all'} | 1.000 | 1.00 |" in result.stdout
+    assert [*document["pictures"]] == ["a.png"]

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from ddpmcodec.errors import InputError
+from ddpmcodec.cli import main
 from ddpmcodec.eval import comparison, losses
 from ddpmcodec.models import process
 from ddpmcodec.models.checkpoint import Model
@@ -48,8 +48,22 @@ def test_the_summary_has_a_row_for_each():
 
 def test_small_pictures_are_refused(tmp_path: Path):
     Image.new("RGB", (63, 80)).save(tmp_path / "small.png")
-    with pytest.raises(InputError, match="no picture has 64x64"):
-        CliRunner().invoke(comparison.main, [str(tmp_path), "-o", str(tmp_path / "x.json")], catch_exceptions=False)
+    done = CliRunner().invoke(main, ["eval", "comparison", str(tmp_path), "-o", str(tmp_path / "x.json")])
+    assert done.exit_code == 3 and "no picture has 64x64" in done.stderr and not (tmp_path / "x.json").exists()
+
+
+def test_the_command_compares_and_draws(tmp_path: Path, photo: np.ndarray, model_path: str, monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr(comparison, "METHODS", {"trellis, nu = 12": comparison.METHODS["trellis, nu = 12"]})
+    Image.fromarray(photo).save(tmp_path / "a.png")
+    options = ["--model", model_path, "--evaluations", "6", "-j", "1", "--plot", str(tmp_path / "x.png")]
+    done = CliRunner().invoke(main, ["eval", "comparison", str(tmp_path / "a.png"), "-o", str(tmp_path / "x.json"), *options])
+    assert done.exit_code == 0, done.output
+    document = json.loads((tmp_path / "x.json").read_text())
+    [row] = document["summary"]
+    assert document["pictures"] == ["a.png"] and f"| trellis, nu = 12 | {row['steps']:.0f} | {row['bits_per_kl']:.3f} |" in done.stdout
+    with Image.open(tmp_path / "x.png") as figure:
+        assert figure.width > 500
 
 
 class TestLosses:
@@ -87,7 +101,7 @@ class TestLosses:
     def test_the_command(self, tmp_path: Path, photo: np.ndarray, model_path: str):
         Image.fromarray(photo[:40, :48]).save(tmp_path / "a.png")
         options = ["--model", model_path, "--evaluations", "12", "--effort", "1", "-j", "1", "--advantage", "0.5"]
-        done = CliRunner().invoke(losses.main, [str(tmp_path / "a.png"), "-o", str(tmp_path / "l.json"), *options], catch_exceptions=False)
+        done = CliRunner().invoke(main, ["eval", "losses", str(tmp_path / "a.png"), "-o", str(tmp_path / "l.json"), *options])
         assert done.exit_code == 0, done.output
         assert "| real bytes |" in done.output and "| equal ratios | 60 |" in done.output
         document = json.loads((tmp_path / "l.json").read_text())

@@ -5,6 +5,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from ddpmcodec.cli import main
 from ddpmcodec.encoder import encode_pixels
 from ddpmcodec.eval import drift
 
@@ -43,8 +44,14 @@ def test_the_table(photo, tmp_path, model_path, monkeypatch):
     Image.fromarray(photo).save(tmp_path / "photo.png")
     monkeypatch.setattr(drift, "DECODERS", {name: drift.DECODERS[name] for name in ("float64", "bfloat16")})
     options = ["--size", "24x20", "--bpp", "8", "--evaluations", "3", "--model", model_path]
-    done = CliRunner().invoke(drift.main, [str(tmp_path / "photo.png"), *options], catch_exceptions=False)
+    done = CliRunner().invoke(main, ["eval", "drift", str(tmp_path / "photo.png"), *options], catch_exceptions=False)
     rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")]
     assert [row[0] for row in rows] == ["| decoder", "| float64", "| bfloat16", "| without numba"]
     assert [row[-1] for row in rows[1:]] == ["exact |", "refused |", "| exact |"]
     assert "of 1440 means are resolved" in done.stdout
+
+
+def test_a_crop_larger_than_the_picture(photo, tmp_path, model_path):
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    done = CliRunner().invoke(main, ["eval", "drift", str(tmp_path / "photo.png"), "--size", "101x20", "--model", model_path])
+    assert done.exit_code == 4 and "no 101x20 in the picture's 100x80" in done.stderr

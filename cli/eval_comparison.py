@@ -1,0 +1,37 @@
+"""`ddpmcodec eval comparison`."""
+
+import click
+
+from ddpmcodec.cli import eval_options, files, notes, options
+
+
+@click.command("comparison", short_help="Compare ways to send the same steps.")
+@eval_options.paths
+@eval_options.document
+@click.option("--plot", "figure", type=options.FILE, metavar="FILE.png", help="Also draw the curves, to FILE.png.")
+@eval_options.stride
+@options.model
+@options.evaluations
+@eval_options.jobs
+@options.quiet
+def command(paths, output, figure, stride, model, evaluations, jobs, quiet):
+    """Compare our channel with the Poisson functional representation and universal quantization, on the same steps of the same model.
+
+    On the middle 64x64 of each picture. Prints a Markdown table; pictures that cannot be read are named and left out.
+
+    \b
+    ddpmcodec eval comparison photos/ -o comparison.json --plot comparison.png
+    """
+    for path in filter(None, (output, figure)):
+        files.check_writable(path)
+
+    from ddpmcodec.eval import comparison, figures, pictures
+    from ddpmcodec.models import registry
+
+    loaded = pictures.load(pictures.find(paths, stride), notes.LeftOut())
+    with options.progress_bar("comparison", quiet) as progress:
+        document = comparison.measure(loaded, model or registry.DEFAULT, evaluations, jobs, progress)
+    files.write_json(output, document)
+    if figure is not None:
+        files.write(figure, figures.rate_distortion(comparison.mean_curves(document["points"]), log_rate=True))
+    click.echo(comparison.table(document["summary"]))

@@ -1,0 +1,115 @@
+"""`ddpmcodec eval rd`, which is `ddpmcodec eval` too."""
+
+import os
+from pathlib import Path
+
+import click
+
+from ddpmcodec.cli import eval_denoise, eval_lossless, eval_options, files, notes, options
+from ddpmcodec.errors import EvaluationError
+from ddpmcodec.plan import MAX_BPP
+
+
+@click.command("rd", short_help="Measure rate-distortion of codecs.")
+@eval_options.paths
+@click.option("--codec", "codecs", multiple=True, metavar="NAME", help="Measure ddpm, ddpm-best, jpeg, jpeg2000, webp, avif, jxl, "
+              "webp-best, avif-best, avif-psnr, jxl-best, cjxl, cmd:FILE.toml, or show a published curve, json:FILE; "
+              "may be repeated [default: ddpm, jpeg, webp, avif].")  # fmt: skip
+@click.option("--bpp", "rates", multiple=True, type=options.Rate(0.01, MAX_BPP), metavar="X",
+              help="Compare at this rate; may be repeated [default: 0.25, 0.5, 1].")  # fmt: skip
+@click.option("-o", "--output", type=options.DIRECTORY, metavar="DIR", help="Also write one JSON file a codec there, and pictures.csv.")
+@click.option("--metric", "metric_names", multiple=True, metavar="NAME",
+              help="Print psnr-rgb, ms-ssim-rgb, ssimulacra2, cvvdp, butteraugli-3norm or st-lpips; may be repeated "
+              "[default: all that are installed].")  # fmt: skip
+@click.option("--lpips", type=options.FILE, metavar="FILE.pt", help="Also print LPIPS, by this network: NVIDIA's vgg16.pt, TorchScript.")
+@click.option("--denoise", callback=eval_options.sigmas, metavar="15,25,50", help="Run `eval denoise` at these noise levels instead.")
+@click.option("--whitened", is_flag=True, help="With --denoise: as there.")
+@click.option("--lossless", is_flag=True, help="Run `eval lossless` instead.")
+@click.option("--together", is_flag=True, help="With --lossless: as there.")
+@eval_options.stride
+@click.option(
+    "-j", "--jobs", type=click.IntRange(1, 1024), metavar="N", help="Run N processes [default: all cores], of --threads [1] threads."
+)
+@options.evaluations
+@options.effort
+@options.model
+@options.threads
+@options.quiet
+def command(denoise, whitened, lossless, together, **chosen):
+    """Measure codecs by real bytes on pictures.
+
+    Prints a Markdown table for PSNR, and for each --metric. A metric at a rate is read off each picture's own curve, linearly in log bpp,
+    then averaged; "-" where a picture's curve does not reach that rate. All points of ddpm are prefixes of one encode. The other metrics
+    that are installed, and seconds, are in the files of -o. Pictures that cannot be read are named and left out, and the exit code is then
+    3.
+
+    \b
+    ddpmcodec eval rd photos/ -o results/
+    ddpmcodec eval rd photos/ --codec ddpm --codec avif --bpp 0.25 --bpp 0.5 --stride 4 -o results/
+    ddpmcodec eval rd photos/ --codec ddpm --codec avif --metric ssimulacra2 --metric cvvdp
+    ddpmcodec eval rd kodak/ --codec ddpm --codec json:compressai/results/image/kodak/vtm.json -o results/
+    """
+    for_codecs = bool(chosen["codecs"] or chosen["rates"] or chosen["lpips"] or chosen["metric_names"])
+    if denoise is not None and (for_codecs or lossless):
+        raise click.UsageError("--denoise goes without --codec, --bpp, --metric, --lpips and --lossless")
+    if lossless and for_codecs:
+        raise click.UsageError("--lossless goes without --codec, --bpp, --metric and --lpips")
+    if whitened and denoise is None:
+        raise click.UsageError("--whitened goes with --denoise")
+    if together and not lossless:
+        raise click.UsageError("--together goes with --lossless")
+    if denoise is not None:
+        invoke(eval_denoise.command, chosen, sigmas=denoise, whitened=whitened)
+    elif lossless:
+        invoke(eval_lossless.command, chosen, together=together)
+    else:
+        measure(**chosen)
+
+
+def invoke(other: click.Command, chosen: dict, **more) -> None:
+    """Run another subcommand with what it has in common with this one, and more."""
+    shared = {parameter.name: chosen[parameter.name] for parameter in other.params if parameter.name in chosen}
+    click.get_current_context().invoke(other, **shared, **more)
+
+
+def measure(paths, codecs, rates, output, metric_names, lpips, stride, jobs, evaluations, effort, model, threads, quiet) -> None:
+    """Print rate-distortion tables.
+
+    Raises:
+        DdpmcodecError: a picture or a measurement has failed, of which the others have been printed.
+    """
+    options.use_threads(threads)
+
+    from ddpmcodec.eval import choice, curves, pictures
+    from ddpmcodec.eval import rate_distortion as rd
+
+    found, left_out = pictures.find(paths, stride), notes.LeftOut()
+    names, published_files = choice.split(codecs)
+    rates = sorted(set(rates)) or rd.RATES
+    published = [curves.parse(file, files.read(file)) for file in published_files]
+    chosen = choice.choose(names, max(rates), model, evaluations, effort)
+    measured, printed = choice.choose_metrics(metric_names, lpips, notes.note)
+    outputs = files.prepare(output, chosen) if output else {}
+    loaded = list(pictures.load(found, left_out))
+    with options.progress_bar("eval", quiet) as progress:
+        results = rd.compare(
+            loaded,
+            chosen,
+            rates,
+            measured,
+            jobs=jobs or os.cpu_count() or 1,
+            threads=threads or 1,
+            known={name: rd.stored(path) for name, path in outputs.items()},
+            save=lambda name, document: files.write_json(outputs[name], document) if outputs else None,
+            progress=progress,
+        )
+    if loaded:
+        if output:
+            files.write_csv(str(Path(output) / "pictures.csv"), rd.rows(results))
+        click.echo("\n\n".join(rd.table(results, published, rates, metric) for metric in measured if metric.name in printed))
+    refused = rd.refusals(results)
+    for line in (*rd.notes(results, measured), *refused):
+        notes.note(line)
+    left_out.check(len(found))
+    if refused:
+        raise EvaluationError(f"{len(refused)} of {len(found) * len(chosen)} measurements failed")
