@@ -7,14 +7,20 @@ import click
 from ddpmcodec.cli import files, options
 
 
-@click.command("bd-rate", short_help="Bjontegaard delta rate between results.")
+@click.command("bd-rate", short_help="Measure the Bjontegaard delta rate between results.")
 @click.argument("anchor", type=options.FILE)
 @click.argument("tests", nargs=-1, required=True, type=options.FILE, metavar="TEST...")
-@click.option("--metric", default="psnr-rgb", show_default=True, metavar="NAME", help="psnr-rgb, ssimulacra2, or any other that both have.")
-@click.option("--method", type=click.Choice(["akima", "pchip"]), default="akima", show_default=True)
+@click.option(
+    "--metric",
+    default="psnr-rgb",
+    show_default=True,
+    metavar="NAME",
+    help="Compare at equal psnr-rgb, ssimulacra2, or any other that both have.",
+)
+@click.option("--method", type=click.Choice(["akima", "pchip"]), default="akima", show_default=True, help="Interpolate so.")
 @click.option("--min-bpp", type=options.Rate(0), default=0.0, metavar="X", help="Use points from this rate on.")
 @click.option("--max-bpp", type=options.Rate(0), default=1e9, metavar="X", help="Use points up to this rate.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(anchor, tests, metric, method, min_bpp, max_bpp, as_json):
     """How much more rate TEST needs than ANCHOR at the same quality, in percent: less where negative.
 

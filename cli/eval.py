@@ -7,7 +7,7 @@ from click.shell_completion import CompletionItem
 
 from ddpmcodec.cli import options
 
-SUBCOMMANDS = ("rd", "denoise", "lossless", "losses", "drift", "sensitivity", "comparison", "crops")  # each in its module, eval_...
+SUBCOMMANDS = ("rd", "denoise", "lossless", "losses", "drift", "sensitivity", "comparison", "cut")  # each in its module, eval_...
 DEFAULT = SUBCOMMANDS[0]
 
 

@@ -10,7 +10,9 @@ from ddpmcodec.errors import ModelError, OutputError
 
 @click.command("export", short_help="Write a model as a diffusers folder.")
 @click.argument("model", type=options.FILE)
-@click.option("-o", "--output", required=True, type=options.DIRECTORY, metavar="DIR", help="The folder, which must not be there yet.")
+@click.option(
+    "-o", "--output", required=True, type=options.DIRECTORY, metavar="DIR", help="Write the folder DIR, which must not be there yet."
+)
 def command(model, output):
     """Write MODEL (a name or a path), one of the paper's kind, as a folder that diffusers' DDPMPipeline.from_pretrained reads.
 

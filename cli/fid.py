@@ -9,7 +9,7 @@ from tqdm import tqdm
 from ddpmcodec.cli import options
 
 
-@click.command("fid", short_help="Fréchet Inception distance, Inception score.")
+@click.command("fid", short_help="Measure Fréchet Inception distance, Inception score.")
 @click.argument("samples", type=options.FILE)
 @click.argument("reference", required=False, type=options.FILE)
 @click.option(
@@ -17,13 +17,13 @@ from ddpmcodec.cli import options
     required=True,
     type=options.FILE,
     metavar="FILE",
-    help="The feature network, TorchScript: inception-2015-12-05.pt for figures to compare.",
+    help="Use this feature network, TorchScript: inception-2015-12-05.pt for figures to compare.",
 )
-@click.option("--inception-score", is_flag=True, help="Of the samples, from the network's class scores.")
+@click.option("--inception-score", is_flag=True, help="Also print it, from the network's class scores.")
 @options.threads
 @options.quiet
 def command(samples, reference, features, inception_score, threads, quiet):
-    """Fréchet Inception distance of SAMPLES to REFERENCE: each a directory of pictures, an .npz of `ddpmcodec sample`, or CIFAR10.
+    """Measure the Fréchet Inception distance of SAMPLES to REFERENCE: directories of pictures, .npz of `ddpmcodec sample`, or CIFAR10.
 
     The feature network is not fetched: NVIDIA publishes inception-2015-12-05.pt with StyleGAN. It is code; take it from a place you trust.
 

@@ -11,7 +11,7 @@ from ddpmcodec.errors import OutputError
 
 
 def grid(rows: list[list[np.ndarray]], gap: int = 2) -> np.ndarray:
-    """Rows of (H, W, 3) uint8 pictures of one size as one picture, with white between them; short rows end in white."""
+    """Lay out rows of (H, W, 3) uint8 pictures of one size as one picture, with white between them; short rows end in white."""
     height, width = rows[0][0].shape[:2]
     columns = max(map(len, rows))
     out = np.full((len(rows) * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)
@@ -22,6 +22,7 @@ def grid(rows: list[list[np.ndarray]], gap: int = 2) -> np.ndarray:
 
 
 def png(pixels: np.ndarray) -> bytes:
+    """Return a PNG file of (H, W, 3) uint8 pixels."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     return buffer.getvalue()

@@ -9,8 +9,8 @@ from ddpmcodec.cli import files, options
 
 @click.command("import", short_help="Make a model of a published checkpoint.")
 @click.argument("source", type=options.FILE)
-@click.option("-o", "--output", required=True, type=options.FILE, metavar="FILE", help="Where to write the model.")
-@click.option("--name", metavar="NAME", help="Of the model [default: the output's, without its extension].")
+@click.option("-o", "--output", required=True, type=options.FILE, metavar="FILE", help="Write the model to FILE.")
+@click.option("--name", metavar="NAME", help="Name the model so [default: the output's, without its extension].")
 @click.option("--resolution", type=click.IntRange(8, 4096), metavar="N", help="OpenAI's: side of the pictures it was trained on.")
 @click.option("--heads", type=click.IntRange(1, 1024), default=1, show_default=True, metavar="N", help="OpenAI's: --num_heads.")
 @click.option("--head-channels", type=click.IntRange(1, 4096), metavar="N", help="OpenAI's: --num_head_channels, instead of --heads.")

@@ -9,7 +9,7 @@ from ddpmcodec.cli import files, options
 
 
 def lines(info: dict) -> list[str]:
-    """The facts as text."""
+    """Format the facts as text."""
     state = "whole" if info["complete"] else f"cut: {info['whole_steps']} of {len(info['steps'])} steps are whole"
     if info["lossless"]:
         state = "lossless"
@@ -30,7 +30,7 @@ def lines(info: dict) -> list[str]:
 
 @click.command("info", short_help="Describe and verify a file.")
 @click.argument("file", type=options.FILE)
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(file, as_json):
     """Print the header and the steps of FILE (- is stdin), and verify every checksum. Loads no network.
 

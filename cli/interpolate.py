@@ -1,16 +1,13 @@
 """`ddpmcodec interpolate`."""
 
-import sys
-
 import click
-from tqdm import tqdm
 
 from ddpmcodec.cli import files, grids, options, reverse
 from ddpmcodec.errors import PictureError
 
 
 def numbers(kind):
-    """A callback that reads numbers separated by commas."""
+    """Return a callback that reads numbers separated by commas."""
 
     def convert(ctx: click.Context, param: click.Parameter, value: str):
         try:
@@ -21,24 +18,19 @@ def numbers(kind):
     return convert
 
 
-@click.command("interpolate", short_help="Pictures between two pictures.")
+@click.command("interpolate", short_help="Draw pictures between two pictures.")
 @click.argument("a", type=options.FILE)
 @click.argument("b", type=options.FILE)
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    type=options.FILE,
-    metavar="FILE.png",
-    help="A row for each t: A, the pictures of each lambda, B; - is stdout.",
-)
+@click.option("-o", "--output", required=True, type=options.FILE, metavar="FILE.png",
+              help="Write a row for each t: A, the pictures of each lambda, B; - means standard output.")  # fmt: skip
 @click.option("--t", "timesteps", default="500", show_default=True, callback=numbers(int), metavar="T[,T...]", help="Diffuse both to x_t; "
               "of a model of continuous levels, to a level.")  # fmt: skip
-@click.option("--lambda", "lambdas", default="0,0.2,0.4,0.6,0.8,1", show_default=True, callback=numbers(float), metavar="X,X...")
+@click.option("--lambda", "lambdas", default="0,0.2,0.4,0.6,0.8,1", show_default=True, callback=numbers(float), metavar="X,X...",
+              help="Weigh B so much: 0 is A, 1 is B.")  # fmt: skip
 @reverse.steps
 @reverse.variance
 @options.model
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, metavar="N")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, metavar="N", help="Draw noise from this seed.")
 @options.threads
 @options.quiet
 def command(a, b, output, timesteps, lambdas, steps, variance, model, seed, threads, quiet):
@@ -55,11 +47,9 @@ def command(a, b, output, timesteps, lambdas, steps, variance, model, seed, thre
     data = [files.read(path) for path in (a, b)]
     options.use_threads(threads)
 
-    import numpy as np
-
     from ddpmcodec import picture
-    from ddpmcodec.models import registry, sampling
-    from ddpmcodec.models.reverse import ReverseProcess
+    from ddpmcodec.eval import samples
+    from ddpmcodec.models import registry
 
     pixels = []
     for path, content in zip((a, b), data, strict=True):
@@ -69,15 +59,7 @@ def command(a, b, output, timesteps, lambdas, steps, variance, model, seed, thre
         sizes = " and ".join(f"{p.shape[1]}x{p.shape[0]}" for p in pixels)
         raise PictureError(f"{a} and {b} have different sizes, {sizes}")
     denoiser = registry.find(model or registry.DEFAULT)
-    for t in timesteps:
-        if not denoiser.levels.contains(t) or denoiser.levels.distance(denoiser.start, t) < 0:
-            raise click.BadParameter(f"{t} is no level of {denoiser.name}, which begins at {denoiser.start}", param_hint="--t")
-    x_a, x_b = map(picture.to_tensor, pixels)
-    rows = []
-    with tqdm(desc="interpolate", total=len(timesteps), unit="row", disable=quiet or sys.stderr is None or None, leave=False) as bar:
-        for t in timesteps:
-            process = ReverseProcess(denoiser, reverse.levels(denoiser, t, steps), variance)
-            between = picture.to_pixels(sampling.interpolate(process, x_a, x_b, lambdas, seed))
-            rows.append([pixels[0], *np.split(between, len(lambdas)), pixels[1]])
-            bar.update()
+    schedules = [reverse.levels_from(denoiser, t, steps) for t in timesteps]
+    with options.progress_bar("interpolate", quiet) as progress:
+        rows = samples.between(denoiser, pixels[0], pixels[1], schedules, lambdas, variance, seed, progress)
     files.write(output, grids.png(grids.grid(rows)))

@@ -11,7 +11,7 @@ from ddpmcodec.errors import ModelError, printable
 
 
 def description(name: str, path: Path) -> dict[str, Any]:
-    """Of the model of a path.
+    """Describe the model of a path.
 
     Raises:
         ModelError: it is none.
@@ -35,7 +35,7 @@ def description(name: str, path: Path) -> dict[str, Any]:
 
 
 def row(model: dict[str, Any]) -> list[str]:
-    """The cells of a model."""
+    """Return the cells of a model."""
     levels = model["levels"]
     kind = levels["kind"] if levels["kind"] == "continuous" else f"{levels['schedule']}, T = {levels['T']}"
     also = "" if model["name"] == model["name_in_files"] else f", in files {model['name_in_files']}"
@@ -46,7 +46,7 @@ def row(model: dict[str, Any]) -> list[str]:
 
 @click.command("models", short_help="List the models that can be named.")
 @click.argument("models", nargs=-1, type=options.FILE, metavar="[NAME|PATH]...")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(models, as_json):
     """List models, or those bundled and those in the directories of DDPMCODEC_MODELS: name, hash, size, parameters, kind, path.
 

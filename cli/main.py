@@ -14,31 +14,18 @@ from ddpmcodec import __version__, errors
 from ddpmcodec.cli import files
 from ddpmcodec.format import container
 
-COMMANDS = {
-    "encode": "encode",
-    "decode": "decode",
-    "info": "info",
-    "truncate": "truncate",
-    "view": "view",
-    "eval": "eval",
-    "plot": "plot",
-    "report": "report",
-    "bd-rate": "bd_rate",
-    "bench": "bench",
-    "bpd": "bpd",
-    "train": "train",
-    "sample": "sample",
-    "interpolate": "interpolate",
-    "fid": "fid",
-    "models": "list_models",
-    "import": "import_model",
-    "export": "export_model",
-}  # and the module of each
+HEADINGS = {
+    "Codec": {"encode": "encode", "decode": "decode", "info": "info", "truncate": "truncate", "view": "view"},
+    "Evaluate": {"eval": "eval", "plot": "plot", "report": "report", "bd-rate": "bd_rate", "bench": "bench"},
+    "Paper": {"bpd": "bpd", "train": "train", "sample": "sample", "interpolate": "interpolate", "fid": "fid"},
+    "Models": {"models": "list_models", "import": "import_model", "export": "export_model"},
+}  # of --help: the commands below each, and the module of each
+COMMANDS = {name: module for group in HEADINGS.values() for name, module in group.items()}
 REPORTED = ("torch", "numba", "numpy", "constriction")  # whose versions a report of a fault should have
 
 
 def show_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
-    """Versions, from what is installed: none of it is imported."""
+    """Print versions, from what is installed: none of it is imported."""
     if not value:
         return
     versions = [f"ddpmcodec {__version__}", f"format {container.VERSION}"]
@@ -52,11 +39,21 @@ def show_version(ctx: click.Context, param: click.Parameter, value: bool) -> Non
 
 
 class Commands(click.Group):
+    """The commands, each imported when it is used, or its help is."""
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         return importlib.import_module(f"ddpmcodec.cli.{COMMANDS[name]}").command if name in COMMANDS else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write a section for each heading, their columns aligned."""
+        widest = max(map(len, COMMANDS))
+        for heading, names in HEADINGS.items():
+            with formatter.section(heading):
+                commands = ((name, self.get_command(ctx, name)) for name in names)
+                formatter.write_dl([(name.ljust(widest), command.get_short_help_str(100)) for name, command in commands if command])
 
     def invoke(self, ctx: click.Context):
         files.open_standard_streams()
@@ -76,7 +73,15 @@ class Commands(click.Group):
             ctx.exit(130)
 
 
-@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+EXIT_CODES = """\b
+Exit codes: 2 usage, 3 input unreadable, 4 not a picture that can be coded, 5 not a .ddpm file, 6 unsupported version,
+7 cut too short, 8 corrupt, 9 model missing or wrong, 10 over a limit, 11 size not reachable, 12 output not writable,
+13 codec to compare with missing, 14 training configuration wrong, 15 training failed, 16 lossless picture not recoverable here,
+17 a worker process died, or a cluster cannot be reached, 130 interrupted.
+"""
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES)
 @click.option("-V", "--version", is_flag=True, is_eager=True, expose_value=False, callback=show_version, help="Print versions and exit.")
 def main() -> None:
     """A trained DDPM as a progressive image codec.
@@ -85,11 +90,6 @@ def main() -> None:
     ddpmcodec encode photo.png -o photo.ddpm --bpp 0.5
     ddpmcodec decode photo.ddpm -o out.png
     ddpmcodec info photo.ddpm
-
-    \b
-    Exit codes: 2 usage, 3 input unreadable, 4 not a picture that can be coded, 5 not a .ddpm file, 6 unsupported version,
-    7 cut too short, 8 corrupt, 9 model missing or wrong, 10 over a limit, 11 size not reachable, 12 output not writable,
-    13 codec to compare with missing, 14 training configuration wrong, 15 training failed, 16 lossless picture not recoverable here,
-    17 a worker process died, or a cluster cannot be reached, 130 interrupted.
+    ddpmcodec COMMAND --help
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch: large pages, which the network's layers are 10 % faster in

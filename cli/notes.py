@@ -13,6 +13,10 @@ def note(text: str) -> None:
     tqdm.write(text, file=sys.stderr)
 
 
+def unheard(text: str) -> None:
+    """Say nothing."""
+
+
 class LeftOut:
     """Names each picture that cannot be read, and fails for all of them once the others are done.
 

@@ -21,9 +21,9 @@ KINDS = {".png": "png", ".svg": "svg", ".html": "svg"}
     required=True,
     type=options.FILE,
     metavar="FILE",
-    help="As .png, .svg or one self-contained .html; - is stdout, as PNG.",
+    help="Write .png, .svg or one self-contained .html; - means standard output, as PNG.",
 )
-@click.option("--log", "log_rate", is_flag=True, help="Logarithmic rates.")
+@click.option("--log", "log_rate", is_flag=True, help="Make the axis of rates logarithmic.")
 @click.option("--min-bpp", type=options.Rate(0), default=0.0, metavar="X", help="Show rates from this one on.")
 @click.option("--max-bpp", type=options.Rate(0), default=1e9, metavar="X", help="Show rates up to this one.")
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Draw this metric; may be repeated [default: all].")

@@ -11,9 +11,9 @@ from ddpmcodec.cli import files, options
 from ddpmcodec.errors import DdpmcodecError, EvaluationError, InputError
 
 
-@click.command("report", short_help="One page of results, with pictures to compare.")
+@click.command("report", short_help="Make one page of results, with pictures to compare.")
 @click.argument("results", nargs=-1, required=True, type=options.FILE, metavar="DIR|RESULTS.json...")
-@click.option("-o", "--output", required=True, type=options.FILE, metavar="FILE.html", help="Where to write; - is stdout.")
+@click.option("-o", "--output", required=True, type=options.FILE, metavar="FILE.html", help="Write to FILE.html; - means standard output.")
 @click.option(
     "--picture",
     "paths",
@@ -22,9 +22,9 @@ from ddpmcodec.errors import DdpmcodecError, EvaluationError, InputError
     metavar="PICTURE",
     help="Show this one; may be repeated. It is coded anew, by every codec.",
 )
-@click.option("--codec", "name", default="ddpm", show_default=True, metavar="NAME", help="The one that the others are compared with.")
+@click.option("--codec", "name", default="ddpm", show_default=True, metavar="NAME", help="Compare the others with this one.")
 @click.option("--bpp", "rates", multiple=True, type=options.Rate(0.01), default=(0.25, 0.5, 1.0), show_default=True, metavar="X",
-              help="Rates at which pictures of the others are shown.")  # fmt: skip
+              help="Show pictures of the others at this rate; may be repeated.")  # fmt: skip
 @click.option("--min-bpp", type=options.Rate(0), default=0.0, metavar="X", help="Draw and compare rates from this one on.")
 @click.option("--max-bpp", type=options.Rate(0), default=1e9, metavar="X", help="Draw and compare rates up to this one.")
 @options.threads

@@ -19,11 +19,11 @@ class Steps(click.ParamType):
 
 steps = click.option("--steps", type=Steps(), metavar="all|N", help="Visit so many levels: those stored with the model, else evenly spaced "
                      "[default: 100, or all where there are fewer].")  # fmt: skip
-variance = click.option("--variance", type=click.Choice(["beta", "beta-tilde"]), help="Of p, instead of the model's.")
+variance = click.option("--variance", type=click.Choice(["beta", "beta-tilde"]), help="Give p this variance instead of the model's.")
 
 
 def levels(model, start: int, count: str | int | None) -> Sequence[int]:
-    """The levels that `--steps` asks for, from `start` on: those stored with the model, where it has so many.
+    """Return the levels that `--steps` asks for, from `start` on: those stored with the model, where it has so many.
 
     Raises:
         click.BadParameter: there are not so many, or no "all" of them.
@@ -43,3 +43,32 @@ def levels(model, start: int, count: str | int | None) -> Sequence[int]:
         return subsequence(model.levels, start, number)
     except ValueError as e:
         raise click.BadParameter(str(e), param_hint="--steps") from e
+
+
+def levels_from(model, t: int, count: str | int | None) -> Sequence[int]:
+    """Return the levels that `--steps` asks for, from that of `--t` on.
+
+    Raises:
+        click.BadParameter: the model has no such level, or as of `levels`.
+    """
+    if not model.levels.contains(t) or model.levels.distance(model.start, t) < 0:
+        raise click.BadParameter(f"{t} is no level of {model.name}, which begins at {model.start}", param_hint="--t")
+    return levels(model, t, count)
+
+
+def schedules(model, counts: Sequence[str | int], default: bool) -> list[Sequence[int]]:
+    """Return the levels of each `--steps`; where there is none and `default` is set, of all timesteps, or 100 continuous levels.
+
+    Raises:
+        click.BadParameter: as of `levels`.
+    """
+    from ddpmcodec.models.levels import DiscreteLevels
+
+    usual = [ALL if isinstance(model.levels, DiscreteLevels) else None] if default else []
+    return [levels(model, model.start, count) for count in (counts or usual)]
+
+
+def check_count(most: int, count: int) -> None:
+    """Raise click.BadParameter where a schedule of `count` levels is searched for among fewer."""
+    if count > most:
+        raise click.BadParameter(f"a schedule of {count} levels: it has 2 ... {most}", param_hint="--search")

@@ -22,25 +22,34 @@ VALIDATION_SIGMAS = (15.0, 25.0, 50.0)  # of 255
     show_default=True,
     type=options.FILE,
     metavar="NAME|FILE",
-    help="Configuration: a bundled one's name or a TOML file.",
+    help="Use this configuration: a bundled one's name or a TOML file.",
 )
+@click.option("--data", required=True, type=options.FILE, metavar="PATH", help="Train on a folder of pictures, CIFAR10, LSUN's lmdb, .npz.")
+@click.option("--val", type=options.DIRECTORY, metavar="DIR", help="Measure the denoising PSNR on these pictures at the end.")
 @click.option(
-    "--data", required=True, type=options.FILE, metavar="PATH", help="What to train on: a folder of pictures, CIFAR10, LSUN's lmdb, .npz."
-)
-@click.option("--val", type=options.DIRECTORY, metavar="DIR", help="Pictures to measure the denoising PSNR on, at the end.")
-@click.option(
-    "-o", "--output", required=True, type=options.DIRECTORY, metavar="DIR", help="The run: state, model, log. A run that is there goes on."
+    "-o",
+    "--output",
+    required=True,
+    type=options.DIRECTORY,
+    metavar="DIR",
+    help="Keep the run in DIR: state, model, log. A run that is there goes on.",
 )
 @click.option("--init", type=options.FILE, metavar="NAME|PATH", help="Begin a new run with this model's weights.")
-@click.option("--name", default=None, metavar="NAME", help="Of the model [default: the configuration's].")
-@click.option("--iterations", type=click.IntRange(1), metavar="N", help="Until so many are done, those of earlier calls included.")
-@click.option("--minutes", type=options.Rate(0, min_open=True), metavar="M", help="At most so long.")
+@click.option("--name", default=None, metavar="NAME", help="Name the model so [default: the configuration's].")
+@click.option("--iterations", type=click.IntRange(1), metavar="N", help="Train until so many are done, those of earlier calls included.")
+@click.option("--minutes", type=options.Rate(0, min_open=True), metavar="M", help="Train at most so long.")
 @click.option("--anneal", is_flag=True, help="Let the learning rate of a copy fall to zero over the iterations or minutes.")
-@click.option("--batch", type=click.IntRange(1, 1 << 20), metavar="N", help="Crops an iteration, instead of the configuration's.")
-@click.option("--crop", type=click.IntRange(1, 1 << 14), metavar="N", help="Their side in pixels, instead of the configuration's.")
-@click.option("--lr", type=options.Rate(0, 1, min_open=True), metavar="X", help="Learning rate, instead of the configuration's.")
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, metavar="N")
-@click.option("--licence", metavar="TEXT", help="Licences of the data, for the model card.")
+@click.option(
+    "--batch", type=click.IntRange(1, 1 << 20), metavar="N", help="Take so many crops an iteration, instead of the configuration's."
+)
+@click.option(
+    "--crop", type=click.IntRange(1, 1 << 14), metavar="N", help="Take crops of this side in pixels, instead of the configuration's."
+)
+@click.option("--lr", type=options.Rate(0, 1, min_open=True), metavar="X", help="Learn at this rate, instead of the configuration's.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, metavar="N", help="Draw all that is random from this seed."
+)
+@click.option("--licence", metavar="TEXT", help="Say in the model card which licences the data have.")
 @click.option("--dry-run", is_flag=True, help="Load everything, take 5 iterations, write nothing.")
 @options.threads
 @options.quiet

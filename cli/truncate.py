@@ -10,9 +10,9 @@ from ddpmcodec.plan import MAX_BPP
 @click.command("truncate", short_help="Make a file smaller without decoding it.")
 @click.argument("file", type=options.FILE)
 @options.output
-@click.option("--bpp", type=options.Rate(0, MAX_BPP, min_open=True), metavar="X", help="At most X bits per pixel.")
-@click.option("--bytes", "max_bytes", type=options.Size(), metavar="N", help="At most N bytes.")
-@click.option("--steps", type=click.IntRange(0), metavar="N", help="The first N steps.")
+@click.option("--bpp", type=options.Rate(0, MAX_BPP, min_open=True), metavar="X", help="Keep at most X bits per pixel.")
+@click.option("--bytes", "max_bytes", type=options.Size(), metavar="N", help="Keep at most N bytes.")
+@click.option("--steps", type=click.IntRange(0), metavar="N", help="Keep the first N steps.")
 @click.option("--strip", is_flag=True, help="Leave colour profile, EXIF and XMP out.")
 def command(file, output, bpp, max_bytes, steps, strip):
     """Write the longest prefix of FILE's steps that is small enough, as a whole file. Loads no network.

@@ -9,10 +9,10 @@ from ddpmcodec.cli import files, options
 from ddpmcodec.errors import EvaluationError, PictureError, printable
 
 
-@click.command("view", short_help="A file as a page: its picture at every prefix.")
+@click.command("view", short_help="Make a page of a file: its picture at every prefix.")
 @click.argument("file", type=options.FILE)
-@click.option("-o", "--output", required=True, type=options.FILE, metavar="FILE.html", help="Where to write; - is stdout.")
-@click.option("--original", type=options.FILE, metavar="PICTURE", help="Also beside this one, with PSNR.")
+@click.option("-o", "--output", required=True, type=options.FILE, metavar="FILE.html", help="Write to FILE.html; - means standard output.")
+@click.option("--original", type=options.FILE, metavar="PICTURE", help="Show this one beside it, with PSNR.")
 @options.model
 @options.threads
 @options.device

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from itertools import groupby
+from itertools import chain, groupby
 from statistics import mean
 from typing import Any
 
@@ -19,9 +19,13 @@ from ddpmcodec import picture
 from ddpmcodec.chain import target
 from ddpmcodec.channel.channel import Channel, TrellisChannel, codeword
 from ddpmcodec.channel.randomness import STREAM_SAMPLING, SharedRandomness
+from ddpmcodec.errors import EvaluationError
+from ddpmcodec.eval import timing
 from ddpmcodec.eval.poisson import CHUNK_BITS, PoissonChannel
+from ddpmcodec.eval.progress import Counter, Note, Progress, silent
+from ddpmcodec.eval.versions import versions
 from ddpmcodec.format.container import VERSION
-from ddpmcodec.models import process
+from ddpmcodec.models import process, registry
 from ddpmcodec.models.checkpoint import Model
 from ddpmcodec.plan import NU_OF_EFFORT, path_bits, snr_reached
 from ddpmcodec.prediction import predict_x_0
@@ -87,16 +91,16 @@ class Measurement:
 
     @staticmethod
     def of(record: Mapping[str, Any]) -> "Measurement":
-        """What `record` had made."""
+        """Return what `record` was made of."""
         return Measurement(**{f.name: record[f.name] for f in fields(Measurement)})
 
     def record(self) -> dict[str, str | float]:
-        """All of it, for JSON."""
+        """Return all of it, for JSON."""
         return asdict(self) | {"bits_per_kl": self.bits_per_kl, "efficiency": self.efficiency, "us_per_bit": self.us_per_bit}
 
 
 def deltas(model: Model, pixels: np.ndarray, sigma: float, kls: Iterable[float]) -> Iterator[tuple[float, torch.Tensor]]:
-    """Each KL in bits with delta (N,) of the step that has it and begins at a noise of `sigma` of 255."""
+    """Yield each KL in bits with delta (N,) of the step that has it and begins at a noise of `sigma` of 255."""
     x_0 = picture.to_tensor(pixels)
     level = model.levels.nearest((127.5 / sigma) ** 2)
     snr = model.levels.snr(level)
@@ -130,7 +134,7 @@ def measure(channel: Channel, coder: str, setting: int, sigma: float, kl: float,
 
 
 def measure_trellis(model: Model, pixels: np.ndarray, sigmas: Iterable[float], kls: Sequence[float]) -> Iterator[Measurement]:
-    """The format's coder at every effort, on every step that is within its limit of D / 2 bits."""
+    """Measure the format's coder at every effort, on every step that is within its limit of D / 2 bits."""
     channel = TrellisChannel(SharedRandomness(0, VERSION), pixels.size, pixels.shape[1])
     for sigma in sigmas:
         for kl, delta in deltas(model, pixels, sigma, kls):
@@ -140,7 +144,7 @@ def measure_trellis(model: Model, pixels: np.ndarray, sigmas: Iterable[float], k
 
 
 def measure_poisson(model: Model, pixels: np.ndarray, sigma: float, kls: Sequence[float]) -> Iterator[Measurement]:
-    """The Poisson coder on steps of a picture of at most 64x64, in chunks of several sizes."""
+    """Measure the Poisson coder on steps of a picture of at most 64x64, in chunks of several sizes."""
     for kl, delta in deltas(model, pixels, sigma, kls):
         for chunk_bits in (CHUNK_BITS, UNBIASED_CHUNK_BITS, *(OTHER_CHUNK_BITS if kl == OTHER_STEP_BITS else ())):
             channel = PoissonChannel(SharedRandomness(0, VERSION), pixels.size, pixels.shape[1], chunk_bits)
@@ -154,7 +158,7 @@ HEAD = (
 
 
 def row(m: Measurement) -> str:
-    """A line of the Markdown table that `HEAD` begins."""
+    """Format a line of the Markdown table that `HEAD` begins."""
     return (
         f"| {m.label} | {m.sigma:g} | {m.kl:.0f} | {m.bits_per_kl:.3f} | {m.efficiency:.3f} | {m.us_per_bit:.2f}"
         f" | {m.send_seconds * 1e3:.1f} | {m.receive_seconds * 1e3:.1f} | {m.projection:.4f} | {m.variance:.4f} | {m.kurtosis:.3f} |"
@@ -162,7 +166,7 @@ def row(m: Measurement) -> str:
 
 
 def curves(measurements: Sequence[Measurement]) -> dict[str, dict[float, tuple[float, float]]]:
-    """By coder and KL, means over noise levels: bits sent per ideal bit conveyed, and microseconds a bit sent."""
+    """Return by coder and KL, as means over noise levels: bits sent per ideal bit conveyed, and microseconds a bit sent."""
 
     def key(m: Measurement) -> tuple[str, int, float]:
         return m.coder, m.setting, m.kl
@@ -175,7 +179,7 @@ def curves(measurements: Sequence[Measurement]) -> dict[str, dict[float, tuple[f
 
 
 def summary(measurements: Sequence[Measurement]) -> str:
-    """`curves` as a Markdown table: bits sent per ideal bit conveyed, then microseconds a bit."""
+    """Format `curves` as a Markdown table: bits sent per ideal bit conveyed, then microseconds a bit."""
     by_coder = curves(measurements)
     lines = [
         f"| KL bits | {' | '.join(by_coder)} | {' | '.join(f'us, {label}' for label in by_coder)} |",
@@ -185,3 +189,79 @@ def summary(measurements: Sequence[Measurement]) -> str:
         cells = [f"{points[kl][i]:.{digits}f}" if kl in points else "-" for i, digits in ((0, 3), (1, 2)) for points in by_coder.values()]
         lines.append(f"| {kl:.0f} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def crop(pixels: np.ndarray, corner: tuple[int, int]) -> np.ndarray:
+    """Cut the Poisson coder's picture, with its left and top at the corner.
+
+    Raises:
+        EvaluationError: it is not within the picture.
+    """
+    left, top = corner
+    part = pixels[top : top + CROP_SIDE, left : left + CROP_SIDE]
+    if part.shape[:2] != (CROP_SIDE, CROP_SIDE):
+        size = f"{pixels.shape[1]}x{pixels.shape[0]}"
+        raise EvaluationError(f"{CROP_SIDE}x{CROP_SIDE} at {left}, {top} is not within the picture's {size}: --crop")
+    return part
+
+
+def run(
+    pixels: np.ndarray,
+    model_name: str,
+    corner: tuple[int, int] | None,
+    *,
+    bpp: float,
+    evaluations: int,
+    effort: int,
+    repeats: int,
+    say: Note = silent,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Measure the codec on a picture: everything, JSON-serializable.
+
+    Args:
+        pixels: (H, W, 3) uint8.
+        corner: left and top of the crop on which the Poisson coder is measured; None to leave it out.
+        bpp, evaluations, effort: of the file that is timed.
+        repeats: of the encode and the decode, of whose seconds the medians are taken.
+        say: told the tables line by line.
+        progress: told how many steps have been measured; how many there are is not known, and 0.
+
+    Raises:
+        EvaluationError: the crop is not within the picture.
+        WorkerError: a process has died.
+    """
+    part = None if corner is None else crop(pixels, corner)
+    model = registry.find(model_name)
+    height, width = pixels.shape[:2]
+    threads = torch.get_num_threads()
+    advance = Counter(progress, 0)
+
+    def told(title: str, measurements: Iterable[Measurement]) -> list[Measurement]:
+        say(f"\n{title}\n\n{HEAD}")
+        done = []
+        for m in measurements:
+            done.append(m)
+            say(row(m))
+            advance()
+        return done
+
+    say(f"{width}x{height}, {model.name}, {threads} threads, medians of {repeats}\n")
+    times = timing.measure(pixels, model_name, bpp=bpp, evaluations=evaluations, effort=effort, threads=threads, repeats=repeats)
+    say(timing.table(times))
+    steps = told(f"steps of {width}x{height}", measure_trellis(model, pixels, SIGMAS, STEP_BITS))
+    say(f"\nBits sent per ideal bit conveyed, and microseconds a bit sent: means over noise levels\n\n{summary(steps)}")
+    left, top = corner or CROP_CORNER
+    crop_steps: list[Measurement] = []
+    if part is not None:
+        ours = measure_trellis(model, part, [CROP_SIGMA], CROP_STEP_BITS)
+        others = measure_poisson(model, part, CROP_SIGMA, CROP_STEP_BITS)
+        crop_steps = told(f"steps of {CROP_SIDE}x{CROP_SIDE} at {left}, {top}", chain(ours, others))
+    return {
+        "timing": times,
+        "photo": {"width": width, "height": height, "steps": [m.record() for m in steps]},
+        "crop": {"left": left, "top": top, "side": CROP_SIDE, "steps": [m.record() for m in crop_steps]},
+        "model": {"name": model.name, "hash": model.hash.hex()},
+        "threads": threads,
+        "versions": versions("ddpmcodec", "numba", "numpy", "torch"),
+    }

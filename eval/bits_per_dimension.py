@@ -6,14 +6,16 @@ L_0 is the distortion's share, coded with the discretized decoder of section 3.3
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
 from ddpmcodec import picture, plan
 from ddpmcodec.errors import ModelError, PictureError
+from ddpmcodec.eval.progress import Counter, Note, Progress, silent
 from ddpmcodec.models import checkpoint
 from ddpmcodec.models.bound import discretized_log_likelihood
 from ddpmcodec.models.checkpoint import Model
@@ -74,12 +76,12 @@ class Bound:
 
 
 def mean_and_error(values: np.ndarray) -> tuple[float, float]:
-    """Mean over pictures and its standard error (0 of a single one)."""
+    """Return the mean over pictures and its standard error (0 of a single one)."""
     return float(values.mean()), float(values.std(ddof=1) / math.sqrt(values.size)) if values.size > 1 else 0.0
 
 
 def _batches(pictures: Iterable[tuple[str, np.ndarray]]) -> Iterable[list[tuple[int, np.ndarray]]]:
-    """Pictures with their numbers, neighbours of one size together."""
+    """Yield pictures with their numbers, neighbours of one size together."""
     batch: list[tuple[int, np.ndarray]] = []
     for number, (_, pixels) in enumerate(pictures):
         if batch and (len(batch) == BATCH or batch[0][1].shape != pixels.shape):
@@ -91,7 +93,7 @@ def _batches(pictures: Iterable[tuple[str, np.ndarray]]) -> Iterable[list[tuple[
 
 
 def _generators(seed: int, batch: Sequence[tuple[int, np.ndarray]]) -> list[torch.Generator]:
-    """One for each picture, from the seed and its number."""
+    """Return one for each picture, from the seed and its number."""
     states = (np.random.SeedSequence((seed, number)).generate_state(1)[0] for number, _ in batch)
     return [torch.Generator().manual_seed(int(state)) for state in states]
 
@@ -107,9 +109,9 @@ def evaluate(
     *,
     variance: str | None = None,
     seed: int = 0,
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Callable[[int], None] = silent,
 ) -> Bound:
-    """The bound along visited levels: one x_t is drawn from q(x_t | x_0) for each picture and level.
+    """Measure the bound along visited levels: one x_t is drawn from q(x_t | x_0) for each picture and level.
 
     Args:
         pictures: names and (H, W, 3) uint8 pixels.
@@ -189,8 +191,16 @@ def best_schedule(kind: Levels, levels: Sequence[int], mse: np.ndarray, count: i
     return [levels[i] for i in reversed(schedule)]
 
 
+def check_fit(model: Model) -> None:
+    """Raise ModelError where no variance can be fitted: of continuous levels, or of learned variances for each element."""
+    if isinstance(model.levels, ContinuousLevels):
+        raise ModelError(f"{model.name} has continuous levels: a variance is fitted to each timestep")
+    if model.config["variance"] == "learned-range":
+        raise ModelError(f"{model.name} has learned a variance for each element: one is fitted to models that have not")
+
+
 def fit(model: Model, pictures: Sequence[tuple[str, np.ndarray]], bound: Bound, *, seed: int = 0) -> Model:
-    """The model with a variance "fitted" to data: for each timestep the one along which the bound is least.
+    """Return the model with a variance "fitted" to data: for each timestep the one along which the bound is least.
 
     Given x0hat, that is beta-tilde_t plus the mean squared error of p's mean; for x_0 itself the best is searched for.
 
@@ -200,8 +210,7 @@ def fit(model: Model, pictures: Sequence[tuple[str, np.ndarray]], bound: Bound, 
     Raises:
         ModelError: it has continuous levels, or learned variances for each element.
     """
-    if isinstance(model.levels, ContinuousLevels) or model.config["variance"] == "learned-range":
-        raise ModelError("a variance is fitted to models of the paper's kind, with timesteps and no learned variance for each element")
+    check_fit(model)
     process = ReverseProcess(model, bound.levels)
     mse = bound.mse.mean(0)
     fractions = []
@@ -217,7 +226,7 @@ def fit(model: Model, pictures: Sequence[tuple[str, np.ndarray]], bound: Bound, 
 
 
 def _best_fraction(process: ReverseProcess, pictures: Sequence[tuple[str, np.ndarray]], center: float, seed: int) -> float:
-    """f of the last step with the least L_0, about `center`."""
+    """Find f of the last step with the least L_0, about `center`."""
     low, high = process.ranges[-1]
     grid = center + np.linspace(-3, 3, 121) / (high - low)  # 3 nats about it
     nats = np.zeros(grid.size)
@@ -229,8 +238,69 @@ def _best_fraction(process: ReverseProcess, pictures: Sequence[tuple[str, np.nda
     return float(grid[nats.argmin()])
 
 
+def study(
+    model: Model,
+    pictures: Iterable[tuple[str, np.ndarray]],
+    schedules: Sequence[Sequence[int]],
+    *,
+    variance: str | None = None,
+    seed: int = 0,
+    search: int | None = None,
+    fitted: bool = False,
+    note: Note = silent,
+    progress: Progress = silent,
+) -> tuple[list[dict[str, Any]], Model]:
+    """Measure the bound along schedules, then along one that is searched for, and of a variance that is fitted.
+
+    Args:
+        schedules: levels as `evaluate` takes them.
+        variance: as of `evaluate`, but of what is fitted.
+        search: find the schedule of so many levels along which the bound is least, 2 ... all `candidates`.
+        fitted: fit the variance of each timestep.
+        note: told of the schedule found.
+        progress: told of each bound's evaluations, from the first on again for each of them.
+
+    Returns:
+        `summary` of each bound, and the model with what was found.
+
+    Raises:
+        PictureError: there is no picture.
+        ModelError: a variance cannot be fitted to this model.
+    """
+    if fitted:
+        check_fit(model)
+    # By size, so that pictures of one size are evaluated together.
+    ordered = sorted(pictures, key=lambda named: named[1].shape)
+
+    def bound_of(levels: Sequence[int], of: Model, variance: str | None) -> Bound:
+        return evaluate(of, ordered, levels, variance=variance, seed=seed, progress=Counter(progress, len(ordered) * len(levels)))
+
+    named, found = variance or model.variance, model
+    results = [summary(bound_of(levels, model, variance), model, named) for levels in schedules]
+    if search is None and not fitted:
+        return results, model
+    every = candidates(model)
+    bound = bound_of(every, model, variance)
+    if fitted:
+        found = fit(model, ordered, bound, seed=seed)
+        results.append(summary(bound_of(every, found, None), found, found.variance))
+    if search is not None:
+        schedule = best_schedule(model.levels, every, bound.mse.mean(0), search)
+        note(f"{search} levels: {', '.join(map(str, schedule))}")
+        results.append(summary(bound_of(schedule, model, variance), model, f"{named}, levels searched for"))
+        found.schedules[search] = tuple(schedule)
+    return results, found
+
+
+def rows(summaries: Sequence[dict]) -> Iterator[dict[str, Any]]:
+    """Yield every line of the progressive tables, for a CSV."""
+    for result in summaries:
+        for row in result["progressive"]:
+            yield {"levels": result["levels"], "variance": result["variance"], **row}
+
+
 def summary(bound: Bound, model: Model, variance: str) -> dict:
-    """JSON-serializable: terms, totals with standard errors, and the progressive table."""
+    """Sum up a bound, JSON-serializable: terms, totals with standard errors, and the progressive table."""
 
     def entry(values: np.ndarray) -> dict[str, float]:
         mean, error = mean_and_error(values)
@@ -260,7 +330,7 @@ def summary(bound: Bound, model: Model, variance: str) -> dict:
 
 
 def table(summaries: Sequence[dict]) -> str:
-    """Markdown: one line for each number of levels."""
+    """Format summaries as Markdown: one line for each number of levels."""
     lines = [
         "| bits per dimension | steps | L | L_T | rate L_1 + ... + L_T | distortion L_0 | RMSE | rate, codec's p |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",

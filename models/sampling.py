@@ -1,7 +1,8 @@
 """Drawing pictures from a model: Algorithm 2 of arXiv 2006.11239 along any of its steps, DDIM, and interpolation between pictures."""
 
+import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,8 @@ import torch
 from ddpmcodec.models.checkpoint import CHANNELS
 from ddpmcodec.models.process import q_sample
 from ddpmcodec.models.reverse import ReverseProcess
+
+BATCH_PIXELS = 1 << 16
 
 
 class Noise:
@@ -86,6 +89,64 @@ def interpolate(process: ReverseProcess, a: torch.Tensor, b: torch.Tensor, lambd
     x_a, x_b = (q_sample(x, abar, Noise(seed, [number]).draw(*x.shape[2:])) for number, x in enumerate((a, b)))
     x_t = torch.cat([(1 - w) * x_a + w * x_b for w in lambdas])
     return last(ancestral(process, x_t, Noise(seed, [2] * len(lambdas))))
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A way to draw pictures of one size.
+
+    Attributes:
+        size: (height, width).
+        eta: noise of DDIM; None for Algorithm 2.
+    """
+
+    process: ReverseProcess
+    size: tuple[int, int]
+    seed: int = 0
+    eta: float | None = None
+
+    def chain(self, numbers: Sequence[int], x_t: torch.Tensor | None = None) -> Iterator[Sample]:
+        """Run the chain of the pictures of these numbers, from their own noise or from x_t (B, 3, H, W)."""
+        noise = Noise(self.seed, numbers)
+        x_t = noise.draw(*self.size) if x_t is None else x_t
+        return ancestral(self.process, x_t, noise) if self.eta is None else ddim(self.process, x_t, noise, self.eta)
+
+    def latent(self, level: int, number: int) -> tuple["Sampler", torch.Tensor]:
+        """Return x_t (1, 3, H, W) of a picture at the visited level nearest to `level`, and the sampler that goes on from there."""
+        place = min(range(len(self.process)), key=lambda i: abs(self.process.levels[i] - level))
+        state = next(itertools.islice(self.chain([number]), place, None))
+        rest = ReverseProcess(self.process.model, self.process.levels[place:], self.process.variance)
+        return Sampler(rest, self.size, self.seed, self.eta), state.x_t
+
+
+def draw(
+    sampler: Sampler,
+    count: int,
+    latent: torch.Tensor | None = None,
+    shown: Sequence[int] = (),
+    progress: Callable[[int], None] = lambda done: None,
+) -> Iterator[tuple[torch.Tensor, list[torch.Tensor]]]:
+    """Draw pictures 0 ... count - 1, batch by batch.
+
+    Args:
+        latent: (1, 3, H, W), from which all begin, each with its own noise.
+        shown: places in the chain, 0 ... its number of levels, whose x0hat are wanted too.
+        progress: called with the pictures drawn, each level counted as its share of one.
+
+    Yields:
+        (B, 3, H, W) in [-1, 1], and as many of x0hat at each of the places.
+    """
+    batch = max(1, BATCH_PIXELS // math.prod(sampler.size))
+    steps = len(sampler.process)
+    for first in range(0, count, batch):
+        numbers = range(first, min(first + batch, count))
+        x_t = None if latent is None else latent.expand(len(numbers), -1, -1, -1)
+        on_the_way = []
+        for i, state in enumerate(sampler.chain(numbers, x_t)):
+            if i in shown:
+                on_the_way.append(state.x_0)
+            progress(len(numbers) if i < steps else 0)
+        yield state.x_0, on_the_way
 
 
 def nearest(pictures: np.ndarray, training: Iterable[np.ndarray]) -> list[tuple[int, float]]:

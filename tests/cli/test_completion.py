@@ -10,6 +10,7 @@ import click
 import pytest
 
 from ddpmcodec.cli import main
+from ddpmcodec.cli.eval import SUBCOMMANDS
 from ddpmcodec.cli.main import COMMANDS
 
 COMMAND = str(Path(sys.executable).parent / "ddpmcodec")
@@ -39,9 +40,19 @@ def test_files_complete_as_files(words):
 PLACES = ("FILE", "DIR", "PATH", "PICTURE", "IMAGE", "RESULTS", "TEST", "ANCHOR", "SAMPLES", "REFERENCE", "SOURCE", "MODEL", "A", "B")
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+def test_evaluations():
+    """Subcommands, and what may follow the default one."""
+    assert offered("eval", "den") == [("plain", "denoise"), ("file", "den")]
+    assert offered("eval", "--lossl") == [("plain", "--lossless")]
+    assert offered("eval", "photos", "--cod") == offered("eval", "rd", "--cod") == [("plain", "--codec")]
+    assert offered("eval", "denoise", "pho") == [("file", "pho")]
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, *(f"eval {name}" for name in SUBCOMMANDS)])
 def test_every_path_completes_as_one(name):
-    command = main.get_command(click.Context(main), name)
+    command = main
+    for word in name.split():
+        command = command.get_command(click.Context(command), word)
     with click.Context(command) as context:
         for parameter in command.params:
             metavar = parameter.make_metavar(context).strip("[]")

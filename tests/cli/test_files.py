@@ -1,4 +1,6 @@
 import errno
+import json
+import math
 import os
 from pathlib import Path
 
@@ -43,6 +45,16 @@ def test_written_whole_or_not_at_all(tmp_path, monkeypatch, unnamed):
     with pytest.raises(OutputError, match="No space left"):
         files.write(str(target), b"third")
     assert target.read_bytes() == b"second" and os.listdir(tmp_path) == ["out"]
+
+
+def test_documents(tmp_path):
+    """JSON has neither infinity nor nan; rows may be none."""
+    files.write_json(str(tmp_path / "a.json"), {"a": [1.5, math.inf, (math.nan, "x")], "b": {"c": None}})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"a": [1.5, None, [None, "x"]], "b": {"c": None}}
+    files.write_csv(str(tmp_path / "a.csv"), ({"a": i, "b": "x,"} for i in range(2)))
+    assert (tmp_path / "a.csv").read_text() == 'a,b\n0,"x,"\n1,"x,"\n'
+    files.write_csv(str(tmp_path / "b.csv"), [])
+    assert (tmp_path / "b.csv").read_bytes() == b""
 
 
 def test_a_new_file_has_the_permissions_of_any_other(tmp_path):

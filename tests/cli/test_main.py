@@ -10,7 +10,7 @@ from click.testing import CliRunner
 import ddpmcodec
 from ddpmcodec import errors
 from ddpmcodec.cli import main
-from ddpmcodec.cli.main import COMMANDS
+from ddpmcodec.cli.main import COMMANDS, HEADINGS
 from ddpmcodec.format import container
 
 
@@ -28,8 +28,10 @@ def test_help_of_each_command(command, flag):
 def test_help_of_all():
     result = CliRunner().invoke(main, ["--help"])
     assert result.exit_code == 0
-    for command in COMMANDS:
-        assert f"\n  {command} " in result.stdout
+    sections = [result.stdout.index(f"\n{heading}:\n") for heading in HEADINGS]
+    assert sections == sorted(sections)
+    for names, begin, end in zip(HEADINGS.values(), sections, [*sections[1:], result.stdout.index("Exit codes:")], strict=True):
+        assert all(f"\n  {command} " in result.stdout[begin:end] for command in names)
 
 
 def test_the_exit_codes_are_documented():

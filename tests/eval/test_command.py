@@ -189,7 +189,7 @@ def test_crops_are_the_reduced_middles(tmp_path: Path):
     ramp = np.add.outer(np.arange(50), np.arange(70)).astype(np.uint8)[..., None].repeat(3, 2)
     for name, pixels in {"a": ramp, "b": ramp[::-1], "small": ramp[:20]}.items():
         Image.fromarray(pixels).save(tmp_path / f"{name}.png")
-    result = run("crops", tmp_path, "-o", tmp_path / "c.npz", "--side", "16")
+    result = run("cut", tmp_path, "-o", tmp_path / "c.npz", "--side", "16")
     assert result.exit_code == 0, result.output
     cut = np.load(tmp_path / "c.npz")["images"]
     assert cut.shape == (2, 16, 16, 3)
