@@ -4,7 +4,7 @@ import json
 
 import click
 
-from ddpmcodec.cli import files, options
+from ddpmcodec.cli import files, notes, options
 
 
 @click.command("bd-rate", short_help="Measure the Bjontegaard delta rate between results.")
@@ -22,7 +22,7 @@ from ddpmcodec.cli import files, options
 @click.option("--max-bpp", type=options.Rate(0), default=1e9, metavar="X", help="Use points up to this rate.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(anchor, tests, metric, method, min_bpp, max_bpp, as_json):
-    """How much more rate TEST needs than ANCHOR at the same quality, in percent: less where negative.
+    """Measure how much more rate TEST needs than ANCHOR at the same quality, in percent: less where negative.
 
     All are results files (one may be -, stdin) in CompressAI's schema, of `ddpmcodec eval -o` or published. First comes the mean over
     pictures of their own BD-rates, then that of the mean curves, which favours a codec whose rates are read off at equal values; published
@@ -32,25 +32,8 @@ def command(anchor, tests, metric, method, min_bpp, max_bpp, as_json):
     ddpmcodec bd-rate results/avif.json results/ddpm.json
     ddpmcodec bd-rate results/jpeg.json results/*.json --min-bpp 0.15 --max-bpp 2.5
     """
-    from ddpmcodec.eval import curves
+    from ddpmcodec.eval import bd_rate, curves
 
-    reference = curves.parse(anchor, files.read(anchor))
-    heads = [f"BD-rate ({metric}) against {reference.name}", "%", "pictures", "% of mean curves", "over", "of both curves"]
-    lines = [f"| {' | '.join(heads)} |", "|---|---:|---:|---:|---:|---:|"]
-    results = []
-    for path in tests:
-        test = curves.parse(path, files.read(path))
-        choice = {"metric": metric, "method": method, "low": min_bpp, "high": max_bpp}
-        result = curves.bd_rate(reference, test, **choice)
-        entry = {"anchor": reference.name, "test": test.name, "metric": metric, "method": method, **vars(result)}
-        cells = ["-", "-"]
-        if reference.pictures and test.pictures:
-            mean = curves.mean_bd_rate(reference, test, **choice)
-            entry["of_pictures"] = vars(mean)
-            cells = [f"{mean.percent:+.1f}", str(mean.pictures)]
-            for name, reason in mean.left_out.items():
-                click.echo(f"{name.split(' ')[0]}: left out of the mean: {reason}", err=True)
-        over = f"{result.low:.4g} ... {result.high:.4g}"
-        lines.append(f"| {test.name} | {' | '.join(cells)} | {result.percent:+.1f} | {over} | {100 * result.overlap:.0f} % |")
-        results.append(entry)
-    click.echo(json.dumps(results, indent=1) if as_json else "\n".join(lines))
+    reference, *others = [curves.parse(path, files.read(path)) for path in (anchor, *tests)]
+    entries = bd_rate.compare(reference, others, notes.note, metric=metric, method=method, low=min_bpp, high=max_bpp)
+    click.echo(json.dumps(entries, indent=1) if as_json else bd_rate.table(reference, metric, entries))

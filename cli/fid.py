@@ -1,12 +1,10 @@
 """`ddpmcodec fid`."""
 
-import sys
 from pathlib import Path
 
 import click
-from tqdm import tqdm
 
-from ddpmcodec.cli import options
+from ddpmcodec.cli import notes, options
 
 
 @click.command("fid", short_help="Measure Fréchet Inception distance, Inception score.")
@@ -34,20 +32,16 @@ def command(samples, reference, features, inception_score, threads, quiet):
         raise click.UsageError("give REFERENCE, or --inception-score")
     options.use_threads(threads)
 
-    from ddpmcodec.eval import fid
-    from ddpmcodec.eval import pictures as sets
+    from ddpmcodec.eval import fid, pictures
+    from ddpmcodec.eval.progress import Counter
 
     def load(path: str):
-        def note(where: Path, error: Exception) -> None:
-            if not quiet:
-                tqdm.write(f"{where}: left out: {error}", file=sys.stderr)
-
-        return (pixels for _, pixels in sets.load_any([path], note))
+        return (pixels for _, pixels in pictures.load_any([path], notes.LeftOut(quiet)))
 
     network = fid.load_features(Path(features))
     if reference is not None:
-        with tqdm(desc="fid", unit="picture", disable=quiet or sys.stderr is None or None, leave=False) as bar:
-            distance = fid.frechet_distance(network, load(samples), load(reference), lambda done: bar.update(done) and None)
+        with options.progress_bar("fid", quiet) as progress:
+            distance = fid.frechet_distance(network, load(samples), load(reference), Counter(progress, 0))
         click.echo(f"FID {distance:.3f}")
     if inception_score:
         mean, deviation = fid.inception_score(network, load(samples))

@@ -1,6 +1,7 @@
 """`ddpmcodec models`."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,34 @@ def row(model: dict[str, Any]) -> list[str]:
     return [model["name"] + default + also, model["hash"], *numbers, f"{model['architecture']}, {kind}", model["path"]]
 
 
+def descriptions(names: Sequence[str]) -> tuple[list[dict[str, Any]], bool]:
+    """Describe the models of these names, or of all that can be named, and whether there was one that is none, which is said."""
+    from ddpmcodec.models import registry
+
+    known = registry.available()
+    found: list[dict[str, Any]] = []
+    failed = False
+    for name in names or known:
+        path = known.get(name, Path(name))
+        try:
+            found.append(description(name if name in known else path.stem, path))
+        except ModelError as e:
+            click.echo(f"ddpmcodec: {e}", err=True)
+            failed = True
+    return found, failed
+
+
+def table(found: Sequence[dict[str, Any]]) -> str:
+    """Format descriptions in columns."""
+    rows = [["name", "hash", "bytes", "parameters", "kind", "path"], *map(row, found)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for cells in rows:
+        cells[2:4] = (cell.rjust(width) for cell, width in zip(cells[2:4], widths[2:4], strict=True))
+        lines.append(printable("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()))
+    return "\n".join(lines)
+
+
 @click.command("models", short_help="List the models that can be named.")
 @click.argument("models", nargs=-1, type=options.FILE, metavar="[NAME|PATH]...")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -56,25 +85,10 @@ def command(models, as_json):
     ddpmcodec models
     ddpmcodec models run/model.safetensors ddpm-cifar10-32/ --json
     """
-    from ddpmcodec.models import registry
-
-    known = registry.available()
-    found: list[dict[str, Any]] = []
-    failed = False
-    for name in models or known:
-        path = known.get(name, Path(name))
-        try:
-            found.append(description(name if name in known else path.stem, path))
-        except ModelError as e:
-            click.echo(f"ddpmcodec: {e}", err=True)
-            failed = True
+    found, failed = descriptions(models)
     if as_json:
         click.echo(json.dumps(found, indent=2))
     elif found:
-        rows = [["name", "hash", "bytes", "parameters", "kind", "path"], *map(row, found)]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        for cells in rows:
-            cells[2:4] = (cell.rjust(width) for cell, width in zip(cells[2:4], widths[2:4], strict=True))
-            click.echo(printable("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()))
+        click.echo(table(found))
     if failed and models:
         raise SystemExit(ModelError.exit_code)

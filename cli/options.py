@@ -63,21 +63,21 @@ def _device(ctx: click.Context, param: click.Parameter, value: str) -> str:
     return value
 
 
-output = click.option("-o", "--output", required=True, type=FILE, metavar="FILE", help="Where to write; - is stdout.")
-model = click.option("--model", type=FILE, metavar="NAME|PATH", help="Denoiser: a bundled one's name or a .safetensors file. photo-3 is "
-                     "unreleased: later versions of ddpmcodec may not read its files.")  # fmt: skip
-threads = click.option("--threads", type=click.IntRange(1, 256), metavar="N", help="CPU threads [default: all cores].")
+output = click.option("-o", "--output", required=True, type=FILE, metavar="FILE", help="Write to FILE; - means standard output.")
+model = click.option("--model", type=FILE, metavar="NAME|PATH", help="Use this denoiser: a bundled one's name or a .safetensors file. "
+                     "photo-3 is unreleased: later versions of ddpmcodec may not read its files.")  # fmt: skip
+threads = click.option("--threads", type=click.IntRange(1, 256), metavar="N", help="Use N CPU threads [default: all cores].")
 evaluations = click.option("--evaluations", type=click.IntRange(2, 1000), default=plan.DEFAULT_EVALUATIONS, show_default=True, metavar="N",
-                           help="Network evaluations that decoding takes: more are slower and smaller.")  # fmt: skip
+                           help="Take N network evaluations to decode: more are slower, files smaller.")  # fmt: skip
 effort = click.option("--effort", type=click.IntRange(1, 5), default=plan.DEFAULT_EFFORT, show_default=True, metavar="1..5",
-                      help="Search of the channel coder: 4 ... 1 are faster, and 1, 2, 4 and 6 % larger.")  # fmt: skip
-jobs = click.option("-j", "--jobs", type=click.IntRange(1, 1024), metavar="N", help="To a directory: processes [default: all cores].")
+                      help="Search so hard for words of the channel: 4 ... 1 are faster, files 1, 2, 4 and 6 % larger.")  # fmt: skip
+jobs = click.option("-j", "--jobs", type=click.IntRange(1, 1024), metavar="N", help="To a directory: run N processes [default: all cores].")
 skip_existing = click.option("--skip-existing", is_flag=True, help="To a directory: leave out what is there already.")
 device = click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True, callback=_device,
-                      help="Of the network: auto is a GPU where there is one.")  # fmt: skip
+                      help="Run the network there: auto is a GPU where there is one.")  # fmt: skip
 precision = click.option("--precision", type=click.Choice(PRECISIONS), default="auto", show_default=True,
-                         help="Of the network: auto is bf16 where it is fast and does not show. Lossless is fp32.")  # fmt: skip
-quiet = click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
+                         help="Run the network in it: auto is bf16 where it is fast and does not show. Lossless is fp32.")  # fmt: skip
+quiet = click.option("--quiet", is_flag=True, help="Show no progress bar and no summary.")
 max_pixels = click.option(
     "--max-pixels", type=click.IntRange(1), metavar="N", help="Refuse larger pictures [default: 50000000, which take 4.3 GB]."
 )

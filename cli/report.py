@@ -1,14 +1,11 @@
 """`ddpmcodec report`."""
 
-import json
-import sys
 from pathlib import Path
 
 import click
-from tqdm import tqdm
 
-from ddpmcodec.cli import files, options
-from ddpmcodec.errors import DdpmcodecError, EvaluationError, InputError
+from ddpmcodec.cli import files, notes, options
+from ddpmcodec.errors import EvaluationError, InputError
 
 
 @click.command("report", short_help="Make one page of results, with pictures to compare.")
@@ -41,44 +38,30 @@ def command(results, output, paths, name, rates, min_bpp, max_bpp, threads, quie
     options.use_threads(threads)
     files.check_writable(output)
 
-    from ddpmcodec.eval import curves, report
-    from ddpmcodec.eval import pictures as sets
-    from ddpmcodec.eval.choice import maker
+    from ddpmcodec.eval import pictures, report
 
-    found = {curve.name: (data, curve) for path, data in sources(results).items() for curve in [curves.parse(path, data)]}
-    if name not in found:
-        raise EvaluationError(f"none of the results is of {name}: they are of {', '.join(found) or 'nothing'}")
-    ours = found.pop(name)
-    made = {curve.name: maker(curve.name, of(data).get("settings")) for data, curve in (ours, *found.values())}
-    codecs = {of_name: codec for of_name, codec in made.items() if codec is not None}
-    viewers = []
-    if paths and name not in codecs:
+    found = report.gather(sources(results), name)
+    if paths and name not in found.codecs:
         raise EvaluationError(f"{name} is a published curve, or of a model that is not here: it makes no pictures")
-    skipped: list[Path] = []
-
-    def skip(path: Path, error: DdpmcodecError) -> None:
-        skipped.append(path)
-        tqdm.write(f"{path}: left out: {error}", file=sys.stderr)
-
-    shown = list(sets.load(sets.find(paths), skip)) if paths else []
-    others = [codec for other, codec in codecs.items() if other != name]
-    with tqdm(desc="report", total=len(shown) * len(codecs), disable=quiet or None, leave=False) as bar:
-        for picture, pixels in shown:
-            viewers.append((picture, report.viewer(pixels, codecs[name], others, rates, lambda: bar.update() and None)))
+    left_out = notes.LeftOut()
+    shown = list(pictures.load(pictures.find(paths), left_out)) if paths else []
+    with options.progress_bar("report", quiet) as progress:
+        viewers = report.viewers(found, shown, rates, progress)
     try:
-        files.write(output, report.report(ours[1], [curve for _, curve in found.values()], viewers, min_bpp, max_bpp))
+        files.write(output, report.report(found.ours, found.others, viewers, min_bpp, max_bpp))
     except ImportError as e:
         raise EvaluationError("reports need matplotlib: pip install 'ddpmcodec[eval]'") from e
-    if skipped:
-        raise InputError(f"{len(skipped)} pictures could not be read")
+    left_out.check()
 
 
 def sources(paths) -> dict[str, bytes]:
-    """What is in the files named, and of directories in those that are results.
+    """Read the files named, and of directories those that are results.
 
     Raises:
         InputError: there is none, or one cannot be read.
     """
+    from ddpmcodec.eval.report import document_of
+
     found: dict[str, bytes] = {}
     for path in paths:
         if not Path(path).is_dir():
@@ -88,16 +71,7 @@ def sources(paths) -> dict[str, bytes]:
             listed = [str(p) for p in sorted(Path(path).glob("*.json")) if p.is_file()]
         except OSError as e:
             raise InputError(f"{path}: {e.strerror}") from e
-        found |= {p: data for p in listed for data in [files.read(p)] if isinstance(of(data).get("results"), dict)}
+        found |= {p: data for p in listed for data in [files.read(p)] if isinstance(document_of(data).get("results"), dict)}
     if not found:
         raise InputError(f"no results in {', '.join(paths)}")
     return found
-
-
-def of(data: bytes) -> dict:
-    """What a file holds, where it is a JSON object."""
-    try:
-        document = json.loads(data)
-    except ValueError:
-        return {}
-    return document if isinstance(document, dict) else {}

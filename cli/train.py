@@ -2,15 +2,17 @@
 
 import contextlib
 import sys
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import numpy as np
-from tqdm import tqdm
 
-from ddpmcodec.cli import files, options
+from ddpmcodec.cli import files, notes, options
 from ddpmcodec.errors import InputError
+
+if TYPE_CHECKING:
+    from ddpmcodec.eval.progress import Note
 
 VALIDATION_SIGMAS = (15.0, 25.0, 50.0)  # of 255
 
@@ -70,76 +72,83 @@ def command(config, data, val, output, init, name, iterations, minutes, anneal, 
         raise click.BadParameter("give a directory", param_hint="--output")
     options.use_threads(threads)
 
-    import msgspec
-
     from ddpmcodec.eval import pictures
-    from ddpmcodec.models import configuration as configurations
     from ddpmcodec.models import distributed, registry, training
-    from ddpmcodec.models.model_card import model_card
     from ddpmcodec.models.training_run import TrainingRun, train
 
     if val is not None:
         pictures.find([val])  # before the work rather than after it
-    configuration = configurations.load(config)
-    changes = {"batch": batch, "learning_rate": lr}
-    optimizer = msgspec.structs.replace(configuration.optimizer, **{k: v for k, v in changes.items() if v is not None})
-    data_options = configuration.data if crop is None else msgspec.structs.replace(configuration.data, crop=crop)
-    configuration = msgspec.structs.replace(configuration, optimizer=optimizer, data=data_options)
-
-    with distributed.processes(optimizer.batch) as processes:
-
-        def warn(text: str) -> None:
-            if processes.leads and sys.stderr is not None:
-                with contextlib.suppress(OSError):  # a reader that has gone ends no training
-                    tqdm.write(text, file=sys.stderr)
-                    sys.stderr.flush()
-
-        def say(text: str) -> None:
-            if not quiet:
-                warn(text)
-
-        state = training.build_state(configuration, processes.device, seed)
-        run = TrainingRun(Path(output), state, name or Path(config).stem, anneal)
-        finished = train(
-            run,
-            configuration,
-            Path(data),
-            processes,
-            init=registry.find(init) if init else None,
-            anneal=anneal,
-            iterations=iterations,
-            minutes=minutes,
-            seed=seed,
-            dry_run=dry_run,
-            say=say,
-            warn=warn,
-            quiet=quiet,
-        )
-        leads = processes.leads
+    configuration = configured(config, batch, lr, crop)
+    with distributed.processes(configuration.optimizer.batch) as processes:
+        leads, warn = processes.leads, warner(processes.leads)
+        say = notes.unheard if quiet else warn
+        run = TrainingRun(Path(output), training.build_state(configuration, processes.device, seed), name or Path(config).stem, anneal)
+        finished = train(run, configuration, Path(data), processes, init=registry.find(init) if init else None, anneal=anneal,
+                         iterations=iterations, minutes=minutes, seed=seed, dry_run=dry_run, say=say, warn=warn, quiet=quiet)  # fmt: skip
     if not leads or dry_run:
         return
-    say(f"{run.state_path}: {state.progress.iteration} iterations, {state.progress.pixels / 1e9:.3f} billion pixels")
+    progress = run.state.progress
+    say(f"{run.state_path}: {progress.iteration} iterations, {progress.pixels / 1e9:.3f} billion pixels")
     if not finished:
         click.echo("ddpmcodec: interrupted; the same command goes on", err=True)
         raise SystemExit(130)
-    model = run.model()
-    measured = {}
-    if val is not None:
-        kinds = [False, True] if configuration.data.whiten else [False]
-        measured = {whitened: validate(model, val, say, quiet, whitened) for whitened in kinds}
-    card = model_card(model, configuration, state.progress, data=data, licence=licence, psnrs=measured, validation=str(val))
-    files.write(str(run.card_path), card.encode())
+    write_card(run, configuration, data, val, licence, say, quiet)
     click.echo(f"{run.model_path}")
 
 
-def validate(model, directory: str, say: Callable[[str], None], quiet: bool, whitened: bool) -> dict[float, float]:
-    """Mean denoising PSNR in dB at each of `VALIDATION_SIGMAS`, printed as a table."""
+def configured(config: str, batch: int | None, lr: float | None, crop: int | None):
+    """Return the configuration of a name or file, with what options give instead.
+
+    Raises:
+        ConfigurationError: it cannot be used.
+    """
+    import msgspec
+
+    from ddpmcodec.models import configuration as configurations
+
+    configuration = configurations.load(config)
+    changes = {"batch": batch, "learning_rate": lr}
+    optimizer = msgspec.structs.replace(configuration.optimizer, **{k: v for k, v in changes.items() if v is not None})
+    data = configuration.data if crop is None else msgspec.structs.replace(configuration.data, crop=crop)
+    return msgspec.structs.replace(configuration, optimizer=optimizer, data=data)
+
+
+def warner(leads: bool) -> "Note":
+    """Return what says a line on stderr, of several processes in the one that leads; a reader that has gone ends no training."""
+
+    def warn(text: str) -> None:
+        if leads and sys.stderr is not None:
+            with contextlib.suppress(OSError):
+                notes.note(text)
+                sys.stderr.flush()
+
+    return warn
+
+
+def write_card(run, configuration, data: str, val: str | None, licence: str | None, say: "Note", quiet: bool) -> None:
+    """Write the model card of a finished run, with its denoising PSNR where there are pictures for it."""
+    from ddpmcodec.models.model_card import model_card
+
+    model = run.model()
+    kinds = [] if val is None else [False, True] if configuration.data.whiten else [False]
+    measured = {whitened: validate(model, str(val), say, quiet, whitened) for whitened in kinds}
+    card = model_card(model, configuration, run.state.progress, data=data, licence=licence, psnrs=measured, validation=str(val))
+    files.write(str(run.card_path), card.encode())
+
+
+def validate(model, directory: str, say: "Note", quiet: bool, whitened: bool) -> dict[float, float]:
+    """Measure the mean denoising PSNR in dB at each of `VALIDATION_SIGMAS`, and print it as a table.
+
+    Raises:
+        InputError: no picture can be read.
+    """
     from ddpmcodec.eval import denoising, pictures
 
     found = pictures.find([directory])
-    loaded = pictures.load(found, lambda path, error: say(f"{path}: left out: {error}"))
-    psnrs_of = denoising.evaluate(loaded, model, VALIDATION_SIGMAS, whitened)
-    psnrs = dict(tqdm(psnrs_of, "val", len(found), disable=quiet or sys.stderr is None or None, leave=False))
+    with options.progress_bar("val", quiet) as progress:
+        psnrs = denoising.measure(
+            found, model, VALIDATION_SIGMAS, whitened, lambda path, error: say(f"{path}: left out: {error}"), progress
+        )
     if not psnrs:
         raise InputError(f"no readable pictures in {directory}")
     click.echo(denoising.table(psnrs, model, VALIDATION_SIGMAS, whitened))

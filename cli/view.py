@@ -2,11 +2,15 @@
 
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ddpmcodec.cli import files, options
 from ddpmcodec.errors import EvaluationError, PictureError, printable
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 @click.command("view", short_help="Make a page of a file: its picture at every prefix.")
@@ -31,22 +35,16 @@ def command(file, output, original, model, threads, device, precision, max_pixel
     reference = None if original is None else files.read(original)
     options.use_threads(threads)
 
-    import numpy as np
-    from PIL import Image
-
-    from ddpmcodec import api, picture
+    from ddpmcodec import api
     from ddpmcodec.cli import large
     from ddpmcodec.eval import view
 
     with files.naming(file):
         parsed = api.open_file(data, max_pixels=max_pixels)
-    header, image = parsed.header, None
-    if reference is not None:
-        with files.naming(original):
-            read = picture.read(reference, max_pixels=max_pixels or picture.MAX_PIXELS)
-        image = Image.fromarray(read.pixels if read.alpha is None else np.dstack([read.pixels, read.alpha]))
-        if image.size != (header.width, header.height):
-            raise PictureError(f"{original} has {image.width} x {image.height} pixels, {file} {header.width} x {header.height}")
+    header = parsed.header
+    image = None if reference is None else read_original(original, reference, max_pixels)
+    if image is not None and image.size != (header.width, header.height):
+        raise PictureError(f"{original} has {image.width} x {image.height} pixels, {file} {header.width} x {header.height}")
     denoiser = api.model_of(parsed, model, device, precision)
     if not quiet:
         large.announce_decoding(partial(click.echo, err=True), output, parsed, denoiser)
@@ -56,3 +54,20 @@ def command(file, output, original, model, threads, device, precision, max_pixel
         files.write(output, view.view(data, "stdin" if file == "-" else printable(Path(file).name), shown, image))
     except ImportError as e:
         raise EvaluationError("the curve needs matplotlib: pip install 'ddpmcodec[plot]'") from e
+
+
+def read_original(path: str, data: bytes, max_pixels: int | None) -> "Image":
+    """Return the picture that was encoded, with its alpha.
+
+    Raises:
+        PictureError: it is none that can be read.
+        LimitError: it is too large.
+    """
+    import numpy as np
+    from PIL import Image
+
+    from ddpmcodec import picture
+
+    with files.naming(path):
+        read = picture.read(data, max_pixels=max_pixels or picture.MAX_PIXELS)
+    return Image.fromarray(read.pixels if read.alpha is None else np.dstack([read.pixels, read.alpha]))

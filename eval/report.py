@@ -1,6 +1,8 @@
 """A report on results: one self-contained page with the curves, BD-rates, and pictures to compare."""
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,11 +10,50 @@ import numpy as np
 from ddpmcodec import picture
 from ddpmcodec.errors import EvaluationError
 from ddpmcodec.eval import curves, figures, page
+from ddpmcodec.eval.choice import maker
 from ddpmcodec.eval.codecs import Codec, Coded
 from ddpmcodec.eval.curves import Curve
 from ddpmcodec.eval.metrics import METRICS
+from ddpmcodec.eval.progress import Counter, Progress, silent
 
 PREFIX_RATIO = 1.25  # between the sizes of a progressive codec's files that are shown: each is a picture in the page
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a page reports on.
+
+    Attributes:
+        codecs: by name, of `ours` and the others those that are here and can make pictures.
+    """
+
+    ours: Curve
+    others: list[Curve]
+    codecs: dict[str, Codec]
+
+
+def document_of(data: bytes) -> dict[str, Any]:
+    """Parse what a file holds, where it is a JSON object; else nothing."""
+    try:
+        document = json.loads(data)
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def gather(sources: Mapping[str, bytes], name: str) -> Results:
+    """Read results files, whose paths and bytes these are; `name` is ours.
+
+    Raises:
+        EvaluationError: one is no results file, or none is ours.
+    """
+    found = {curve.name: (data, curve) for path, data in sources.items() for curve in [curves.parse(path, data)]}
+    if name not in found:
+        raise EvaluationError(f"none of the results is of {name}: they are of {', '.join(found) or 'nothing'}")
+    _, ours = found[name]
+    made = {curve.name: maker(curve.name, document_of(data).get("settings")) for data, curve in found.values()}
+    codecs = {of_name: codec for of_name, codec in made.items() if codec is not None}
+    return Results(ours, [curve for _, curve in found.values() if curve is not ours], codecs)
 
 
 def bd_rates(ours: Curve, others: Sequence[Curve], low: float, high: float) -> Iterator[list[str]]:
@@ -72,6 +113,20 @@ def viewer(pixels: np.ndarray, ours: Codec, others: Sequence[Codec], rates: Sequ
     middle = sorted(rates)[len(rates) // 2]
     start = min(range(len(files)), key=lambda i: abs(np.log(files[i]["bpp"] / middle)))
     return page.viewer({"name": ours.name, "files": files, "others": {name: f for name, f in shown.items() if f}, "start": start})
+
+
+def viewers(
+    results: Results, pictures: Sequence[tuple[str, np.ndarray]], rates: Sequence[float], progress: Progress = silent
+) -> list[tuple[str, str]]:
+    """Code pictures by every codec that is here: names and `viewer` of each.
+
+    Raises:
+        EvaluationError: a codec refuses a picture.
+    """
+    ours = results.ours.name
+    others = [codec for name, codec in results.codecs.items() if name != ours]
+    advance = Counter(progress, len(pictures) * len(results.codecs))
+    return [(name, viewer(pixels, results.codecs[ours], others, rates, advance)) for name, pixels in pictures]
 
 
 def report(ours: Curve, others: Sequence[Curve], viewers: Sequence[tuple[str, str]], low: float, high: float) -> bytes:
