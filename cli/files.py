@@ -30,12 +30,12 @@ def open_standard_streams() -> None:
 
 
 def named(path: str, stream: str) -> str:
-    """What errors call a path: "-" is a stream."""
+    """Return what errors call a path: "-" is a stream."""
     return stream if path == "-" else path
 
 
 def read(path: str) -> bytes:
-    """All bytes of a file, or of stdin for "-".
+    """Read all bytes of a file, or of stdin for "-".
 
     Raises:
         InputError: it cannot be read.
@@ -52,7 +52,7 @@ def read(path: str) -> bytes:
 
 @contextmanager
 def naming(path: str) -> Iterator[None]:
-    """Typed errors about what was read from a file begin with its name."""
+    """Begin typed errors about what was read from a file with its name."""
     try:
         yield
     except DdpmcodecError as e:

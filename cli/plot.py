@@ -54,7 +54,7 @@ def command(results, output, log_rate, min_bpp, max_bpp, metrics):
 
 
 def draw(paths: Sequence[str], kind: str, curve_options: dict[str, Any]) -> bytes:
-    """The figure that these files are for.
+    """Draw the figure that these files are for.
 
     Raises:
         EvaluationError: they are not for one figure.
@@ -87,7 +87,7 @@ def draw(paths: Sequence[str], kind: str, curve_options: dict[str, Any]) -> byte
 
 
 def kind_of(data: bytes) -> str:
-    """Of a JSON document: "bound", "overhead", or "rate-distortion", which says itself what is wrong with others."""
+    """Tell what a JSON document is of: "bound", "overhead", or "rate-distortion", which says itself what is wrong with others."""
     try:
         document = json.loads(data)
         if "photo" in document and document["photo"]["steps"]:

@@ -20,13 +20,13 @@ PUBLISHED = ("json:", "compressai:")  # before the file of a curve that has been
 
 
 def split(names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The names of codecs, and the files of published curves, where none is given the codecs of `DEFAULT`."""
+    """Split names into those of codecs and the files of published curves, where none is given the codecs of `DEFAULT`."""
     names = names or DEFAULT
     return [n for n in names if not n.startswith(PUBLISHED)], [n.partition(":")[2] for n in names if n.startswith(PUBLISHED)]
 
 
 def choose(names: Sequence[str], bpp: float, model: str | None, evaluations: int, effort: int) -> dict[str, Codec]:
-    """The codecs of that name, each found to be here.
+    """Return the codecs of these names, each found to be here.
 
     Args:
         bpp: highest rate of ours.
@@ -54,7 +54,7 @@ def choose(names: Sequence[str], bpp: float, model: str | None, evaluations: int
 
 
 def choose_metrics(names: Sequence[str], lpips: str | None, note: Note) -> tuple[list[Metric], set[str]]:
-    """The metrics to measure, PSNR first, and the names of those to print.
+    """Choose the metrics to measure, PSNR first, and the names of those to print.
 
     Args:
         names: to print; where there is none, and so nothing that must be there, all that are installed.
@@ -87,7 +87,7 @@ class _DdpmSettings(msgspec.Struct):
 
 
 def maker(name: str, settings: Any) -> Codec | None:
-    """The codec `name` whose results tell these `settings`; None where it is not here, or only in other weights."""
+    """Return the codec `name` whose results tell these `settings`; None where it is not here, or only in other weights."""
     try:
         if name in BUILT_IN:
             codec = BUILT_IN[name]

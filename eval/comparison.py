@@ -43,6 +43,8 @@ Transmit = Callable[[torch.Tensor, int, float], tuple[torch.Tensor, float]]
 
 
 def trellis(nu: int) -> Callable[[int, int], Transmit]:
+    """Return the way of the format, with codes of `nu` bits of state."""
+
     def of(count: int, width: int) -> Transmit:
         channel = TrellisChannel(SharedRandomness(0, container.VERSION), count, width)
 
@@ -56,6 +58,8 @@ def trellis(nu: int) -> Callable[[int, int], Transmit]:
 
 
 def poisson(chunk_bits: int) -> Callable[[int, int], Transmit]:
+    """Return the way of the Poisson functional representation, in chunks of so many bits of KL at most."""
+
     def of(count: int, width: int) -> Transmit:
         channel = PoissonChannel(SharedRandomness(0, container.VERSION), count, width, chunk_bits)
 
@@ -70,6 +74,7 @@ def poisson(chunk_bits: int) -> Callable[[int, int], Transmit]:
 
 
 def universal(count: int, width: int) -> Transmit:
+    """Return the way of universal quantization."""
     channel = UniversalChannel(SharedRandomness(0, container.VERSION), count, width)
     return lambda delta, step, kl: channel.transmit(delta, step)
 
@@ -87,14 +92,14 @@ METHODS: dict[str, tuple[Callable[[int, int], Transmit], int | None]] = {
 
 
 def thinned(levels: Sequence[int], count: int | None) -> list[int]:
-    """`count` of the levels, evenly spread, the last among them; all for None."""
+    """Return `count` of the levels, evenly spread, the last among them; all for None."""
     if count is None or count >= len(levels):
         return list(levels)
     return [levels[round((i + 1) * len(levels) / count) - 1] for i in range(count)]
 
 
 def walk(pixels: np.ndarray, model: Model, levels: Sequence[int], transmit: Transmit) -> list[dict[str, float]]:
-    """The chain over `levels`: after each step KL and message in bits and bpp so far, PSNR in dB, seconds in the channel so far."""
+    """Walk the chain over `levels`: after each step KL and message in bits and bpp so far, PSNR in dB, seconds in the channel so far."""
     x_0 = picture.to_tensor(pixels)
     x_t = SharedRandomness(0, container.VERSION).gaussians(x_0.numel(), STREAM_START).view_as(x_0)
     level, area = model.start, pixels.shape[0] * pixels.shape[1]
@@ -117,7 +122,7 @@ def walk(pixels: np.ndarray, model: Model, levels: Sequence[int], transmit: Tran
 
 
 def compare(pixels: np.ndarray, model_name: str, method: str, evaluations: int) -> list[dict[str, float]]:
-    """`walk` of one way over the levels that our encoder visits."""
+    """Walk one way over the levels that our encoder visits."""
     model = registry.find(model_name)
     steps = container.parse(encode_pixels(pixels, model, bpp=BPP, evaluations=evaluations, effort=1).data).steps
     make, count = METHODS[method]
@@ -126,7 +131,7 @@ def compare(pixels: np.ndarray, model_name: str, method: str, evaluations: int) 
 
 
 def mean_curves(points: Mapping[str, Sequence[Sequence[Mapping[str, float]]]]) -> list[Curve]:
-    """Mean curves at the rates that all pictures reach."""
+    """Return mean curves at the rates that all pictures reach."""
     found = []
     for method, each in points.items():
         values = [(rate, mean(value_at(p, rate) for p in each)) for rate in rate_distortion.CURVE_RATES]
@@ -136,7 +141,7 @@ def mean_curves(points: Mapping[str, Sequence[Sequence[Mapping[str, float]]]]) -
 
 
 def summary(points: Mapping[str, Sequence[Sequence[Mapping[str, float]]]]) -> list[dict[str, Any]]:
-    """A row for each way: bits over KL, milliseconds a step, PSNR at `RATES`, and BD-rate against the first, in percent.
+    """Sum up each way in a row: bits over KL, milliseconds a step, PSNR at `RATES`, and BD-rate against the first, in percent.
 
     Args:
         points: by method, of each picture.
@@ -162,7 +167,7 @@ def summary(points: Mapping[str, Sequence[Sequence[Mapping[str, float]]]]) -> li
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """`summary` as Markdown."""
+    """Format `summary` as Markdown."""
     heads = " | ".join(f"{rate:g} bpp" for rate in RATES)
     lines = [f"| way | steps | bits/KL | ms a step | {heads} | BD-rate |", "|---|" + "---:|" * (len(RATES) + 4)]
     for row in rows:

@@ -147,7 +147,7 @@ class Files:
         self.x0hat = state_of(self.lossless, model).x0hat
 
     def resolved(self) -> int:
-        """How many means of the lossless file lie so near to a boundary of rounding that the encoder says which way they go."""
+        """Count the means of the lossless file so near to a boundary of rounding that the encoder says which way they go."""
         return int(np.count_nonzero(tail._marks(255 * (self.x0hat.numpy().astype(np.float64) + 1), tail.MARGIN)))
 
 
@@ -156,7 +156,7 @@ def state_of(parsed: Container, model: Model) -> State:
 
 
 def measure(files: Files, name: str) -> Drift:
-    """What a decoder makes of a picture's files."""
+    """Measure what a decoder makes of a picture's files."""
     make, count = DECODERS[name]
     with threads(count):
         other = make(files.model)
@@ -186,7 +186,7 @@ image.save(sys.stdout.buffer, "PNG")
 
 
 def decoded_without_numba(data: bytes, model_name: str) -> np.ndarray:
-    """A file's picture by a process that cannot import numba."""
+    """Decode a file in a process that cannot import numba."""
     done = subprocess.run([sys.executable, "-c", WITHOUT_NUMBA, model_name], input=data, stdout=subprocess.PIPE, check=True)
     return np.asarray(Image.open(io.BytesIO(done.stdout)))
 

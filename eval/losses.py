@@ -51,27 +51,28 @@ class Denoising:
         self._log_mse = np.log(np.maximum(mse, 1e-12))
 
     def mse(self, log_snr):
+        """Return the mean squared error of x0hat in [-1, 1]."""
         return np.exp(np.interp(log_snr, self.log_snr, self._log_mse))
 
     def psnr(self, log_snr):
-        """In dB, of the 8-bit picture."""
+        """Return the PSNR of the 8-bit picture, in dB."""
         return 10 * np.log10(255**2 / (self.mse(log_snr) * 127.5**2 + ROUNDING))
 
     def fine_bits(self, log_snr: np.ndarray) -> np.ndarray:
-        """Bits a dimension that infinitely fine steps take from the first of rising (M,) ln snr to each."""
+        """Return the bits a dimension that infinitely fine steps take from the first of rising (M,) ln snr to each."""
         integrand = self.mse(log_snr) * np.exp(log_snr) / 2
         steps = np.diff(log_snr) * (integrand[1:] + integrand[:-1]) / 2
         return np.concatenate([[0.0], np.cumsum(steps)]) / math.log(2)
 
     def bits(self, log_snr: Sequence[float]) -> float:
-        """Bits a dimension of the steps between rising ln snr, with the codec's p."""
+        """Return the bits a dimension of the steps between rising ln snr, with the codec's p."""
         snr = np.exp(np.asarray(log_snr))
         energy = self.mse(np.asarray(log_snr[:-1])) * np.diff(snr)
         return float(np.log2(1 + energy).sum() / 2)
 
 
 def rule(denoising: Denoising, first: float, last: float, evaluations: int) -> list[float]:
-    """ln snr of the levels that the encoder's schedule visits from `first` to `last`."""
+    """Return ln snr of the levels that the encoder's schedule visits from `first` to `last`."""
     visited = [first]
     for left in range(evaluations - 1, 1, -1):
         error = float(denoising.mse(visited[-1])) * math.exp(visited[-1])
@@ -80,7 +81,7 @@ def rule(denoising: Denoising, first: float, last: float, evaluations: int) -> l
 
 
 def best(denoising: Denoising, first: float, last: float, evaluations: int) -> list[float]:
-    """ln snr of the levels along which this picture costs least."""
+    """Return ln snr of the levels along which this picture costs least."""
     levels = ContinuousLevels()
     grid = np.unique(np.linspace(first, last, GRID) / math.log(2) * levels.UNITS).round().astype(int).tolist()
     chosen = bpd.best_schedule(levels, grid, denoising.mse([math.log(levels.snr(level)) for level in grid]), evaluations)
@@ -88,7 +89,7 @@ def best(denoising: Denoising, first: float, last: float, evaluations: int) -> l
 
 
 def even(denoising: Denoising, first: float, last: float, evaluations: int) -> list[float]:
-    """Levels of equal ratio."""
+    """Return levels of equal ratio."""
     return np.linspace(first, last, evaluations).tolist()
 
 
@@ -96,7 +97,7 @@ SCHEDULES: dict[str, Callable[[Denoising, float, float, int], list[float]]] = {"
 
 
 def excess(denoising: Denoising, schedule: Callable, bpp: float, evaluations: int) -> float | None:
-    """What a schedule costs over fine steps that take `bpp`, as a share; None where the whole picture takes less."""
+    """Return what a schedule costs over fine steps that take `bpp`, as a share; None where the whole picture takes less."""
     fine = np.linspace(denoising.log_snr[0], denoising.log_snr[-1], 10 * len(denoising.log_snr))
     bits = denoising.fine_bits(fine)
     if 3 * bits[-1] < bpp:
@@ -106,7 +107,7 @@ def excess(denoising: Denoising, schedule: Callable, bpp: float, evaluations: in
 
 
 def analyse(pixels: np.ndarray, model_name: str, bpp: float, evaluations: int, effort: int) -> dict[str, Any]:
-    """A picture's denoising at fine levels, and a real encode: its points by the KL of its steps and by the bytes of its prefixes."""
+    """Measure a picture's denoising at fine levels, and a real encode: its points by the KL of its steps and the bytes of prefixes."""
     model = registry.find(model_name)
     levels = subsequence(model.levels, model.start, FINE_LEVELS)
     bound = bpd.evaluate(model, [("", pixels)], levels)
@@ -126,7 +127,7 @@ def analyse(pixels: np.ndarray, model_name: str, bpp: float, evaluations: int, e
 
 
 def points_of(result: Mapping[str, Any], advantage: float = 0.0) -> dict[str, Points]:
-    """A picture's curves, by what is counted.
+    """Return a picture's curves, by what is counted.
 
     Args:
         advantage: in dB, of a better denoiser, at every noise level.
@@ -144,7 +145,7 @@ def points_of(result: Mapping[str, Any], advantage: float = 0.0) -> dict[str, Po
 
 
 def losses_table(results: Mapping[str, Mapping[str, Any]], advantage: float) -> str:
-    """PSNR in dB by what is counted, and the BD-rate of each against the ideal of this network, as Markdown."""
+    """Format PSNR in dB by what is counted, and the BD-rate of each against the ideal of this network, as Markdown."""
     of_pictures = [points_of(result, advantage) for result in results.values()]
     wanted = [r for r in rate_distortion.CURVE_RATES if 0.15 <= r <= 2.5]
     mean_curves = {}
@@ -162,7 +163,7 @@ def losses_table(results: Mapping[str, Mapping[str, Any]], advantage: float) -> 
 
 
 def schedules(results: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """For each schedule, number of evaluations and rate: the mean excess over fine steps, in percent."""
+    """Measure for each schedule, number of evaluations and rate the mean excess over fine steps, in percent."""
     each = [Denoising(np.array(result["log_snr"]), np.array(result["mse"])) for result in results.values()]
     found = []
     for name, schedule_of in SCHEDULES.items():
@@ -174,7 +175,7 @@ def schedules(results: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def schedules_table(found: Sequence[Mapping[str, Any]]) -> str:
-    """`schedules` as Markdown."""
+    """Format `schedules` as Markdown."""
     lines = ["| % over fine steps, at | evaluations | " + " | ".join(f"{rate:g} bpp" for rate in SCHEDULE_RATES) + " |"]
     lines.append("|---|---:|" + "---:|" * len(SCHEDULE_RATES))
     for name in SCHEDULES:

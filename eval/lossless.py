@@ -35,7 +35,7 @@ LOSSLESS_ANCHORS = {
 
 
 def anchor_bytes(anchor: Anchor, pixels: np.ndarray) -> int:
-    """Bytes of an anchor's file, which is decoded and compared.
+    """Count the bytes of an anchor's file, which is decoded and compared.
 
     Raises:
         EvaluationError: the codec is missing here, or what it decodes is another picture.
@@ -47,7 +47,7 @@ def anchor_bytes(anchor: Anchor, pixels: np.ndarray) -> int:
 
 
 def ddpm_bytes(pixels: np.ndarray, model: Model, evaluations: int, effort: int) -> int:
-    """Bytes of our file, which is decoded and compared.
+    """Count the bytes of our file, which is decoded and compared.
 
     Raises:
         EvaluationError: it is not the picture that was encoded.
@@ -76,7 +76,7 @@ def evaluate(
 
 
 def _setting(model: Model, evaluations: int, effort: int) -> dict[str, Any]:
-    """What results of ours depend on."""
+    """Return what results of ours depend on."""
     return {"model": {"name": model.name, "hash": model.hash.hex()}, "evaluations": evaluations, "effort": effort}
 
 
@@ -155,7 +155,7 @@ def together(
 
 
 def _distortion(x_0: torch.Tensor, x0hat: torch.Tensor) -> float:
-    """L_0 in bits per dimension, with the one variance that is best for all."""
+    """Return L_0 in bits per dimension, with the one variance that is best for all."""
     variances = float((x0hat - x_0).square().mean()) * np.geomspace(0.25, 4, 81)
     return min(-float(discretized_log_likelihood(x_0, x0hat, np.log(v)).mean()) for v in variances) / math.log(2)
 

@@ -33,7 +33,7 @@ Entry = dict[str, Any]  # of a picture: its hash, and its points or the error
 
 
 def value_at(points: Sequence[Mapping[str, Any]], bpp: float, metric: str = "psnr-rgb") -> float | None:
-    """A metric at a rate, linear in log bpp between the curve's points that have it; None outside of them."""
+    """Read a metric off at a rate, linear in log bpp between the curve's points that have it; None outside of them."""
     better = max if metrics.rises(metric) else min
     best: dict[float, float] = {}
     for point in points:
@@ -46,7 +46,7 @@ def value_at(points: Sequence[Mapping[str, Any]], bpp: float, metric: str = "psn
 
 
 def mean(values: Iterable[float | None]) -> float | None:
-    """The mean, or None where one of them is missing or there is none."""
+    """Return the mean, or None where one of them is missing or there is none."""
     known = list(values)
     return None if None in known or not known else float(np.mean(known))  # type: ignore[arg-type]
 
@@ -57,7 +57,7 @@ def fingerprint(pixels: np.ndarray) -> str:
 
 
 def entry_of(codec: Codec, pixels: np.ndarray, measured: Sequence[Metric] = DEFAULT_METRICS) -> Entry:
-    """One picture's points, or what the codec says against it; "unmeasured" says why a metric has no value at some of them."""
+    """Measure one picture's points, or what the codec says against it; "unmeasured" says why a metric has no value at some of them."""
     entry: Entry = {"sha256": fingerprint(pixels), "side": min(pixels.shape[:2])}
     points: list[dict[str, float | None]] = []
     unmeasured: dict[str, str] = {}
@@ -73,14 +73,14 @@ def entry_of(codec: Codec, pixels: np.ndarray, measured: Sequence[Metric] = DEFA
 
 
 def settings(codec: Codec, measured: Sequence[Metric] = DEFAULT_METRICS) -> dict[str, Any]:
-    """All that a codec's results depend on, JSON-serializable."""
+    """Return all that a codec's results depend on, JSON-serializable."""
     return codec.settings() | {"metrics": {metric.name: metric.settings() for metric in measured}}
 
 
 def measure(
     work: Iterable[tuple[str, Sequence[Codec], np.ndarray]], jobs: int, threads: int, measured: Sequence[Metric] = DEFAULT_METRICS
 ) -> Iterator[tuple[Codec, str, Entry]]:
-    """Codecs on pictures, in `jobs` processes of `threads` threads each; in the order in which they are done.
+    """Measure codecs on pictures, in `jobs` processes of `threads` threads each; in the order in which they are done.
 
     Args:
         work: a picture's name, the codecs that it is for, and its pixels.
@@ -107,8 +107,8 @@ def measure(
 def results(
     codec: Codec, entries: Mapping[str, Entry], rates: Sequence[float], measured: Sequence[Metric] = DEFAULT_METRICS
 ) -> dict[str, Any]:
-    """A codec's results in CompressAI's schema ("name", "description" and "results", lists of means over pictures: by rate where it is
-    progressive, else by quality), with "at_bpp", "pictures" and "settings" beside it.
+    """Return a codec's results in CompressAI's schema ("name", "description" and "results", lists of means over pictures: by rate where
+    it is progressive, else by quality), with "at_bpp", "pictures" and "settings" beside it.
 
     JSON-serializable: where a curve does not reach a rate, a metric is missing or nothing was lost, there is None; "results" leaves such
     points, and metrics that no point has, out.
@@ -140,14 +140,14 @@ def results(
 
 
 def reusable(stored: Any, wanted: Mapping[str, Any]) -> dict[str, Entry]:
-    """The pictures of earlier results that were measured with these settings and without an error; none of anything else."""
+    """Return the pictures of earlier results that were measured with these settings and without an error; none of anything else."""
     if not isinstance(stored, dict) or stored.get("settings") != wanted or not isinstance(stored.get("pictures"), dict):
         return {}
     return {name: e for name, e in stored["pictures"].items() if isinstance(e, dict) and "sha256" in e and "points" in e}
 
 
 def stored(path: str) -> Any:
-    """What a results file holds; None where it is not there, or not JSON."""
+    """Read what a results file holds; None where it is not there, or not JSON."""
     try:
         return json.loads(Path(path).read_bytes())
     except (OSError, ValueError):
@@ -205,7 +205,7 @@ def table(
     rates: Sequence[float] = RATES,
     metric: Metric = DEFAULT_METRICS[0],
 ) -> str:
-    """A metric of each codec at each rate, mean over pictures, as a Markdown table; "-" where a picture's curve does not reach it.
+    """Format a metric of each codec at each rate, mean over pictures, as a Markdown table; "-" where a picture's curve does not reach it.
 
     Args:
         published: mean curves from elsewhere, which come last.
@@ -242,7 +242,7 @@ def refusals(of_codecs: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def rows(of_codecs: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Every point of every picture, for a CSV."""
+    """Yield every point of every picture, for a CSV."""
     for codec, result in of_codecs.items():
         for name, entry in result["pictures"].items():
             for point in entry.get("points", ()):

@@ -21,7 +21,7 @@ PREFIX_RATIO = 1.25  # between the sizes of a progressive codec's files that are
 
 @dataclass(frozen=True)
 class Results:
-    """What a page reports on.
+    """The curves and codecs that a page reports on.
 
     Attributes:
         codecs: by name, of `ours` and the others those that are here and can make pictures.
@@ -130,7 +130,7 @@ def viewers(
 
 
 def report(ours: Curve, others: Sequence[Curve], viewers: Sequence[tuple[str, str]], low: float, high: float) -> bytes:
-    """The page.
+    """Return the page.
 
     Args:
         viewers: names of pictures, and `viewer` of each.

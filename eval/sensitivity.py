@@ -53,7 +53,7 @@ class Channel:
         self.eps = np.random.default_rng(seed).standard_normal(self.x_0.shape, np.float32)
 
     def decode(self, change: Change = (0.0, 0.0)) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The picture, (H, W, 3) uint8; errors of u over their noise, (3, H, W); errors of y over theirs, (3, H, W)."""
+        """Decode the picture, (H, W, 3) uint8; errors of u over their noise, (3, H, W); errors of y over theirs, (3, H, W)."""
         log2_m, field = self.log2_m + change[0], change[1]
         u_0 = whitening.coefficients(self.x_0, field)
         u_t = u_0 + np.exp2(log2_m).astype(np.float32) * np.float32(self.sigma) * self.eps
@@ -67,7 +67,7 @@ class Channel:
 
 
 def activity_classes(pixels: np.ndarray) -> np.ndarray:
-    """The quarter that each place belongs to by the local deviation of luma, (H, W) in 0 ... 3."""
+    """Return the quarter that each place belongs to by the local deviation of luma, (H, W) in 0 ... 3."""
     from scipy.ndimage import gaussian_filter
 
     luma = pixels @ np.array(whitening.LUMA)
@@ -76,7 +76,7 @@ def activity_classes(pixels: np.ndarray) -> np.ndarray:
 
 
 def subsets(pixels: np.ndarray) -> dict[str, tuple[Callable[[float], Change], np.ndarray]]:
-    """By name: the change that makes some noise so many octaves coarser, and which share of each bit counts to it.
+    """Return by name the change that makes some noise so many octaves coarser, and which share of each bit counts to it.
 
     The weights are of coefficients for bands, and of pixels for activities; all coefficients come first.
     """
@@ -113,7 +113,7 @@ def measure(
     seed: int = 0,
     tick: Callable[[], None] = silent,
 ) -> dict[str, dict[str, float]]:
-    """For each subset of a picture's bits, its share of them ("share") and how much each metric gains by `2 STEP` octaves less noise.
+    """Measure for each subset of a picture's bits its "share" of them, and how much each metric gains by `2 STEP` octaves less noise.
 
     Args:
         pixels: (H, W, 3) uint8.
@@ -147,7 +147,7 @@ def measure(
 
 
 def relative(of_pictures: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, float]]:
-    """Means over pictures, by subset: the share of the bits, and each metric's gain a bit over that of the mean bit."""
+    """Return means over pictures, by subset: the share of the bits, and each metric's gain a bit over that of the mean bit."""
     names = next(iter(of_pictures.values()))
     mean = {n: {k: float(np.mean([p[n][k] for p in of_pictures.values()])) for k in gains} for n, gains in names.items()}
     return {
@@ -158,7 +158,7 @@ def relative(of_pictures: Mapping[str, Mapping[str, Mapping[str, float]]]) -> di
 
 
 def table(rows: Mapping[str, Mapping[str, float]], measured: Sequence[Metric]) -> str:
-    """`relative` as Markdown."""
+    """Format `relative` as Markdown."""
     lines = [f"| of the bits | share | {' | '.join(f'{metric.title} a bit' for metric in measured)} |"]
     lines.append("|---|---:|" + "---:|" * len(measured))
     for name, row in rows.items():

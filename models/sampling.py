@@ -33,7 +33,7 @@ class Noise:
 
 @dataclass(frozen=True)
 class Sample:
-    """Where a chain is: `x_t` at `level`, and x0hat there, (B, 3, H, W); at the end x_0 itself, and no level."""
+    """A place in a chain: `x_t` at `level`, and x0hat there, (B, 3, H, W); at the end x_0 itself, and no level."""
 
     level: int | None
     x_t: torch.Tensor
@@ -150,7 +150,7 @@ def draw(
 
 
 def nearest(pictures: np.ndarray, training: Iterable[np.ndarray]) -> list[tuple[int, float]]:
-    """For each picture the number of the training picture that is nearest in Euclidean distance, and that distance in RMSE of 255.
+    """Find for each picture the number of the training picture that is nearest in Euclidean distance, and their RMSE of 255.
 
     Args:
         pictures: (N, H, W, 3) uint8.
