@@ -12,7 +12,7 @@ import click
 from tqdm import tqdm
 
 from ddpmcodec import workers
-from ddpmcodec.cli import files
+from ddpmcodec.cli import files, words
 from ddpmcodec.errors import DdpmcodecError, InputError, OutputError, printable
 
 T = TypeVar("T")
@@ -130,7 +130,7 @@ def run(
                 rows[source] = row or []
             else:
                 failed[source] = error
-                tqdm.write(f"ddpmcodec: {error}", file=sys.stderr)
+                tqdm.write(words.line(error), file=sys.stderr)
             bar.update()
     if not quiet:
         cells = [["file", *head], *([printable(paths[source]), *rows[source]] for source in todo if source in rows)]

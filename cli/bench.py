@@ -6,7 +6,7 @@ import click
 from tqdm import tqdm
 
 from ddpmcodec.cli import files, options
-from ddpmcodec.plan import MAX_BPP
+from ddpmcodec.target import MAX_BPP
 
 
 @click.command("bench", short_help="Measure the coder's efficiency and speed, seconds, memory.")

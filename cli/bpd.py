@@ -43,7 +43,7 @@ def command(paths, model, counts, variance, limit, seed, output, search, fit, st
     from ddpmcodec.eval import pictures
     from ddpmcodec.models import registry
 
-    denoiser = registry.find(model or registry.DEFAULT)
+    denoiser = registry.resolve(model)
     if fit:
         bpd.check_fit(denoiser)
     if search is not None:

@@ -103,15 +103,14 @@ def directory_of(output: str) -> str:
 
 def decode_one(file: str, output: str, say: Say, chosen: dict[str, Any]) -> list[str]:
     """A file of a batch: the cells of its row."""
-    from ddpmcodec import api, decoder
-    from ddpmcodec.cli import large
+    from ddpmcodec import api, decoder, large
 
     data = files.read(file)[: chosen["max_bytes"]]
     with files.naming(file):
         parsed = api.open_file(data, chosen["steps"], chosen["max_pixels"])
-        denoiser = api.model_of(parsed, chosen["model"], chosen["device"], chosen["precision"])
-    large.announce_decoding(say, output, parsed, denoiser)
-    state = decoder.last_state(parsed, denoiser, lambda done, total: None)
+        denoiser = api.denoiser_of(parsed, chosen["model"], chosen["device"], chosen["precision"])
+    large.announce_decoding(lambda text: say(f"{output}: {text}"), parsed, denoiser)
+    state = decoder.last_state(parsed, denoiser)
     pixels = decoder.reconstructed(parsed, state, chosen["reconstruct"], chosen["seed"])
     header = parsed.header
     save_all(pixels, parsed, output if header.pictures == 1 else directory_of(output), say)
@@ -165,8 +164,7 @@ def command(inputs, output, every, jobs, skip_existing, threads, **chosen):
     data = files.read(file)[: chosen["max_bytes"]]
     options.use_threads(threads)
 
-    from ddpmcodec import api, decoder
-    from ddpmcodec.cli import large
+    from ddpmcodec import api, decoder, large
 
     with files.naming(file):
         parsed = api.open_file(data, chosen["steps"], chosen["max_pixels"])
@@ -176,9 +174,9 @@ def command(inputs, output, every, jobs, skip_existing, threads, **chosen):
     if output is not None and not several:
         files.check_writable(output)
         picture_format(output)
-    denoiser = api.model_of(parsed, chosen["model"], chosen["device"], chosen["precision"])
+    denoiser = api.denoiser_of(parsed, chosen["model"], chosen["device"], chosen["precision"])
     if not quiet:
-        large.announce_decoding(say, output or every, parsed, denoiser)
+        large.announce_decoding(lambda text: say(f"{output or every}: {text}"), parsed, denoiser)
 
     for directory in (every, output if several else None):
         if directory is not None:

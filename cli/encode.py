@@ -1,22 +1,25 @@
 """`ddpmcodec encode`."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ddpmcodec import target
 from ddpmcodec.cli import batch, cluster, files, options
 from ddpmcodec.errors import printable
-from ddpmcodec.plan import MAX_BPP
+from ddpmcodec.target import MAX_BPP
 
 if TYPE_CHECKING:
     from ddpmcodec.encoder import Encoding
+    from ddpmcodec.models.checkpoint import Model
 
 ALL = "all"
-USED = 0.95  # of a size asked for: less is said
+TARGETS = ("quality", "bpp", "max_bytes", "psnr", "lossless", "levels")
 
 
 def levels_option(ctx: click.Context, param: click.Parameter, value: str | None) -> list[int] | str | None:
@@ -27,6 +30,16 @@ def levels_option(ctx: click.Context, param: click.Parameter, value: str | None)
         return [int(v) for v in value.split(",")]
     except ValueError:
         raise click.BadParameter("give timesteps separated by commas, or 'all'") from None
+
+
+@contextmanager
+def only_one_target() -> Iterator[None]:
+    """Say in options what is wrong with several targets."""
+    try:
+        yield
+    except target.ConflictError:
+        names = "--quality, --bpp, --target-size, --psnr, --lossless and --levels"
+        raise click.UsageError(f"give one of {names}; or --lossless with --levels") from None
 
 
 @click.command("encode", short_help="Encode a picture.")
@@ -74,9 +87,8 @@ def command(images, output, jobs, dask, skip_existing, threads, **chosen):
     ddpmcodec encode tiles/*.png -o tiles.ddpm --lossless --model tiny
     cat photo.png | ddpmcodec encode - -o - | ddpmcodec decode - -o out.png
     """
-    ends = [v for v in (chosen[name] for name in ("quality", "bpp", "max_bytes", "psnr")) if v is not None]
-    if len(ends) + chosen["lossless"] > 1 or (chosen["levels"] and ends):
-        raise click.UsageError("give one of --quality, --bpp, --target-size, --psnr, --lossless and --levels; or --lossless with --levels")
+    with only_one_target():
+        target.choose(**{name: chosen[name] for name in TARGETS if name != "levels"}, levels=(1,) if chosen["levels"] else None)
     if dask is not None and (jobs is not None or not batch.is_directory(output)):
         raise click.UsageError("--dask is for many files to a directory (-o DIR/), and the cluster says how many --jobs")
     for name in ("icc", "exif"):
@@ -139,55 +151,40 @@ def encode(
         chosen: the command's options; `icc` and `exif` are bytes.
         say: called with each thing that the user should know.
     """
-    from ddpmcodec import picture, plan
-    from ddpmcodec.cli import large
-    from ddpmcodec.encoder import encode_pixels
+    from ddpmcodec import api, picture
+    from ddpmcodec.encoder import EncodeOptions
     from ddpmcodec.format.metadata import NONE
-    from ddpmcodec.models import arithmetic, registry
-    from ddpmcodec.models.levels import DiscreteLevels
+    from ddpmcodec.models import registry
 
-    o = dict(chosen)
-    own = ("page", "strip", "icc", "exif", "model", "levels", "max_pixels", "quiet")  # what is left is for encode_pixels
-    page, strip, icc, exif, model, levels, max_pixels, _ = (o.pop(name) for name in own)
-    limit = max_pixels or picture.MAX_PIXELS
+    limit = chosen["max_pixels"] or picture.MAX_PIXELS
 
     def picture_of(image: str, data: bytes) -> picture.Picture:
         with files.naming(image):
-            return picture.read(data, lambda text: say(f"{image}: {text}"), limit, page)
+            return picture.read(data, lambda text: say(f"{image}: {text}"), limit, chosen["page"])
 
     source = picture.together([picture_of(*each) for each in zip(images, data, strict=True)], limit)
-    metadata = NONE if strip else source.metadata
-    if icc is not None:
-        metadata = replace(metadata, icc_profile=icc)
-    if exif is not None:
-        metadata = replace(metadata, exif=exif)
-    denoiser = registry.find(model or registry.DEFAULT)
-    if model in registry.UNRELEASED:
-        say(f"{output}: {model} is unreleased: later versions may not read this file")
-    if levels == ALL:
-        if not isinstance(denoiser.levels, DiscreteLevels):
-            raise click.BadParameter(f"the levels of {denoiser.name} are continuous: there is no 'all' of them", param_hint="--levels")
-        levels = range(denoiser.start - 1, 0, -1)
-    if levels is not None:
-        try:
-            plan.check_levels(denoiser.levels, denoiser.start, levels)
-        except ValueError as e:
-            raise click.BadParameter(str(e), param_hint="--levels") from e
-    chosen_model = arithmetic.on(denoiser, o["device"], "fp32" if o["lossless"] else o["precision"])
-    large.announce(say, output, source.pixels[..., 0].size, chosen_model, o["evaluations"])
-    encoding = encode_pixels(
-        source.pixels,
-        denoiser,
-        gray=source.gray,
-        alpha=source.alpha,
-        metadata=metadata,
-        levels=levels,
-        pictures=len(images),
-        progress=progress,
-        **o,
-    )
-    if o["psnr"] is not None and encoding.psnr < o["psnr"]:
-        say(f"{output}: {o['psnr']:g} dB is out of reach, by {o['psnr'] - encoding.psnr:.2f} dB")
-    if o["max_bytes"] is not None and len(encoding.data) < USED * o["max_bytes"]:
-        say(f"{output}: the picture has no use for more bytes: it is as good as 8 bits show")
-    return encoding
+    given = {"icc_profile": chosen["icc"], "exif": chosen["exif"]}
+    metadata = NONE if chosen["strip"] else source.metadata
+    source = replace(source, metadata=replace(metadata, **{name: body for name, body in given.items() if body is not None}))
+    if chosen["model"] in registry.UNRELEASED:
+        say(f"{output}: {chosen['model']} is unreleased: later versions may not read this file")
+    denoiser = registry.resolve(chosen["model"])
+    levels = every_level(denoiser) if chosen["levels"] == ALL else chosen["levels"]
+    end = target.choose(**{name: chosen[name] for name in TARGETS if name != "levels"}, levels=levels)
+    try:
+        end.check_levels(denoiser.levels, denoiser.start)
+    except ValueError as e:
+        raise click.BadParameter(str(e), param_hint="--levels") from e
+    options = EncodeOptions(**{name: chosen[name] for name in ("evaluations", "effort", "seed", "device", "precision")})
+    return api.encode_image(source, end, options, lambda text: say(f"{output}: {text}"), model=denoiser, progress=progress)
+
+
+def every_level(denoiser: "Model") -> range:
+    """All timesteps of a model of the paper's kind, after the first.
+
+    Raises:
+        click.BadParameter: the model's levels are continuous.
+    """
+    if denoiser.levels.kind == "continuous":
+        raise click.BadParameter(f"the levels of {denoiser.name} are continuous: there is no 'all' of them", param_hint="--levels")
+    return range(denoiser.start - 1, 0, -1)

@@ -30,7 +30,7 @@ def command(paths, sigmas, whitened, output, stride, model, threads, quiet):
     from ddpmcodec.models import registry
 
     found, left_out = pictures.find(paths, stride), notes.LeftOut()
-    denoiser = registry.find(model or registry.DEFAULT)
+    denoiser = registry.resolve(model)
     outputs = files.prepare(output, ["denoise-whitened" if whitened else "denoise"]) if output else {}
     with options.progress_bar("denoise", quiet) as progress:
         psnrs = denoising.measure(found, denoiser, sigmas, whitened, left_out, progress)

@@ -5,7 +5,7 @@ from tqdm import tqdm
 
 from ddpmcodec.cli import files, options
 from ddpmcodec.cli.sample import Size
-from ddpmcodec.plan import MAX_BPP
+from ddpmcodec.target import MAX_BPP
 
 
 @click.command("drift", short_help="Measure how far other arithmetic drifts.")

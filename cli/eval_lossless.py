@@ -34,7 +34,7 @@ def measure_each(paths, output, stride, evaluations, effort, model, quiet) -> No
     from ddpmcodec.models import registry
 
     found, left_out = pictures.find(paths, stride), notes.LeftOut()
-    denoiser = registry.find(model or registry.DEFAULT)
+    denoiser = registry.resolve(model)
     outputs = files.prepare(output, ["lossless"]) if output else {}
     with options.progress_bar("lossless", quiet) as progress:
         result = lossless.measure(found, denoiser, evaluations, effort, left_out, notes.note, progress)
@@ -50,7 +50,7 @@ def measure_together(paths, output, stride, evaluations, effort, model, quiet) -
     from ddpmcodec.eval import lossless, pictures
     from ddpmcodec.models import registry
 
-    denoiser, left_out = registry.find(model or registry.DEFAULT), notes.LeftOut()
+    denoiser, left_out = registry.resolve(model), notes.LeftOut()
     outputs = files.prepare(output, ["together"]) if output else {}
     loaded = list(pictures.load_any(paths, left_out))[::stride]
     with options.progress_bar("lossless", quiet) as progress:

@@ -7,7 +7,7 @@ import click
 
 from ddpmcodec.cli import eval_denoise, eval_lossless, eval_options, files, notes, options
 from ddpmcodec.errors import EvaluationError
-from ddpmcodec.plan import MAX_BPP
+from ddpmcodec.target import MAX_BPP
 
 
 @click.command("rd", short_help="Measure rate-distortion of codecs.")

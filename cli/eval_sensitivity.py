@@ -36,7 +36,7 @@ def command(paths, output, sigma, power, names, stride, model, threads, quiet):
     from ddpmcodec.eval import metrics, pictures, sensitivity
     from ddpmcodec.models import registry
 
-    denoiser = registry.find(model or registry.DEFAULT)
+    denoiser = registry.resolve(model)
     measured, absent = metrics.available(dict.fromkeys(names))
     for name, reason in absent.items():
         notes.note(f"without {name}, which {reason}")

@@ -56,7 +56,7 @@ def naming(path: str) -> Iterator[None]:
     try:
         yield
     except DdpmcodecError as e:
-        raise type(e)(f"{named(path, 'stdin')}: {e}") from e
+        raise type(e)(f"{named(path, 'stdin')}: {e}", parameter=e.parameter) from e
 
 
 def make_directory(path: str | Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ddpmcodec.cli import options
+from ddpmcodec.cli import options, words
 from ddpmcodec.errors import ModelError, printable
 
 
@@ -57,7 +57,7 @@ def descriptions(names: Sequence[str]) -> tuple[list[dict[str, Any]], bool]:
         try:
             found.append(description(name if name in known else path.stem, path))
         except ModelError as e:
-            click.echo(f"ddpmcodec: {e}", err=True)
+            click.echo(words.line(e), err=True)
             failed = True
     return found, failed
 

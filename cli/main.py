@@ -11,7 +11,7 @@ from importlib import metadata
 import click
 
 from ddpmcodec import __version__, errors
-from ddpmcodec.cli import files
+from ddpmcodec.cli import files, words
 from ddpmcodec.format import container
 
 HEADINGS = {
@@ -60,7 +60,7 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except errors.DdpmcodecError as e:
-            click.echo(f"ddpmcodec: {e}", err=True)
+            click.echo(words.line(e), err=True)
             ctx.exit(e.exit_code)
         except OSError as e:
             if e.errno == EPIPE:  # the reader has gone: click ends quietly

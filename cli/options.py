@@ -10,6 +10,7 @@ from click.shell_completion import CompletionItem
 from tqdm import tqdm
 
 from ddpmcodec import plan
+from ddpmcodec import threads as computing
 from ddpmcodec.models.arithmetic import DEVICES, PRECISIONS, find_device
 
 
@@ -84,11 +85,8 @@ max_pixels = click.option(
 
 
 def use_threads(count: int | None) -> None:
-    """Give torch, and with it the search, so many threads."""
-    if count is not None:
-        import torch
-
-        torch.set_num_threads(count)
+    """Compute with so many threads."""
+    computing.use(count)
 
 
 @contextmanager

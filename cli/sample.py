@@ -64,7 +64,7 @@ def command(model, output, count, size, steps, ddim, eta, variance, seed, progre
     from ddpmcodec.models.sampling import Sampler
 
     references = pictures.find([nearest]) if nearest else []
-    denoiser = registry.find(model or registry.DEFAULT)
+    denoiser = registry.resolve(model)
     process = ReverseProcess(denoiser, reverse.levels(denoiser, denoiser.start, steps), variance)
     side = denoiser.config.get("resolution", DEFAULT_SIDE)
     width, height = size or (side, side)

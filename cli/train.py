@@ -12,7 +12,7 @@ from ddpmcodec.cli import files, notes, options
 from ddpmcodec.errors import InputError
 
 if TYPE_CHECKING:
-    from ddpmcodec.eval.progress import Note
+    from ddpmcodec.progress import Note
 
 VALIDATION_SIGMAS = (15.0, 25.0, 50.0)  # of 255
 

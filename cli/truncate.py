@@ -4,7 +4,7 @@ import click
 
 from ddpmcodec import api
 from ddpmcodec.cli import files, options
-from ddpmcodec.plan import MAX_BPP
+from ddpmcodec.target import MAX_BPP
 
 
 @click.command("truncate", short_help="Make a file smaller without decoding it.")

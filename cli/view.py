@@ -1,6 +1,5 @@
 """`ddpmcodec view`."""
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,8 +34,7 @@ def command(file, output, original, model, threads, device, precision, max_pixel
     reference = None if original is None else files.read(original)
     options.use_threads(threads)
 
-    from ddpmcodec import api
-    from ddpmcodec.cli import large
+    from ddpmcodec import api, large
     from ddpmcodec.eval import view
 
     with files.naming(file):
@@ -45,9 +43,9 @@ def command(file, output, original, model, threads, device, precision, max_pixel
     image = None if reference is None else read_original(original, reference, max_pixels)
     if image is not None and image.size != (header.width, header.height):
         raise PictureError(f"{original} has {image.width} x {image.height} pixels, {file} {header.width} x {header.height}")
-    denoiser = api.model_of(parsed, model, device, precision)
+    denoiser = api.denoiser_of(parsed, model, device, precision)
     if not quiet:
-        large.announce_decoding(partial(click.echo, err=True), output, parsed, denoiser)
+        large.announce_decoding(lambda text: click.echo(f"{output}: {text}", err=True), parsed, denoiser)
     with options.progress_bar("view", quiet) as progress:
         shown = view.prefixes(parsed, denoiser, progress)
     try:

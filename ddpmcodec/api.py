@@ -1,12 +1,13 @@
-"""The public functions: encode, decode, decode_pictures, decode_progressive, info, truncate."""
+"""The public functions: encode, encode_image, decode, decode_pictures, decode_progressive, info, truncate."""
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from ddpmcodec.errors import CorruptFileError, LimitError, ModelError, PictureError, RateError
 from ddpmcodec.format import container as _container
@@ -14,24 +15,27 @@ from ddpmcodec.format.container import Container
 from ddpmcodec.format.metadata import NONE
 from ddpmcodec.models.levels import DiscreteLevels, sigma
 from ddpmcodec.plan import DEFAULT_EFFORT, DEFAULT_EVALUATIONS
+from ddpmcodec.progress import Note, Progress, silent
 
 if TYPE_CHECKING:  # torch and Pillow are imported by the functions that need them: describing a file needs neither
     import numpy as np
     from PIL import Image
 
+    from ddpmcodec.denoiser import Denoiser
+    from ddpmcodec.encoder import EncodeOptions, Encoding
     from ddpmcodec.models.checkpoint import Model
+    from ddpmcodec.picture import Picture
+    from ddpmcodec.target import Target
+
+    ModelName = str | Path | Model
+    Source = Image.Image | np.ndarray
 
 MAX_WORK = 1000  # steps of the largest picture allowed, each with an evaluation of the network or without; of smaller ones accordingly more
-
-Progress = Callable[[int, int], None]
-
-
-def _silent(done: int, total: int) -> None:
-    pass
+USED = 0.95  # of a size asked for: less is said
 
 
 def encode(
-    image: Image.Image | np.ndarray | Sequence[Image.Image | np.ndarray],
+    image: Source | Sequence[Source],
     *,
     quality: float | None = None,
     bpp: float | None = None,
@@ -41,13 +45,13 @@ def encode(
     evaluations: int = DEFAULT_EVALUATIONS,
     effort: int = DEFAULT_EFFORT,
     seed: int = 0,
-    model: str | None = None,
+    model: ModelName | None = None,
     levels: Sequence[int] | None = None,
     strip: bool = False,
     max_pixels: int | None = None,
     device: str = "auto",
     precision: str = "auto",
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> bytes:
     """Encode a picture, or several of one size together, which costs fewer bytes than one by one where they are small.
 
@@ -57,7 +61,7 @@ def encode(
         image: a PIL image or a uint8 array, (H, W, 3), (H, W, 4) with alpha or (H, W), or a sequence of them. Alpha is coded losslessly,
             and the colour where it is 0 not at all. Colour profile, EXIF and XMP of an image's `info` are carried.
         strip: do not carry them.
-        model: name or path of the denoiser; default the bundled one.
+        model: the denoiser, or its name or path; default the bundled one.
         max_pixels: refuse larger pictures (default `ddpmcodec.picture.MAX_PIXELS`).
         device: "cpu", "cuda", or "auto": a GPU where there is one.
         precision: of the network, "fp32", "bf16", or "auto": bf16 where it is fast and does not show. A decoder may choose another.
@@ -81,34 +85,58 @@ def encode(
     Raises:
         PictureError, LimitError, ModelError, RateError: see `ddpmcodec.errors`. ValueError: an option is out of its range.
     """
-    from ddpmcodec import picture
-    from ddpmcodec.encoder import encode_pixels
-    from ddpmcodec.models import registry
+    from ddpmcodec import target
+    from ddpmcodec.encoder import EncodeOptions
 
+    end = target.choose(quality=quality, bpp=bpp, max_bytes=max_bytes, psnr=psnr, lossless=lossless, levels=levels)
+    options = EncodeOptions(evaluations, effort, seed, device, precision)
+    return encode_image(image, end, options, model=model, strip=strip, max_pixels=max_pixels, progress=progress).data
+
+
+def encode_image(
+    image: Source | Picture | Sequence[Source],
+    target: Target | None = None,
+    options: EncodeOptions | None = None,
+    note: Note = silent,
+    *,
+    model: ModelName | None = None,
+    strip: bool = False,
+    max_pixels: int | None = None,
+    progress: Progress = silent,
+) -> Encoding:
+    """Encode as `encode` does, and tell what came of it: the picture, PSNR, KL and seconds beside the bytes.
+
+    Args:
+        image: as `encode`, or what `ddpmcodec.picture` has read.
+        target: where to end (`ddpmcodec.target`), if not at about 1 bit per pixel.
+        options: if not the default ones.
+        note: called with each sentence that the user should read: what the file will not have, and what could not be reached.
+
+    Raises:
+        As `encode`.
+    """
+    from ddpmcodec import large, picture
+    from ddpmcodec.encoder import EncodeOptions, encode_pixels
+    from ddpmcodec.models import registry
+    from ddpmcodec.target import Bytes, Psnr, Target
+
+    target, options = target or Target(), options or EncodeOptions()
     limit = picture.MAX_PIXELS if max_pixels is None else max_pixels
-    images: list[Any] = list(image) if isinstance(image, list | tuple) else [image]
-    source = picture.together([picture.load(each, limit) for each in images], limit)
-    denoiser = registry.find(model or registry.DEFAULT)
-    return encode_pixels(
-        source.pixels,
-        denoiser,
-        gray=source.gray,
-        alpha=source.alpha,
-        metadata=NONE if strip else source.metadata,
-        quality=quality,
-        bpp=bpp,
-        max_bytes=max_bytes,
-        psnr=psnr,
-        lossless=lossless,
-        evaluations=evaluations,
-        effort=effort,
-        seed=seed,
-        levels=levels,
-        pictures=len(images),
-        device=device,
-        precision=precision,
-        progress=progress,
-    ).data
+    if isinstance(image, picture.Picture):
+        source = image
+    else:
+        images: list[Any] = list(image) if isinstance(image, list | tuple) else [image]
+        source = picture.together([picture.load(each, limit, note) for each in images], limit)
+    if strip:
+        source = replace(source, metadata=NONE)
+    found = registry.resolve(model)
+    large.announce_encoding(note, source, found, target, options)
+    encoding = encode_pixels(source, found, target, options, progress)
+    if isinstance(target, Psnr) and encoding.psnr < target.psnr:
+        note(f"{target.psnr:g} dB is out of reach, by {target.psnr - encoding.psnr:.2f} dB")
+    if isinstance(target, Bytes) and len(encoding.data) < USED * target.count:
+        note("the picture has no use for more bytes: it is as good as 8 bits show")
+    return encoding
 
 
 def open_file(data: bytes, steps: int | None = None, max_pixels: int | None = None) -> Container:
@@ -127,12 +155,12 @@ def open_file(data: bytes, steps: int | None = None, max_pixels: int | None = No
         parsed = replace(parsed, messages=parsed.messages[:steps], tail=None)
     whole, pixels = len(parsed.messages), parsed.header.network_pixels
     if (whole + 1) * pixels > (MAX_WORK + 1) * max_pixels:
-        raise LimitError(f"{whole} steps of {pixels} pixels, as the network sees them, are over the limit: take fewer (--steps)")
+        raise LimitError(f"{whole} steps of {pixels} pixels, as the network sees them, are over the limit: take fewer", parameter="steps")
     return parsed
 
 
-def model_of(parsed: Container, model: str | None = None, device: str = "auto", precision: str = "auto") -> Model:
-    """The denoiser that a file needs, looked for under its own name or taken from the name or path `model`.
+def denoiser_of(parsed: Container, model: ModelName | None = None, device: str = "auto", precision: str = "auto") -> Denoiser:
+    """The denoiser that a file needs, ready to run: found by the file's own name for it, or the one given.
 
     Args:
         device, precision: as `decode`.
@@ -140,50 +168,28 @@ def model_of(parsed: Container, model: str | None = None, device: str = "auto", 
     Raises:
         ModelError: it is not there, or `model` is another one; or there is no such device.
     """
+    from ddpmcodec import precision as policy
     from ddpmcodec.models import arithmetic, registry
-    from ddpmcodec.prediction import BFLOAT16_PIXELS, BFLOAT16_SIGMA
 
     header = parsed.header
-    found = registry.find_hash(header.model_name, header.model_hash) if model is None else registry.find(model)
+    found = registry.find_hash(header.model_name, header.model_hash) if model is None else registry.resolve(model)
     if found.hash != header.model_hash:
         raise ModelError(f"the file needs model {header.model_name!r} {header.model_hash.hex()}, {model} is {found.hash.hex()}")
     if found.levels != header.levels:
         raise CorruptFileError("the file's noise levels are not those of its model")
-    last = parsed.steps[-1].level if parsed.steps else header.start
-    fine = header.pixels < BFLOAT16_PIXELS or sigma(header.levels, last) < BFLOAT16_SIGMA
-    return arithmetic.on(found, device, "fp32" if parsed.tail is not None else precision, fine=fine)
+    return arithmetic.denoiser(found, device, policy.for_decoding(parsed, precision), bfloat16_from=policy.BFLOAT16_FROM)
 
 
-def decode(
-    data: bytes,
-    steps: int | None = None,
-    *,
-    model: str | None = None,
-    reconstruct: str = "mean",
-    seed: int = 0,
-    max_pixels: int | None = None,
-    device: str = "auto",
-    precision: str = "auto",
-    progress: Progress = _silent,
-) -> Image.Image:
+def decode(data: bytes, steps: int | None = None, *, max_pixels: int | None = None, **options: Unpack[DecodeOptions]) -> Image.Image:
     """Decode a file of one picture, or any prefix of one, from its last whole step. Arguments and errors as `decode_pictures`.
 
     Raises:
         PictureError: the file holds several pictures.
     """
-    if (pictures := _container.parse(bytes(data)).header.pictures) > 1:
+    parsed = open_file(data, steps, max_pixels)
+    if (pictures := parsed.header.pictures) > 1:
         raise PictureError(f"the file holds {pictures} pictures: decode_pictures returns them all")
-    [image] = decode_pictures(
-        data,
-        steps,
-        model=model,
-        reconstruct=reconstruct,
-        seed=seed,
-        max_pixels=max_pixels,
-        device=device,
-        precision=precision,
-        progress=progress,
-    )
+    [image] = _decoded(parsed, **options)
     return image
 
 
@@ -191,19 +197,19 @@ def decode_pictures(
     data: bytes,
     steps: int | None = None,
     *,
-    model: str | None = None,
+    model: ModelName | None = None,
     reconstruct: str = "mean",
     seed: int = 0,
     max_pixels: int | None = None,
     device: str = "auto",
     precision: str = "auto",
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> list[Image.Image]:
     """Decode all pictures of a file, or of any prefix of one, from its last whole step.
 
     Args:
         steps: use only the first so many steps, and not the tail of a lossless file.
-        model: name or path of the denoiser, where it is not found by the file's own name.
+        model: the denoiser, or its name or path, where it is not found by the file's own name.
         reconstruct: "mean", x0hat, has the best PSNR; "sample" draws the rest of the chain (Algorithm 4).
         seed: of the noise of "sample".
         device, precision: as `encode`. A file that ends at very little noise is "auto"matically decoded in fp32, a lossless one always.
@@ -212,19 +218,43 @@ def decode_pictures(
     Raises:
         FormatError and its kinds, ModelError, LimitError: see `ddpmcodec.errors`.
     """
+    parsed = open_file(data, steps, max_pixels)
+    return _decoded(parsed, model=model, reconstruct=reconstruct, seed=seed, device=device, precision=precision, progress=progress)
+
+
+class DecodeOptions(TypedDict, total=False):
+    """Keywords of `decode` and `decode_pictures`, which document them."""
+
+    model: ModelName | None
+    reconstruct: str
+    seed: int
+    device: str
+    precision: str
+    progress: Progress
+
+
+def _decoded(
+    parsed: Container,
+    model: ModelName | None = None,
+    reconstruct: str = "mean",
+    seed: int = 0,
+    device: str = "auto",
+    precision: str = "auto",
+    progress: Progress = silent,
+) -> list[Image.Image]:
+    """The pictures of a file that is parsed."""
     from ddpmcodec import decoder, picture
 
     if reconstruct not in ("mean", "sample"):
         raise ValueError(f"reconstruct is 'mean' or 'sample', not {reconstruct!r}")
-    parsed = open_file(data, steps, max_pixels)
-    state = decoder.last_state(parsed, model_of(parsed, model, device, precision), progress)
+    state = decoder.last_state(parsed, denoiser_of(parsed, model, device, precision), progress)
     return picture.to_images(decoder.reconstructed(parsed, state, reconstruct, seed, progress), parsed)
 
 
 def decode_progressive(
     data: bytes,
     *,
-    model: str | None = None,
+    model: ModelName | None = None,
     steps: int | None = None,
     max_pixels: int | None = None,
     device: str = "auto",
@@ -237,7 +267,7 @@ def decode_progressive(
     from ddpmcodec import decoder, picture
 
     parsed = open_file(data, steps, max_pixels)
-    for state in decoder.states(parsed, model_of(parsed, model, device, precision)):
+    for state in decoder.states(parsed, denoiser_of(parsed, model, device, precision)):
         yield state.index, picture.to_images(decoder.pixels(parsed, state), parsed)[0]
 
 

@@ -6,16 +6,16 @@ that the message names. The encoder's peer makes the message from x_0, the decod
 
 import math
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from dataclasses import dataclass, field
 
-import torch
+import numpy as np
 
 from ddpmcodec import gray
 from ddpmcodec.channel.channel import Channel
 from ddpmcodec.channel.randomness import STREAM_CHROMA, STREAM_START, SharedRandomness
+from ddpmcodec.denoiser import Denoiser
 from ddpmcodec.format.header import CHANNELS, Header
 from ddpmcodec.format.steptable import Step
-from ddpmcodec.models.checkpoint import Model
 from ddpmcodec.models.levels import Levels
 from ddpmcodec.models.process import Posterior, abar_of_snr, posterior
 from ddpmcodec.prediction import predict_x_0
@@ -26,49 +26,55 @@ def step_posterior(levels: Levels, level_s: int, level_t: int) -> Posterior:
     return posterior(abar_of_snr(levels.snr(level_s)), abar_of_snr(levels.snr(level_t)))
 
 
-def coded(x: torch.Tensor, header: Header) -> torch.Tensor:
+def coded(x: np.ndarray, header: Header) -> np.ndarray:
     """The elements of x (P, 3, H, W) that steps code, flat (N,)."""
     return (gray.luma(x) if header.gray else x).reshape(-1)
 
 
-def target(error: torch.Tensor, q: Posterior) -> torch.Tensor:
+def delta_of(error: np.ndarray, q: Posterior) -> np.ndarray:
     """delta = (q's mean - p's mean) / q's standard deviation for x_0 - x0hat, both (N,)."""
-    return error * (q.x_0_weight / math.sqrt(q.variance))
+    return error * error.dtype.type(q.x_0_weight / math.sqrt(q.variance))
 
 
+@dataclass
 class State:
     """The receiver's knowledge after `index` steps.
 
     Attributes:
         level: the noise level t reached.
-        x_t: (P, 3, H, W), variance preserving, of P pictures.
-        kept: the last x0hat that the chain used, or None before the first step.
+        x_t: (P, 3, H, W) float32, variance preserving, of P pictures.
         gray: whether the picture is.
+        previous_x0hat: what the last step used; None before the first step, or when released.
     """
 
-    def __init__(self, model: Model, index: int, level: int, x_t: torch.Tensor, kept: torch.Tensor | None, gray: bool):
-        self.model = model
-        self.index = index
-        self.level = level
-        self.x_t = x_t
-        self.kept = kept
-        self.gray = gray
+    denoiser: Denoiser
+    index: int
+    level: int
+    x_t: np.ndarray
+    gray: bool
+    previous_x0hat: np.ndarray | None = None
+    _x0hat: np.ndarray | None = field(default=None, init=False, repr=False)
 
-    @cached_property
-    def x0hat(self) -> torch.Tensor:
-        """The network's x_0 given x_t, clamped to [-1, 1]: the picture at this point of the file. Evaluated when first asked for."""
-        x0hat = predict_x_0(self.model, self.x_t, self.level)
-        return gray.without_chroma(x0hat) if self.gray else x0hat
+    def evaluate(self) -> np.ndarray:
+        """x0hat given x_t, (P, 3, H, W) in [-1, 1]: the picture at this point of the file. The network runs at the first call."""
+        if self._x0hat is None:
+            x0hat = predict_x_0(self.denoiser, self.x_t, self.level)
+            self._x0hat = gray.without_chroma(x0hat) if self.gray else x0hat
+        return self._x0hat
+
+    def release(self) -> None:
+        """Let go of the previous x0hat, where the next step evaluates anew: a twelfth of the memory that large pictures take."""
+        self.previous_x0hat = None
 
 
 Peer = Callable[[State], tuple[Step, bytes] | None]
 
 
-def walk(model: Model, header: Header, randomness: SharedRandomness, channel: Channel, peer: Peer) -> Iterator[State]:
-    """Every state from x_T on, until `peer` has no further step."""
+def walk(denoiser: Denoiser, header: Header, randomness: SharedRandomness, channel: Channel, peer: Peer) -> Iterator[State]:
+    """Yield every state from x_T on, until `peer` has no further step."""
     shape = (header.pictures, CHANNELS, header.height, header.width)
-    x_T = randomness.gaussians(math.prod(shape), STREAM_START).view(shape)
-    state = State(model, 0, header.start, x_T, None, header.gray)
+    x_T = randomness.gaussians(math.prod(shape), STREAM_START).reshape(shape)
+    state = State(denoiser, 0, header.start, x_T, header.gray)
     yield state
     while (sent := peer(state)) is not None:
         state = _after(state, *sent, header, randomness, channel)
@@ -78,14 +84,18 @@ def walk(model: Model, header: Header, randomness: SharedRandomness, channel: Ch
 def _after(state: State, step: Step, message: bytes, header: Header, randomness: SharedRandomness, channel: Channel) -> State:
     """The state that a step's message leads to."""
     if step.evaluate:
-        state.kept = None  # a twelfth of the memory that large pictures take
-    x0hat = state.x0hat if step.evaluate else state.kept
+        state.release()
+    x0hat = state.evaluate() if step.evaluate else state.previous_x0hat
     assert x0hat is not None  # the first step evaluates: the step table says so
     q = step_posterior(header.levels, step.level, state.level)
     z = channel.receive(message, state.index, step.n, step.nu)
     if header.gray:
         P, _, H, W = state.x_t.shape
-        chroma = randomness.gaussians(2 * z.numel(), STREAM_CHROMA, state.index)
-        z = gray.with_chroma(z.view(P, 1, H, W), chroma.view(P, 2, H, W))
-    x_s = z.view_as(state.x_t).mul_(math.sqrt(q.variance)).add_(x0hat, alpha=q.x_0_weight).add_(state.x_t, alpha=q.x_t_weight)
-    return State(state.model, state.index + 1, step.level, x_s, x0hat, state.gray)
+        chroma = randomness.gaussians(2 * z.size, STREAM_CHROMA, state.index)
+        z = gray.with_chroma(z.reshape(P, 1, H, W), chroma.reshape(P, 2, H, W))
+    x_s = z.reshape(state.x_t.shape)
+    x_s *= np.float32(math.sqrt(q.variance))
+    for picture in range(len(x_s)):  # temporaries of one picture's size
+        x_s[picture] += np.float32(q.x_0_weight) * x0hat[picture]
+        x_s[picture] += np.float32(q.x_t_weight) * state.x_t[picture]
+    return State(state.denoiser, state.index + 1, step.level, x_s, state.gray, x0hat)

@@ -1,26 +1,27 @@
 """Decoding: any prefix of a file to a picture."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
-import torch
 
-from ddpmcodec import picture
+from ddpmcodec import arrays
 from ddpmcodec.chain import Peer, State, step_posterior, walk
 from ddpmcodec.channel.channel import TrellisChannel
 from ddpmcodec.channel.randomness import STREAM_SAMPLING, SharedRandomness
+from ddpmcodec.denoiser import Denoiser
 from ddpmcodec.format import tail
 from ddpmcodec.format.container import VERSION, Container
 from ddpmcodec.format.steptable import Step
-from ddpmcodec.models.checkpoint import Model
+from ddpmcodec.models.process import snr_of_sigma
+from ddpmcodec.progress import Progress, silent
 
 # Sampling the rest of the chain: ratio of snr between its levels, and the noise (of 255) at which it ends.
 SAMPLING_RATIO = 1.5
 SAMPLING_END = 1.0
 
 
-def states(container: Container, model: Model, peer: Peer | None = None) -> Iterator[State]:
+def states(container: Container, denoiser: Denoiser, peer: Peer | None = None) -> Iterator[State]:
     """The state after 0, 1, ... whole steps. A state evaluates the network only when its picture, or the next step, needs it.
 
     Args:
@@ -34,7 +35,7 @@ def states(container: Container, model: Model, peer: Peer | None = None) -> Iter
         i = state.index
         return (container.steps[i], container.messages[i]) if i < len(container.messages) else None
 
-    return walk(model, header, randomness, channel, peer or receive)
+    return walk(denoiser, header, randomness, channel, peer or receive)
 
 
 def evaluated(container: Container) -> list[int]:
@@ -44,14 +45,14 @@ def evaluated(container: Container) -> list[int]:
     return [reached[i] for i in range(whole) if container.steps[i].evaluate] + [reached[whole]]
 
 
-def last_state(container: Container, model: Model, progress: Callable[[int, int], None]) -> State:
+def last_state(container: Container, denoiser: Denoiser, progress: Progress = silent) -> State:
     """The state after the last whole step; `progress` is called with the network evaluations done and in all."""
     total = len(evaluated(container))
     done = 0
-    for state in states(container, model):
+    for state in states(container, denoiser):
         following = container.steps[state.index] if state.index < len(container.messages) else None
         if following is None or following.evaluate:
-            state.x0hat  # noqa: B018 - evaluated here, so that progress is told
+            state.evaluate()  # here, so that progress is told
             done += 1
             progress(done, total)
     return state
@@ -64,18 +65,16 @@ def pixels(container: Container, state: State) -> np.ndarray:
         DriftError: the exact picture cannot be recovered here.
     """
     if container.tail is None or state.index < len(container.steps):
-        return picture.to_pixels(state.x0hat)
-    return tail.decode(container.tail, picture.planes(state.x0hat))
+        return arrays.to_pixels(state.evaluate())
+    return tail.decode(container.tail, arrays.planes(state.evaluate()))
 
 
-def reconstructed(
-    container: Container, state: State, reconstruct: str, seed: int = 0, progress: Callable[[int, int], None] = lambda done, total: None
-) -> np.ndarray:
+def reconstructed(container: Container, state: State, reconstruct: str, seed: int = 0, progress: Progress = silent) -> np.ndarray:
     """The picture at a state, (P H, W, 3) uint8: `pixels` for "mean", `sample` for "sample"."""
-    return picture.to_pixels(sample(state, seed, progress)) if reconstruct == "sample" else pixels(container, state)
+    return arrays.to_pixels(sample(state, seed, progress)) if reconstruct == "sample" else pixels(container, state)
 
 
-def sample(state: State, seed: int = 0, progress: Callable[[int, int], None] = lambda done, total: None) -> torch.Tensor:
+def sample(state: State, seed: int = 0, progress: Progress = silent) -> np.ndarray:
     """x_0 sampled from p given a state: Algorithm 4's stochastic decoder, which draws the rest of the chain.
 
     Args:
@@ -84,16 +83,17 @@ def sample(state: State, seed: int = 0, progress: Callable[[int, int], None] = l
     Returns:
         (P, 3, H, W) in [-1, 1].
     """
-    levels = state.model.levels
-    begin, end = math.log(levels.snr(state.level)), 2 * math.log(127.5 / SAMPLING_END)  # logarithms: a model's snr may be next to nothing
+    levels = state.denoiser.levels
+    begin, end = math.log(levels.snr(state.level)), math.log(snr_of_sigma(SAMPLING_END))  # logarithms: a model's snr may be next to nothing
     count = max(0, math.ceil((end - begin) / math.log(SAMPLING_RATIO)))
     visited = [levels.nearest(math.exp(begin + (i + 1) * math.log(SAMPLING_RATIO))) for i in range(count)]
     randomness = SharedRandomness(seed, VERSION)
     for i, level in enumerate(visited):
         if levels.distance(state.level, level) > 0:
             q = step_posterior(levels, level, state.level)
-            noise = randomness.gaussians(state.x_t.numel(), STREAM_SAMPLING, i).view_as(state.x_t)
-            x_s = q.mean(state.x0hat, state.x_t) + math.sqrt(q.variance) * noise
-            state = State(state.model, state.index, level, x_s, None, state.gray)
+            x_s = randomness.gaussians(state.x_t.size, STREAM_SAMPLING, i).reshape(state.x_t.shape)
+            x_s *= np.float32(math.sqrt(q.variance))
+            x_s += np.float32(q.x_0_weight) * state.evaluate() + np.float32(q.x_t_weight) * state.x_t
+            state = State(state.denoiser, state.index, level, x_s, state.gray)
         progress(i + 1, count)
-    return state.x0hat
+    return state.evaluate()

@@ -1,45 +1,51 @@
-"""Encoding: a picture to a file of at most so many bytes, in one pass over the chain."""
+"""Encoding: a picture to a file, in one pass over the chain."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
-import torch
 
-from ddpmcodec import picture
-from ddpmcodec.chain import State, coded, step_posterior, target, walk
+from ddpmcodec import arrays, precision, quality
+from ddpmcodec.chain import State, coded, delta_of, step_posterior, walk
 from ddpmcodec.channel.channel import Channel, TrellisChannel
 from ddpmcodec.channel.randomness import SharedRandomness
-from ddpmcodec.errors import RateError
-from ddpmcodec.format import container, tail
+from ddpmcodec.denoiser import Denoiser
+from ddpmcodec.format import alpha, container, tail
 from ddpmcodec.format.container import Container
 from ddpmcodec.format.header import Header
-from ddpmcodec.format.metadata import NONE, Metadata
 from ddpmcodec.format.steptable import Step
-from ddpmcodec.models import arithmetic
+from ddpmcodec.models import arithmetic, registry
 from ddpmcodec.models.checkpoint import Model
-from ddpmcodec.plan import (
-    DEFAULT_BPP,
-    DEFAULT_EFFORT,
-    DEFAULT_EVALUATIONS,
-    DEFAULT_MIN_BYTES,
-    MAX_BPP,
-    NU_OF_EFFORT,
-    Plan,
-    check_levels,
-    kl_bits,
-    sigma_of_quality,
-)
-from ddpmcodec.prediction import BFLOAT16_PIXELS, BFLOAT16_SIGMA
-
-BFLOAT16_PSNR, BFLOAT16_BPP = 45.0, 3.0  # up to which bfloat16 will do, see `prediction`
-PART = 1 << 22  # elements at a time, where a whole picture's would take too much memory
+from ddpmcodec.picture import Picture
+from ddpmcodec.plan import DEFAULT_EFFORT, DEFAULT_EVALUATIONS, NU_OF_EFFORT, Plan, kl_bits
+from ddpmcodec.progress import Progress, silent
+from ddpmcodec.target import Lossless, Target, check_budget
 
 
-def energy(x: torch.Tensor) -> float:
-    """|x|^2."""
-    return sum(float(part.square().sum(dtype=torch.float64)) for part in x.split(PART))
+@dataclass(frozen=True)
+class EncodeOptions:
+    """How to encode, wherever it is to end.
+
+    Attributes:
+        evaluations: network evaluations that decoding takes, at least 2.
+        effort: 1 ... 5, the channel coder's search.
+        seed: of the shared randomness, in [0, 2^63).
+        device, precision: of the network, as `models.arithmetic.denoiser` has them.
+    """
+
+    evaluations: int = DEFAULT_EVALUATIONS
+    effort: int = DEFAULT_EFFORT
+    seed: int = 0
+    device: str = "auto"
+    precision: str = "auto"
+
+    def __post_init__(self):
+        if self.evaluations < 2 or self.effort not in NU_OF_EFFORT or not 0 <= self.seed < 1 << 63:
+            raise ValueError(f"out of range: evaluations={self.evaluations}, effort={self.effort} or seed={self.seed}")
+        if self.device not in arithmetic.DEVICES or self.precision not in arithmetic.PRECISIONS:
+            raise ValueError(f"device={self.device!r} or precision={self.precision!r} is not known")
 
 
 @dataclass
@@ -55,6 +61,7 @@ class Encoding:
         kl_bits: the ideal, the sum over steps of KL(q || p).
         path_bits: bits of the steps' messages, before padding, checksums and tables.
         network_seconds, seconds: in the network, and in all.
+        precision: that the network has run in: "bf16" where any evaluation has.
         step_kl_bits: KL of each step.
         prefix_psnr: PSNR of the picture after so many steps, for those at which the network was evaluated.
     """
@@ -68,19 +75,21 @@ class Encoding:
     path_bits: int
     network_seconds: float
     seconds: float
+    precision: str
     step_kl_bits: list[float] = field(repr=False)
     prefix_psnr: dict[int, float] = field(repr=False)
 
     @property
     def bpp(self) -> float:
+        """Bits of the whole file per pixel."""
         return 8 * len(self.data) / (self.pixels.shape[0] * self.pixels.shape[1])
 
     def summary(self) -> str:
         """One line of all of it; bits/KL counts all bits of the file but those of the lossless tail, alpha and metadata."""
         ratio = 8 * (len(self.data) - self.tail_bytes - self.extra_bytes) / self.kl_bits if self.kl_bits else float("inf")
-        quality = f"lossless, tail {self.tail_bytes} bytes" if self.tail_bytes else f"PSNR {self.psnr:.2f} dB"
+        reached = f"lossless, tail {self.tail_bytes} bytes" if self.tail_bytes else f"PSNR {self.psnr:.2f} dB"
         return (
-            f"{len(self.data)} bytes, {self.bpp:.4f} bpp, {quality}, KL {self.kl_bits:.0f} bits, bits/KL {ratio:.2f},"
+            f"{len(self.data)} bytes, {self.bpp:.4f} bpp, {reached}, KL {self.kl_bits:.0f} bits, bits/KL {ratio:.2f},"
             f" {self.network_seconds:.1f} s network, {self.seconds - self.network_seconds:.1f} s coder"
         )
 
@@ -92,6 +101,12 @@ class Sender:
         pixels: the picture, (P H, W, 3) uint8.
         visible: (P H, W) bool: what is not costs no bits, and its errors count for nothing. None: all is.
         progress: called with the evaluations done.
+
+    Attributes:
+        messages, kl_bits: of each step so far.
+        decoded: the last picture evaluated, (P H, W, 3) uint8.
+        psnr: in dB, of the pictures evaluated, by the number of steps before them.
+        network_seconds: time spent in evaluations.
     """
 
     def __init__(
@@ -112,142 +127,110 @@ class Sender:
         self.messages: list[bytes] = []
         self.kl_bits: list[float] = []
         self.network_seconds = 0.0
-        self.shown = pixels  # the last picture evaluated
+        self.decoded = pixels
         self.psnr: dict[int, float] = {}
 
-    def evaluate(self, state: State) -> torch.Tensor:
+    def evaluate(self, state: State) -> np.ndarray:
         """x0hat of a state, timed and compared with the picture."""
-        state.kept = None
+        state.release()
         begin = time.perf_counter()
-        x0hat = state.x0hat
+        x0hat = state.evaluate()
         self.network_seconds += time.perf_counter() - begin
-        self.shown = picture.to_pixels(x0hat)
-        self.psnr[state.index] = picture.psnr(self.pixels, self.shown, self.visible)
+        self.decoded = arrays.to_pixels(x0hat)
+        self.psnr[state.index] = quality.psnr(self.pixels, self.decoded, self.visible)
         self.progress(len(self.psnr))
         return x0hat
 
     def __call__(self, state: State) -> tuple[Step, bytes] | None:
-        x0hat = state.kept if self.plan.keeps_x0hat else self.evaluate(state)
+        """The next step and its message; None at the end."""
+        x0hat = state.previous_x0hat if self.plan.keeps_x0hat else self.evaluate(state)
         assert x0hat is not None
-        error = picture.to_tensor(self.pixels, self.header.pictures).sub_(x0hat)
+        error = arrays.from_pixels(self.pixels, self.header.pictures)
+        error -= x0hat
         if self.visible is not None:
-            error *= torch.from_numpy(self.visible).view(len(error), 1, *error.shape[2:])
+            error *= self.visible.reshape(len(error), 1, *error.shape[2:])
         error = coded(error, self.header)
-        step = self.plan.next_step(state.level, energy(error), self.psnr[max(self.psnr)])
+        step = self.plan.next_step(state.level, arrays.squared_norm(error), self.psnr[max(self.psnr)])
         if step is None:
             return None
-        error = target(error, step_posterior(self.header.levels, step.level, state.level))
-        self.kl_bits.append(kl_bits(energy(error), self.header.elements))
-        self.messages.append(self.channel.send(error, state.index, step.n, step.nu))
+        delta = delta_of(error, step_posterior(self.header.levels, step.level, state.level))
+        self.kl_bits.append(kl_bits(arrays.squared_norm(delta), self.header.elements))
+        self.messages.append(self.channel.send(delta, state.index, step.n, step.nu))
         return step, self.messages[-1]
 
 
 def encode_pixels(
-    pixels: np.ndarray,
-    model: Model,
-    *,
-    gray: bool = False,
-    alpha: np.ndarray | None = None,
-    metadata: Metadata = NONE,
-    bpp: float | None = None,
-    max_bytes: int | None = None,
-    quality: float | None = None,
-    psnr: float | None = None,
-    lossless: bool = False,
-    evaluations: int = DEFAULT_EVALUATIONS,
-    effort: int = DEFAULT_EFFORT,
-    seed: int = 0,
-    levels: Sequence[int] | None = None,
-    pictures: int = 1,
-    device: str = "cpu",
-    precision: str = "fp32",
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    picture: Picture,
+    model: str | Path | Model,
+    target: Target = Target(),  # noqa: B008 - frozen
+    options: EncodeOptions = EncodeOptions(),
+    progress: Progress = silent,
 ) -> Encoding:
-    """Encode (P H, W, 3) uint8 pixels: one picture, or P of one size, one above the other.
-
-    At most one of `bpp`, `max_bytes`, `quality`, `psnr` and `lossless` says when to end.
+    """Encode a picture, or several of one size that are coded together.
 
     Args:
-        gray: the three channels are equal, and only luma is coded.
-        alpha: (P H, W) uint8, coded losslessly. Where it is 0 the colour is whatever comes, but for lossless files.
-        metadata: to be carried.
-        bpp: bits per pixel in (0, 24], never exceeded. Default: `DEFAULT_BPP`, or `DEFAULT_MIN_BYTES` where that is more.
-        max_bytes: of the file, never exceeded.
-        quality: in [0, 100], see `plan.sigma_of_quality`.
-        psnr: in dB, of the 8-bit picture: reached, and exceeded by 0.3 dB at most; where it is out of reach, the best there is.
-        evaluations: network evaluations that decoding takes, at least 2; where there is an end to be reached, not a size, see `plan.Plan`.
-        effort: 1 ... 5, memory of the code (8, 10, 12, 14, 16).
-        seed: of the shared randomness, in [0, 2^63).
-        levels: noise levels to visit after the first, instead of an end, or on the way to a lossless tail. Without them a lossless file
-            visits those that the model has found best for so many evaluations, if it has (`Model.schedules`).
-        pictures: P.
-        device, precision: of the network, see `models.arithmetic.on`. Lossless files are made in fp32.
+        model: the denoiser, or its name or path.
         progress: called with the evaluations done and in all.
 
     Raises:
-        RateError: not even an empty file fits `bpp` or `max_bytes`.
-        ValueError: an option is out of its range, or `pictures` no divisor of the height.
+        RateError: not even a file without steps is as small as the target asks.
+        ModelError: there is no such model or device, or the network is one for fp32 only.
+        ValueError: the target's levels are not the model's.
     """
-    if not (bpp is None or 0 < bpp <= MAX_BPP) or evaluations < 2 or effort not in NU_OF_EFFORT or not 0 <= seed < 1 << 63:
-        raise ValueError(f"out of range: bpp={bpp}, evaluations={evaluations}, effort={effort} or seed={seed}")
-    if (max_bytes or 0) < 0 or not (psnr is None or psnr > 0) or not 0 <= (quality or 0) <= 100:
-        raise ValueError(f"out of range: max_bytes={max_bytes}, psnr={psnr} or quality={quality}")
-    if sum((bpp is not None, max_bytes is not None, quality is not None, psnr is not None, lossless)) > 1:
-        raise ValueError("at most one of bpp, max_bytes, quality, psnr and lossless says when to end")
     begin = time.perf_counter()
-    rows, width = pixels.shape[:2]
-    if pictures < 1 or rows % pictures:
-        raise ValueError(f"{rows} rows are not {pictures} pictures")
-    header = Header(width, rows // pictures, model.name, model.hash, model.levels, model.start, seed, pictures=pictures, gray=gray)
-    if lossless and levels is None and evaluations in model.schedules:
-        levels = model.schedules[evaluations][1:]
-    if levels is not None:
-        check_levels(model.levels, model.start, levels)
-    alpha_body = None if alpha is None else picture.pack_alpha(alpha)
-    extra = container.extra_size(alpha_body, metadata)
-    least = container.serialized_size(header, ()) + extra
-    if bpp is not None:
-        max_bytes = int(bpp * header.pixels / 8)
-    elif quality is not None or psnr is not None:
-        max_bytes = least + int(MAX_BPP * header.pixels / 8) + DEFAULT_MIN_BYTES
-    elif max_bytes is None:
-        max_bytes = extra + max(DEFAULT_MIN_BYTES, int(DEFAULT_BPP * header.pixels / 8))
-    budget = None if lossless or levels is not None else max_bytes
-    if budget is not None and least > budget:
-        asked = f"{budget} bytes" if bpp is None else f"{bpp:g} bpp is {budget} bytes"
-        beside = f", {extra} of them alpha and metadata" if extra else ""
-        raise RateError(f"{asked}, and this picture's smallest file has {least}: {8 * least / header.pixels:.3g} bpp{beside}")
-    if budget is not None:
-        budget -= extra
-    fine = (
-        header.pixels < BFLOAT16_PIXELS
-        or (psnr or 0) > BFLOAT16_PSNR
-        or (quality is not None and sigma_of_quality(quality) < BFLOAT16_SIGMA)
-        or (quality is None and psnr is None and 8 * max_bytes > BFLOAT16_BPP * header.pixels)
-    )
-    model = arithmetic.on(model, device, "fp32" if lossless else precision, fine=fine)
-    randomness = SharedRandomness(seed, container.VERSION)
-    channel = TrellisChannel(randomness, header.elements, width)
-    sigma = None if quality is None else sigma_of_quality(quality)
-    plan = Plan(header, NU_OF_EFFORT[effort], evaluations, budget=budget, sigma=sigma, psnr=psnr, lossless=lossless, levels=levels)
-    visible = alpha > 0 if alpha is not None and not lossless else None
-    sender = Sender(pixels, visible, header, channel, plan, lambda done: progress(done, max(done, evaluations)))
-    for state in walk(model, header, randomness, channel, sender):  # noqa: B007 - the last one is wanted
-        pass
-    if state.index not in sender.psnr:
-        sender.evaluate(state)
-    body = tail.encode(pixels, picture.planes(state.x0hat)) if lossless else None
-    data = container.serialize(Container(header, tuple(plan.steps), tuple(sender.messages), body, alpha_body, metadata))
+    found = registry.resolve(model)
+    target = _with_best_levels(target, found, options.evaluations)
+    target.check_levels(found.levels, found.start)
+    header = _header(picture, found, options.seed)
+    alpha_body = None if picture.alpha is None else alpha.pack(picture.alpha)
+    extra = container.extra_size(alpha_body, picture.metadata)
+    budget = check_budget(target, header, extra, container.serialized_size(header, ()) + extra)
+    wanted = precision.for_encoding(header, target, None if budget is None else budget + extra, options.precision)
+    denoiser = arithmetic.denoiser(found, options.device, wanted, bfloat16_from=precision.BFLOAT16_FROM)
+    exact = isinstance(target, Lossless)
+    plan = Plan(header, NU_OF_EFFORT[options.effort], options.evaluations, target, budget)
+    sender, state = _send(picture, denoiser, header, plan, exact, lambda done: progress(done, max(done, options.evaluations)))
+    body = tail.encode(picture.pixels, arrays.planes(state.evaluate())) if exact else None
+    data = container.serialize(Container(header, tuple(plan.steps), tuple(sender.messages), body, alpha_body, picture.metadata))
     return Encoding(
         data,
-        pixels if lossless else sender.shown,
-        float("inf") if lossless else sender.psnr[state.index],
+        picture.pixels if exact else sender.decoded,
+        float("inf") if exact else sender.psnr[state.index],
         len(body or b""),
         extra,
         sum(sender.kl_bits),
         sum(step.n for step in plan.steps),
         sender.network_seconds,
         time.perf_counter() - begin,
+        denoiser.precision,
         sender.kl_bits,
         sender.psnr,
     )
+
+
+def _with_best_levels(target: Target, model: Model, evaluations: int) -> Target:
+    """A lossless target with the levels that were found best for a model, where it has a schedule of so many and none is given."""
+    if isinstance(target, Lossless) and target.levels is None and evaluations in model.schedules:
+        return Lossless(tuple(model.schedules[evaluations][1:]))
+    return target
+
+
+def _header(picture: Picture, model: Model, seed: int) -> Header:
+    rows, width = picture.pixels.shape[:2]
+    identity = (model.name, model.hash, model.levels, model.start, seed)
+    return Header(width, rows // picture.count, *identity, pictures=picture.count, gray=picture.gray)
+
+
+def _send(
+    picture: Picture, denoiser: Denoiser, header: Header, plan: Plan, exact: bool, progress: Callable[[int], None]
+) -> tuple[Sender, State]:
+    """Walk the chain to the plan's end; the sender, and the last state, whose picture has been evaluated."""
+    randomness = SharedRandomness(header.seed, container.VERSION)
+    channel = TrellisChannel(randomness, header.elements, header.width)
+    visible = picture.alpha > 0 if picture.alpha is not None and not exact else None
+    sender = Sender(picture.pixels, visible, header, channel, plan, progress)
+    for state in walk(denoiser, header, randomness, channel, sender):  # noqa: B007 - the last one is wanted
+        pass
+    if state.index not in sender.psnr:
+        sender.evaluate(state)
+    return sender, state

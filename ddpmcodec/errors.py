@@ -7,12 +7,17 @@ def printable(text: str) -> str:
 
 
 class DdpmcodecError(Exception):
-    """Base of all typed errors. Its text is one line that says what is wrong."""
+    """Base of all typed errors. Its text is one line that says what is wrong.
+
+    Attributes:
+        parameter: the name of the one that another value of helps, if there is one.
+    """
 
     exit_code = 1
 
-    def __init__(self, text: str = ""):
+    def __init__(self, text: str = "", *, parameter: str | None = None):
         super().__init__(printable(text))
+        self.parameter = parameter
 
 
 class InputError(DdpmcodecError):
@@ -52,8 +57,8 @@ class TruncatedFileError(FormatError):
 
     exit_code = 7
 
-    def __init__(self, text: str = "", needed: int = 0):
-        super().__init__(text)
+    def __init__(self, text: str = "", needed: int = 0, *, parameter: str | None = None):
+        super().__init__(text, parameter=parameter)
         self.needed = needed
 
 

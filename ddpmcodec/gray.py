@@ -6,22 +6,22 @@ q(x_s | x_t, x_0) and draw it from the randomness that they share, at no cost.
 
 import math
 
-import torch
+import numpy as np
 
 # Rows: luma, and two axes of chroma.
-AXES = torch.tensor([[1.0, 1.0, 1.0], [1.0, -1.0, 0.0], [1.0, 1.0, -2.0]]) / torch.tensor([[3.0], [2.0], [6.0]]).sqrt()
+AXES = (np.array([[1, 1, 1], [1, -1, 0], [1, 1, -2]]) / np.sqrt([[3], [2], [6]])).astype(np.float32)
 
 
-def luma(x: torch.Tensor) -> torch.Tensor:
+def luma(x: np.ndarray) -> np.ndarray:
     """(P, 3, H, W) to (P, 1, H, W)."""
-    return x.sum(1, keepdim=True) / math.sqrt(3)
+    return x.sum(1, keepdims=True) / np.float32(math.sqrt(3))
 
 
-def with_chroma(y: torch.Tensor, chroma: torch.Tensor) -> torch.Tensor:
+def with_chroma(y: np.ndarray, chroma: np.ndarray) -> np.ndarray:
     """Luma (P, 1, H, W) and chroma (P, 2, H, W) to (P, 3, H, W)."""
-    return torch.einsum("pahw,ac->pchw", torch.cat([y, chroma], 1), AXES)
+    return np.einsum("pahw,ac->pchw", np.concatenate([y, chroma], 1), AXES)
 
 
-def without_chroma(x: torch.Tensor) -> torch.Tensor:
+def without_chroma(x: np.ndarray) -> np.ndarray:
     """The gray picture nearest to x, (P, 3, H, W)."""
-    return x.mean(1, keepdim=True).expand_as(x)
+    return np.repeat(x.mean(1, keepdims=True), 3, axis=1)

@@ -1,38 +1,30 @@
-"""Pictures in and out: Pillow images and arrays to x in [-1, 1] and back.
-
-Several pictures of one size that are coded together are one array, (P H, W, 3): one above the other.
-"""
+"""Pictures in and out: what is coded of Pillow's images, of files and of arrays; and a file's images."""
 
 import io
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ddpmcodec.errors import CorruptFileError, DdpmcodecError, LimitError, PictureError, printable
+from ddpmcodec.errors import DdpmcodecError, LimitError, PictureError, printable
+from ddpmcodec.format import alpha as alpha_section
 from ddpmcodec.format.container import Container
-from ddpmcodec.format.header import MAX_PICTURES, MAX_SIDE, Header
+from ddpmcodec.format.header import MAX_PICTURES, MAX_SIDE
 from ddpmcodec.format.metadata import NAMES, NONE, Metadata
+from ddpmcodec.progress import Note, silent
 
 MAX_PIXELS = 50_000_000
-ROWS = 256  # at a time, where more would take too much memory
 MODES = ("RGB", "RGBA", "RGBa", "L", "LA", "La", "P", "PA", "1", "CMYK", "YCbCr", "LAB", "HSV")  # that can be coded
-
-
-def memory(pixels: int) -> float:
-    """Bytes that encoding or decoding a large picture takes, about: measured with photo-2."""
-    return 1.2e9 + 62 * pixels
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:
     if not width or not height:
         raise PictureError(f"the picture has {width} x {height} pixels")
     if width * height > max_pixels or max(width, height) > MAX_SIDE:
-        raise LimitError(f"the picture has {width} x {height} pixels, the limit is {max_pixels} (--max-pixels), {MAX_SIDE} a side")
+        raise LimitError(f"the picture has {width} x {height} pixels, the limit is {max_pixels}, {MAX_SIDE} a side", parameter="max_pixels")
 
 
 @dataclass(frozen=True)
@@ -43,12 +35,18 @@ class Picture:
         pixels: (P H, W, 3) uint8.
         gray: it came as gray, and the three channels are equal.
         alpha: (P H, W) uint8, None where all is opaque.
+        count: P, how many there are.
     """
 
     pixels: np.ndarray
     gray: bool = False
     alpha: np.ndarray | None = None
     metadata: Metadata = NONE
+    count: int = 1
+
+    def __post_init__(self):
+        if self.count < 1 or len(self.pixels) % self.count:
+            raise ValueError(f"{len(self.pixels)} rows are not {self.count} pictures")
 
 
 @contextmanager
@@ -67,9 +65,7 @@ def _reading() -> Iterator[None]:
 
 
 @_reading()
-def from_image(
-    image: Image.Image, note: Callable[[str], None] = lambda text: None, max_pixels: int = MAX_PIXELS, page: int | None = None
-) -> Picture:
+def from_image(image: Image.Image, note: Note = silent, max_pixels: int = MAX_PIXELS, page: int | None = None) -> Picture:
     """What is coded of an image, turned as its EXIF orientation says.
 
     Args:
@@ -89,7 +85,7 @@ def from_image(
         _check_size(image.width, image.height, max_pixels)
     elif pages > 1:
         if image.format != "MPO":
-            raise PictureError(f"the file has {pages} pages or frames: choose one (--page)")
+            raise PictureError(f"the file has {pages} pages or frames: choose one", parameter="page")
         note(f"only the first of {pages} pictures is coded")  # a JPEG photo with a preview or depth map behind it
     if _is_deep(image):
         raise PictureError("pictures of more than 8 bits a channel cannot be coded yet")
@@ -106,7 +102,7 @@ def from_image(
     return Picture(np.asarray(image.convert("RGB")), gray, alpha, kept)
 
 
-def _alpha(image: Image.Image, note: Callable[[str], None]) -> np.ndarray | None:
+def _alpha(image: Image.Image, note: Note) -> np.ndarray | None:
     """(H, W) uint8; None where there is none, or all is opaque."""
     if not image.has_transparency_data:
         return None
@@ -117,7 +113,7 @@ def _alpha(image: Image.Image, note: Callable[[str], None]) -> np.ndarray | None
     return alpha
 
 
-def _metadata(image: Image.Image, space: str, note: Callable[[str], None]) -> Metadata:
+def _metadata(image: Image.Image, space: str, note: Note) -> Metadata:
     """Of an image that is coded in a colour space."""
     found = {name: image.info.get(name) or b"" for name in NAMES}
     profile = found["icc_profile"]
@@ -125,42 +121,6 @@ def _metadata(image: Image.Image, space: str, note: Callable[[str], None]) -> Me
         note(f"its colour profile, of {printable(of) or 'nothing'} instead of {space}, is left out")
         found["icc_profile"] = b""
     return Metadata(**{name: content if isinstance(content, bytes) else str(content).encode() for name, content in found.items()})
-
-
-def pack_alpha(alpha: np.ndarray) -> bytes:
-    """(P H, W) uint8 as the body of a section."""
-    buffer = io.BytesIO()
-    Image.fromarray(alpha).save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
-
-
-def unpack_alpha(body: bytes, header: Header) -> np.ndarray:
-    """(P H, W) uint8.
-
-    Raises:
-        CorruptFileError: it is no gray PNG of the pictures' size.
-    """
-    size = (header.width, header.height * header.pictures)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(_critical(body)), formats=["PNG"]) as image:
-                if image.size == size and [tile[3] for tile in image.tile] == ["L"]:  # not L;4
-                    return np.asarray(image)
-    except Exception as e:  # what Pillow raises for damaged files has many types
-        raise CorruptFileError(f"the alpha channel is damaged: {' '.join(str(e).split())}") from e
-    raise CorruptFileError(f"the alpha channel is not of 8 bits and {size[0]} x {size[1]} pixels")
-
-
-def _critical(png: bytes) -> bytes:
-    """A PNG without the chunks that a decoder may skip: none of them changes alpha, and each takes as much time as it is made to take."""
-    kept, at = [png[:8]], 8
-    while at < len(png):
-        end = at + 12 + int.from_bytes(png[at : at + 4], "big")
-        if png[at + 4 : at + 5].isupper():
-            kept.append(png[at:end])
-        at = end
-    return b"".join(kept)
 
 
 def _is_deep(image: Image.Image) -> bool:
@@ -172,7 +132,7 @@ def _is_deep(image: Image.Image) -> bool:
     return False
 
 
-def read(data: bytes, note: Callable[[str], None] = lambda text: None, max_pixels: int = MAX_PIXELS, page: int | None = None) -> Picture:
+def read(data: bytes, note: Note = silent, max_pixels: int = MAX_PIXELS, page: int | None = None) -> Picture:
     """`from_image` of a picture file that Pillow opens.
 
     Raises:
@@ -204,25 +164,6 @@ def from_array(array: np.ndarray, max_pixels: int = MAX_PIXELS) -> Picture:
     return Picture(array[..., :3], alpha=alpha)
 
 
-def to_tensor(pixels: np.ndarray, pictures: int = 1) -> torch.Tensor:
-    """(P H, W, 3) uint8 to (P, 3, H, W) float32 in [-1, 1]."""
-    return torch.from_numpy(np.stack(np.split(pixels, pictures)).transpose(0, 3, 1, 2).copy()).float().div_(127.5).sub_(1)
-
-
-def planes(x: torch.Tensor) -> np.ndarray:
-    """(P, 3, H, W) to (3, P H, W)."""
-    return x.transpose(0, 1).flatten(1, 2).cpu().numpy()
-
-
-def to_pixels(x: torch.Tensor) -> np.ndarray:
-    """(P, 3, H, W) in [-1, 1] to (P H, W, 3) uint8."""
-    pixels = np.empty((len(x), *x.shape[2:], x.shape[1]), np.uint8)
-    for y in range(0, x.shape[2], ROWS):
-        part = x[:, :, y : y + ROWS].clamp(-1, 1).add_(1).mul_(127.5).round_().byte()
-        pixels[:, y : y + ROWS] = part.permute(0, 2, 3, 1).cpu().numpy()
-    return pixels.reshape(-1, *pixels.shape[2:])
-
-
 def together(pictures: Sequence[Picture], max_pixels: int = MAX_PIXELS) -> Picture:
     """Pictures of one size as one. It is gray where all are, and has the metadata that they share.
 
@@ -241,13 +182,15 @@ def together(pictures: Sequence[Picture], max_pixels: int = MAX_PIXELS) -> Pictu
     if len(pictures) == 1:
         return first
     if len(pictures) * height * width > max_pixels or len(pictures) > MAX_PICTURES:
-        raise LimitError(f"{len(pictures)} pictures of {width} x {height} pixels are over the limit of {max_pixels} (--max-pixels)")
+        raise LimitError(
+            f"{len(pictures)} pictures of {width} x {height} pixels are over the limit of {max_pixels}", parameter="max_pixels"
+        )
     alpha = None
     if any(each.alpha is not None for each in pictures):
         opaque = np.full((height, width), 255, np.uint8)
         alpha = np.concatenate([opaque if each.alpha is None else each.alpha for each in pictures])
     shared = first.metadata if all(each.metadata == first.metadata for each in pictures) else NONE
-    return Picture(np.concatenate([each.pixels for each in pictures]), all(each.gray for each in pictures), alpha, shared)
+    return Picture(np.concatenate([each.pixels for each in pictures]), all(each.gray for each in pictures), alpha, shared, len(pictures))
 
 
 def to_images(pixels: np.ndarray, parsed: Container) -> list[Image.Image]:
@@ -260,7 +203,7 @@ def to_images(pixels: np.ndarray, parsed: Container) -> list[Image.Image]:
     if header.gray:
         pixels = pixels[..., 0]
     if parsed.alpha is not None:
-        pixels = np.dstack([pixels, unpack_alpha(parsed.alpha, header)])
+        pixels = np.dstack([pixels, alpha_section.unpack(parsed.alpha, header)])
     images = [to_image(part, header.orientation) for part in np.split(pixels, header.pictures)]
     for image in images:
         image.info.update(parsed.metadata.info)
@@ -276,22 +219,10 @@ def to_image(pixels: np.ndarray, orientation: int) -> Image.Image:
     return image
 
 
-def psnr(a: np.ndarray, b: np.ndarray, visible: np.ndarray | None = None) -> float:
-    """Peak signal-to-noise ratio of two uint8 pictures (H, W, 3) in dB, over all channels; infinite where they are equal.
-
-    Args:
-        visible: (H, W) bool: count only these pixels.
-    """
-    if visible is not None:
-        a, b = a[visible], b[visible]
-    error = sum(int(np.square(a[y : y + ROWS].astype(np.int32) - b[y : y + ROWS]).sum(dtype=np.int64)) for y in range(0, len(a), ROWS))
-    return float("inf") if error == 0 else 10 * float(np.log10(255**2 / (error / a.size)))
-
-
-def load(source: Image.Image | np.ndarray, max_pixels: int = MAX_PIXELS) -> Picture:
+def load(source: Image.Image | np.ndarray, max_pixels: int = MAX_PIXELS, note: Note = silent) -> Picture:
     """What is coded of whatever `ddpmcodec.encode` takes."""
     if isinstance(source, np.ndarray):
         return from_array(source, max_pixels)
     if isinstance(source, Image.Image):
-        return from_image(source, max_pixels=max_pixels)
+        return from_image(source, note, max_pixels)
     raise PictureError(f"expected a PIL image or a uint8 array, got {type(source).__name__}")

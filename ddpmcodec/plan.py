@@ -5,24 +5,18 @@ of the format.
 """
 
 import math
-from collections.abc import Sequence
-from itertools import pairwise
 
 from ddpmcodec import schedule
 from ddpmcodec.channel import codeword
 from ddpmcodec.format import container
 from ddpmcodec.format.header import Header
 from ddpmcodec.format.steptable import Step
-from ddpmcodec.models.levels import Levels
+from ddpmcodec.models.process import snr_of_sigma
+from ddpmcodec.target import Levels, Lossless, Psnr, Target
 
-DEFAULT_BPP = 1.0
-MAX_BPP = 24.0
-DEFAULT_MIN_BYTES = 512  # without an explicit rate, small pictures get at least this
 DEFAULT_EVALUATIONS = 30
 DEFAULT_EFFORT = 5
 NU_OF_EFFORT = {1: 8, 2: 10, 3: 12, 4: 14, 5: 16}
-TAIL_SIGMA = 1.0  # of 255: where the payload of a lossless file ends (measured: docs/lossless.md)
-FINEST_SIGMA = 0.5  # of 255: below it a picture gains nothing that 8 bits would show
 PSNR_AIM = 0.1  # dB beyond the PSNR asked for, where its last step aims: what prediction errs by, and less than is allowed
 PSNR_LAST_STEP = 0.6  # dB that the last step to a PSNR may gain
 PSNR_SHARE = 0.6  # of what is wanted, where more is: prediction errs by up to 60 %
@@ -31,11 +25,6 @@ LAST_STEP_BITS = 48  # shorter, a step that fills up the budget is not worth its
 STARTING_BITS = 5  # measured for blocks of 16 to 1000 bits: eta n / (n + 5) of the ideal
 TABLE_BYTES = 2  # a step's entry in the table, for planning
 STEP_COST_BITS = 8 * TABLE_BYTES + STARTING_BITS + 4  # what one more step costs in all, padding included
-
-
-def sigma_of_quality(quality: float) -> float:
-    """The noise of 255 that a file of this quality ends at: 100 at 0, 10 at 50, 1 at 100, and as much less for each unit."""
-    return 100 ** (1 - quality / 100)
 
 
 def kl_bits(energy: float, count: int) -> float:
@@ -58,24 +47,14 @@ def snr_reached(snr: float, error: float, kl: float, dimensions: int) -> float:
     return snr + dimensions * math.expm1(2 * math.log(2) * kl / dimensions) / max(error, 1e-12)
 
 
-def check_levels(kind: Levels, start: int, levels: Sequence[int]) -> None:
-    """Raise ValueError unless the levels follow each other, and the first, towards less noise."""
-    for before, level in pairwise((start, *levels)):
-        if not (kind.contains(level) and kind.distance(before, level) > 0):
-            raise ValueError(f"level {level} does not follow level {before}")
-
-
 class Plan:
     """The steps of one encode, made one at a time.
 
     Args:
         nu: memory of the code.
         evaluations: network evaluations that decoding the whole file takes, the last picture's included.
+        target: where to end. Of levels to visit, those that a step which had to end early has left behind are passed over.
         budget: bytes that the file may have, or None.
-        sigma: noise of 255 at which to end.
-        psnr: in dB, at which to end.
-        lossless: end where the tail takes over.
-        levels: visit exactly these instead; those that a step which had to end early has left behind are passed over.
 
     Where there is an end to be reached, `evaluations` is only a wish: there are more where few would make steps of more than
     `schedule.MAX_STEP`; and a step that would need more bits than a step can have ends early, and the network is evaluated once more in
@@ -91,21 +70,18 @@ class Plan:
         header: Header,
         nu: int,
         evaluations: int,
-        *,
+        target: Target,
         budget: int | None = None,
-        sigma: float | None = None,
-        psnr: float | None = None,
-        lossless: bool = False,
-        levels: Sequence[int] | None = None,
     ):
         self.header = header
         self.nu = nu
         self.budget = budget
         self.evaluations = evaluations
+        levels = target.levels if isinstance(target, Levels | Lossless) else None
         self.levels = iter(levels) if levels is not None else None
-        self.has_end = lossless or not (sigma is None and psnr is None)
-        self.finest = header.levels.nearest((127.5 / (TAIL_SIGMA if lossless else sigma or FINEST_SIGMA)) ** 2)
-        self.psnr = psnr
+        self.has_end = target.has_end
+        self.finest = header.levels.nearest(snr_of_sigma(target.sigma))
+        self.psnr = target.psnr if isinstance(target, Psnr) else None
         self.seen: tuple[float, float] | None = None  # ln snr and PSNR at the network's evaluation before the last one
         self.slope = 1.0  # dB gained by the last step, of what a typical picture gains
         self.steps: list[Step] = []

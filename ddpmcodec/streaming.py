@@ -1,6 +1,7 @@
 """Decoding while the bytes arrive."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from PIL import Image
 
@@ -9,6 +10,7 @@ from ddpmcodec.chain import State
 from ddpmcodec.errors import DdpmcodecError, TruncatedFileError
 from ddpmcodec.format.container import END, Container
 from ddpmcodec.format.steptable import Step
+from ddpmcodec.models.checkpoint import Model
 
 
 class Decoder:
@@ -21,7 +23,9 @@ class Decoder:
         complete: the end of the file has been fed.
     """
 
-    def __init__(self, *, model: str | None = None, max_pixels: int | None = None, device: str = "auto", precision: str = "auto"):
+    def __init__(
+        self, *, model: str | Path | Model | None = None, max_pixels: int | None = None, device: str = "auto", precision: str = "auto"
+    ):
         self.complete = False
         self._model = model, device, precision
         self._max_pixels = max_pixels
@@ -62,7 +66,7 @@ class Decoder:
                 return  # not even the step table yet
             self.complete = parsed.complete
             if self._states is None:
-                self._states = decoder.states(parsed, api.model_of(parsed, *self._model), self._receive)
+                self._states = decoder.states(parsed, api.denoiser_of(parsed, *self._model), self._receive)
             exact_now = before is not None and before.tail is None and parsed.tail is not None
             if exact_now and self._last is not None and self._last.index == len(parsed.steps):
                 yield self._last.index, self._picture(self._last)
@@ -84,7 +88,7 @@ class Decoder:
 
     def _picture(self, state: State) -> Image.Image:
         assert self._parsed is not None
-        if self._parsed.tail is not None and state.index == len(self._parsed.steps) and state.model.bfloat16:
+        if self._parsed.tail is not None and state.index == len(self._parsed.steps) and state.denoiser.precision == "bf16":
             # Nothing said before that the file is lossless: once more, as lossless files are decoded.
-            state = decoder.last_state(self._parsed, api.model_of(self._parsed, *self._model), lambda done, total: None)
+            state = decoder.last_state(self._parsed, api.denoiser_of(self._parsed, *self._model))
         return picture.to_images(decoder.pixels(self._parsed, state), self._parsed)[0]

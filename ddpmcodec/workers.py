@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 
+from ddpmcodec import threads as computing
 from ddpmcodec.errors import WorkerError
 
 
@@ -23,9 +24,7 @@ def _begin(threads: int, parent: int) -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=watch, daemon=True).start()
-    import torch
-
-    torch.set_num_threads(threads)
+    computing.use(threads)
 
 
 @contextmanager
@@ -47,6 +46,6 @@ def pool(jobs: int, threads: int, tasks: int | None = None) -> Iterator[ProcessP
         for process in set(multiprocessing.active_children()) - before:
             process.kill()
         if isinstance(e, BrokenProcessPool):
-            raise WorkerError("a worker process has died: out of memory? fewer --jobs may help") from e
+            raise WorkerError("a worker process has died: out of memory? fewer processes may help", parameter="jobs") from e
         raise
     executor.shutdown()

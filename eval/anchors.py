@@ -117,7 +117,7 @@ def _use_one_thread(plugin: str | None) -> None:
     if plugin is not None:
         with contextlib.suppress(ImportError):
             importlib.import_module(plugin)
-            importlib.import_module(f"{plugin}.JpegXLImagePlugin").DECODE_THREADS = 0
+            vars(importlib.import_module(f"{plugin}.JpegXLImagePlugin"))["DECODE_THREADS"] = 0
 
 
 _AVIF = (5, 10, 15, 20, 30, 40, 50, 60, 70, 75, 80, 85, 90, 95)

@@ -5,7 +5,7 @@ from typing import Any
 
 from ddpmcodec.eval import curves
 from ddpmcodec.eval.curves import Curve
-from ddpmcodec.eval.progress import Note, silent
+from ddpmcodec.progress import Note, silent
 
 
 def compare(anchor: Curve, tests: Sequence[Curve], note: Note = silent, **choice: Any) -> list[dict[str, Any]]:

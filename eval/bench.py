@@ -13,22 +13,23 @@ from statistics import mean
 from typing import Any
 
 import numpy as np
-import torch
 
-from ddpmcodec import picture
-from ddpmcodec.chain import target
+from ddpmcodec import arrays
+from ddpmcodec import threads as computing
+from ddpmcodec.chain import delta_of
 from ddpmcodec.channel.channel import Channel, TrellisChannel, codeword
 from ddpmcodec.channel.randomness import STREAM_SAMPLING, SharedRandomness
 from ddpmcodec.errors import EvaluationError
 from ddpmcodec.eval import timing
 from ddpmcodec.eval.poisson import CHUNK_BITS, PoissonChannel
-from ddpmcodec.eval.progress import Counter, Note, Progress, silent
+from ddpmcodec.eval.progress import Counter
 from ddpmcodec.eval.versions import versions
 from ddpmcodec.format.container import VERSION
-from ddpmcodec.models import process, registry
+from ddpmcodec.models import arithmetic, process, registry
 from ddpmcodec.models.checkpoint import Model
 from ddpmcodec.plan import NU_OF_EFFORT, path_bits, snr_reached
 from ddpmcodec.prediction import predict_x_0
+from ddpmcodec.progress import Note, Progress, silent
 
 SIGMAS = (100, 25, 6)  # of 255
 STEP_BITS = (16, 64, 256, 1024, 4096, 16384, 65536)  # KL
@@ -99,21 +100,22 @@ class Measurement:
         return asdict(self) | {"bits_per_kl": self.bits_per_kl, "efficiency": self.efficiency, "us_per_bit": self.us_per_bit}
 
 
-def deltas(model: Model, pixels: np.ndarray, sigma: float, kls: Iterable[float]) -> Iterator[tuple[float, torch.Tensor]]:
+def deltas(model: Model, pixels: np.ndarray, sigma: float, kls: Iterable[float]) -> Iterator[tuple[float, np.ndarray]]:
     """Yield each KL in bits with delta (N,) of the step that has it and begins at a noise of `sigma` of 255."""
-    x_0 = picture.to_tensor(pixels)
-    level = model.levels.nearest((127.5 / sigma) ** 2)
+    x_0 = arrays.from_pixels(pixels)
+    level = model.levels.nearest(process.snr_of_sigma(sigma))
     snr = model.levels.snr(level)
-    noise = SharedRandomness(0, VERSION).gaussians(x_0.numel(), STREAM_SAMPLING).view_as(x_0)
-    x0hat = predict_x_0(model, process.q_sample(x_0, process.abar_of_snr(snr), noise), level)
-    error = float((x_0 - x0hat).square().sum(dtype=torch.float64))
+    noise = SharedRandomness(0, VERSION).gaussians(x_0.size, STREAM_SAMPLING).reshape(x_0.shape)
+    x_t = process.q_sample(x_0, process.abar_of_snr(snr), noise).astype(np.float32)
+    error = x_0 - predict_x_0(arithmetic.denoiser(model, "cpu", "fp32"), x_t, level)
     for kl in kls:
         # The snr itself, not the nearest level: neighbouring ones may be hundreds of bits apart.
-        snr_s = snr_reached(snr, error, kl, codeword.padded_size(x_0.numel(), pixels.shape[1]))
-        yield kl, target((x_0.double() - x0hat).reshape(-1), process.posterior(process.abar_of_snr(snr_s), process.abar_of_snr(snr)))
+        snr_s = snr_reached(snr, arrays.squared_norm(error), kl, codeword.padded_size(x_0.size, pixels.shape[1]))
+        q = process.posterior(process.abar_of_snr(snr_s), process.abar_of_snr(snr))
+        yield kl, delta_of(error.astype(np.float64).reshape(-1), q)
 
 
-def measure(channel: Channel, coder: str, setting: int, sigma: float, kl: float, delta: torch.Tensor) -> Measurement:
+def measure(channel: Channel, coder: str, setting: int, sigma: float, kl: float, delta: np.ndarray) -> Measurement:
     """Send and receive a step several times; for the arguments see `Measurement`."""
     n = codeword.legal_bits(round(path_bits(kl, setting))) if coder == "trellis" else round(kl)
     rows = []
@@ -121,15 +123,19 @@ def measure(channel: Channel, coder: str, setting: int, sigma: float, kl: float,
         begin = time.perf_counter()
         message = channel.send(delta, step, n, setting)
         sent = time.perf_counter()
-        z = channel.receive(message, step, n, setting).double()
+        z = channel.receive(message, step, n, setting).astype(np.float64)
         received = time.perf_counter()
         product, error = float(delta @ z), z - delta
-        fourth = float((error - error.mean()).pow(4).mean())
-        variance, cosine, projection = float(error.var()), product / float(delta.norm() * z.norm()), product / float(delta @ delta)
+        fourth = float(((error - error.mean()) ** 4).mean())
+        variance, cosine, projection = (
+            float(error.var(ddof=1)),
+            product / float(np.linalg.norm(delta) * np.linalg.norm(z)),
+            product / float(delta @ delta),
+        )
         bits = n if coder == "trellis" else int.from_bytes(message, "little").bit_length()  # an ANS coder's state, so exact
         rows.append((bits, sent - begin, received - sent, cosine, projection, variance, fourth / variance**2))
     sizes, send, receive, cosines, *samples = zip(*rows, strict=True)
-    conveyed = -delta.numel() / 2 * math.log2(1 - mean(cosines) ** 2)
+    conveyed = -delta.size / 2 * math.log2(1 - mean(cosines) ** 2)
     return Measurement(coder, setting, sigma, kl, mean(sizes), conveyed, min(send), min(receive), *map(mean, samples))
 
 
@@ -234,7 +240,7 @@ def run(
     part = None if corner is None else crop(pixels, corner)
     model = registry.find(model_name)
     height, width = pixels.shape[:2]
-    threads = torch.get_num_threads()
+    threads = computing.count()
     advance = Counter(progress, 0)
 
     def told(title: str, measurements: Iterable[Measurement]) -> list[Measurement]:
@@ -261,7 +267,7 @@ def run(
         "timing": times,
         "photo": {"width": width, "height": height, "steps": [m.record() for m in steps]},
         "crop": {"left": left, "top": top, "side": CROP_SIDE, "steps": [m.record() for m in crop_steps]},
-        "model": {"name": model.name, "hash": model.hash.hex()},
+        "model": model.identity(),
         "threads": threads,
         "versions": versions("ddpmcodec", "numba", "numpy", "torch"),
     }

@@ -13,15 +13,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from ddpmcodec import picture, plan
+from ddpmcodec import arrays, plan
 from ddpmcodec.errors import ModelError, PictureError
-from ddpmcodec.eval.progress import Counter, Note, Progress, silent
+from ddpmcodec.eval.progress import Counter
 from ddpmcodec.models import checkpoint
 from ddpmcodec.models.bound import discretized_log_likelihood
 from ddpmcodec.models.checkpoint import Model
 from ddpmcodec.models.levels import ContinuousLevels, DiscreteLevels, Levels, sigma
 from ddpmcodec.models.process import gaussian_kl, q_sample
 from ddpmcodec.models.reverse import ReverseProcess, subsequence
+from ddpmcodec.progress import Note, Progress, silent
 
 BATCH = 64  # pictures of one size
 CANDIDATES = 200  # of the levels of a schedule, where they are continuous
@@ -126,7 +127,7 @@ def evaluate(
     process = ReverseProcess(model, levels, variance)
     rows: list[tuple[int, float, list[float], list[float]]] = []
     for batch in _batches(pictures):
-        x_0 = picture.to_tensor(np.concatenate([pixels for _, pixels in batch]), len(batch))
+        x_0 = torch.from_numpy(arrays.from_pixels(np.concatenate([pixels for _, pixels in batch]), len(batch)))
         generators = _generators(seed, batch)
         abar_T = process.abars[0]
         prior = gaussian_kl(math.sqrt(abar_T) * x_0.double(), torch.tensor(1 - abar_T, dtype=torch.float64), 0.0, 1.0).mean((1, 2, 3))
@@ -231,7 +232,7 @@ def _best_fraction(process: ReverseProcess, pictures: Sequence[tuple[str, np.nda
     grid = center + np.linspace(-3, 3, 121) / (high - low)  # 3 nats about it
     nats = np.zeros(grid.size)
     for batch in _batches(pictures):
-        x_0 = picture.to_tensor(np.concatenate([pixels for _, pixels in batch]), len(batch))
+        x_0 = torch.from_numpy(arrays.from_pixels(np.concatenate([pixels for _, pixels in batch]), len(batch)))
         x_t = q_sample(x_0, process.abars[-2], _noise(_generators(seed, batch), x_0.shape))
         mean = process(len(process) - 1, x_t).mean
         nats += [-float(discretized_log_likelihood(x_0, mean, low + f * (high - low)).mean()) * len(batch) for f in grid.tolist()]
@@ -317,7 +318,7 @@ def summary(bound: Bound, model: Model, variance: str) -> dict:
         {"from": t, "to": s, **entry(column)} for t, s, column in zip(bound.levels, (*bound.levels[1:], 0), bound.steps.T, strict=True)
     ]
     return {
-        "model": {"name": model.name, "hash": model.hash.hex()},
+        "model": model.identity(),
         "variance": variance,
         "pictures": bound.total.size,
         "levels": len(bound.levels),

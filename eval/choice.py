@@ -10,9 +10,9 @@ from ddpmcodec.eval import metrics
 from ddpmcodec.eval.anchors import ANCHORS, CJXL, command_anchor
 from ddpmcodec.eval.codecs import BEST_EVALUATIONS, Codec, Ddpm
 from ddpmcodec.eval.metrics import Metric
-from ddpmcodec.eval.progress import Note
 from ddpmcodec.models import registry
 from ddpmcodec.plan import NU_OF_EFFORT
+from ddpmcodec.progress import Note
 
 BUILT_IN: dict[str, Codec] = {**ANCHORS, CJXL.name: CJXL}
 DEFAULT = ("ddpm", "jpeg", "webp", "avif")

@@ -7,11 +7,15 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ddpmcodec import api, decoder, picture, plan
-from ddpmcodec.encoder import encode_pixels
+from ddpmcodec import api, arrays, decoder, plan
+from ddpmcodec.encoder import EncodeOptions, encode_pixels
 from ddpmcodec.errors import RateError
 from ddpmcodec.eval.versions import versions
 from ddpmcodec.format import container
+from ddpmcodec.models import registry
+from ddpmcodec.models.checkpoint import Model
+from ddpmcodec.picture import Picture
+from ddpmcodec.target import MAX_BPP, Rate
 
 # Our encodes go this much beyond the highest rate, so that it lies on the curve: a share, and bytes for the rounding of small files.
 HEADROOM = 1.02
@@ -21,12 +25,17 @@ BEST_EVALUATIONS = 60  # of ddpm-best: twice the time, half the schedule's loss
 
 @dataclass(frozen=True)
 class Coded:
-    """One file: its bytes, the picture it decodes to, (H, W, 3) uint8, seconds to encode and to decode it."""
+    """One file: its bytes, the picture it decodes to, (H, W, 3) uint8, seconds to encode and to decode it.
+
+    Attributes:
+        precision: "fp32" or "bf16", where a network has run.
+    """
 
     bytes: int
     pixels: np.ndarray
     encode_seconds: float
     decode_seconds: float
+    precision: str | None = None
 
     @property
     def bpp(self) -> float:
@@ -79,9 +88,7 @@ class Ddpm:
     name: str = "ddpm"
     progressive: bool = True
 
-    def _model(self):
-        from ddpmcodec.models import registry
-
+    def _model(self) -> Model:
         return registry.find(self.model)
 
     def description(self) -> str:
@@ -89,11 +96,8 @@ class Ddpm:
         return f"ddpmcodec with {self._model().name}, every prefix of one encode a picture, {options}"
 
     def settings(self) -> dict[str, Any]:
-        from ddpmcodec.models import arithmetic
-
-        model = self._model()
-        own = {"bpp": self.bpp, "evaluations": self.evaluations, "effort": self.effort, "precision": arithmetic.on(model, "cpu").precision}
-        return {"model": {"name": model.name, "hash": model.hash.hex()}, **own, "versions": versions("ddpmcodec", "torch")}
+        own = {"bpp": self.bpp, "evaluations": self.evaluations, "effort": self.effort}
+        return {"model": self._model().identity(), **own, "versions": versions("ddpmcodec", "torch")}
 
     def check(self) -> None:
         self._model()
@@ -101,18 +105,20 @@ class Ddpm:
     def curve(self, pixels: np.ndarray) -> Iterator[Coded]:
         """None where not even an empty file is as small as `bpp`."""
         area = pixels.shape[0] * pixels.shape[1]
-        limit = min(HEADROOM * self.bpp + 8 * HEADROOM_BYTES / area, plan.MAX_BPP)
+        limit = min(HEADROOM * self.bpp + 8 * HEADROOM_BYTES / area, MAX_BPP)
         try:
-            encoding = encode_pixels(pixels, self._model(), bpp=limit, evaluations=self.evaluations, effort=self.effort, precision="auto")
+            encoding = encode_pixels(Picture(pixels), self._model(), Rate(limit), EncodeOptions(self.evaluations, self.effort))
         except RateError:
             return
         parsed = container.parse(encoding.data)
         seconds = 0.0
         begin = time.perf_counter()
-        for state in decoder.states(parsed, api.model_of(parsed, self.model, "cpu")):
+        denoiser = api.denoiser_of(parsed, self.model)
+        for state in decoder.states(parsed, denoiser):
             if state.index not in encoding.prefix_psnr:  # a step that keeps x0hat begins here: the chain does not evaluate the network
                 continue
-            decoded = picture.to_pixels(state.x0hat)
+            decoded = arrays.to_pixels(state.evaluate())
             seconds += time.perf_counter() - begin
-            yield Coded(container.serialized_size(parsed.header, parsed.steps[: state.index]), decoded, encoding.seconds, seconds)
+            size = container.serialized_size(parsed.header, parsed.steps[: state.index])
+            yield Coded(size, decoded, encoding.seconds, seconds, denoiser.precision)
             begin = time.perf_counter()  # what the caller does with the picture is not ours

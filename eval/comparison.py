@@ -13,33 +13,35 @@ from concurrent.futures import as_completed
 from typing import Any
 
 import numpy as np
-import torch
 
-from ddpmcodec import picture, plan, workers
-from ddpmcodec.chain import step_posterior, target
+from ddpmcodec import arrays, plan, quality, workers
+from ddpmcodec.chain import delta_of, step_posterior
 from ddpmcodec.channel.channel import TrellisChannel, codeword
 from ddpmcodec.channel.randomness import STREAM_START, SharedRandomness
-from ddpmcodec.encoder import encode_pixels
+from ddpmcodec.encoder import EncodeOptions, encode_pixels
 from ddpmcodec.errors import EvaluationError, InputError
 from ddpmcodec.eval import curves, rate_distortion
 from ddpmcodec.eval.crops import middle
 from ddpmcodec.eval.curves import Curve
 from ddpmcodec.eval.poisson import PoissonChannel
-from ddpmcodec.eval.progress import Counter, Progress, silent
+from ddpmcodec.eval.progress import Counter
 from ddpmcodec.eval.rate_distortion import mean, value_at
 from ddpmcodec.eval.universal import UniversalChannel
 from ddpmcodec.eval.versions import versions
 from ddpmcodec.format import container
-from ddpmcodec.models import registry
+from ddpmcodec.models import arithmetic, registry
 from ddpmcodec.models.checkpoint import Model
+from ddpmcodec.picture import Picture
 from ddpmcodec.prediction import predict_x_0
+from ddpmcodec.progress import Progress, silent
+from ddpmcodec.target import Rate
 
 SIDE = 64
 BPP = 3.0  # of our encode, whose levels all take
 RATES = (0.25, 0.5, 1.0, 2.0)  # bpp of messages
 
 # From delta (N,), the step and its KL in bits to z (N,) and the bits of the message.
-Transmit = Callable[[torch.Tensor, int, float], tuple[torch.Tensor, float]]
+Transmit = Callable[[np.ndarray, int, float], tuple[np.ndarray, float]]
 
 
 def trellis(nu: int) -> Callable[[int, int], Transmit]:
@@ -48,7 +50,7 @@ def trellis(nu: int) -> Callable[[int, int], Transmit]:
     def of(count: int, width: int) -> Transmit:
         channel = TrellisChannel(SharedRandomness(0, container.VERSION), count, width)
 
-        def transmit(delta: torch.Tensor, step: int, kl: float) -> tuple[torch.Tensor, float]:
+        def transmit(delta: np.ndarray, step: int, kl: float) -> tuple[np.ndarray, float]:
             n = codeword.legal_bits(min(round(plan.path_bits(kl, nu)), channel.dimensions // 2))
             return channel.receive(channel.send(delta, step, n, nu), step, n, nu), n
 
@@ -63,7 +65,7 @@ def poisson(chunk_bits: int) -> Callable[[int, int], Transmit]:
     def of(count: int, width: int) -> Transmit:
         channel = PoissonChannel(SharedRandomness(0, container.VERSION), count, width, chunk_bits)
 
-        def transmit(delta: torch.Tensor, step: int, kl: float) -> tuple[torch.Tensor, float]:
+        def transmit(delta: np.ndarray, step: int, kl: float) -> tuple[np.ndarray, float]:
             n = max(1, round(kl))
             message = channel.send(delta, step, n)
             return channel.receive(message, step, n), int.from_bytes(message, "little").bit_length()  # an ANS coder's state, so exact
@@ -100,23 +102,24 @@ def thinned(levels: Sequence[int], count: int | None) -> list[int]:
 
 def walk(pixels: np.ndarray, model: Model, levels: Sequence[int], transmit: Transmit) -> list[dict[str, float]]:
     """Walk the chain over `levels`: after each step KL and message in bits and bpp so far, PSNR in dB, seconds in the channel so far."""
-    x_0 = picture.to_tensor(pixels)
-    x_t = SharedRandomness(0, container.VERSION).gaussians(x_0.numel(), STREAM_START).view_as(x_0)
+    x_0 = arrays.from_pixels(pixels)
+    x_t = SharedRandomness(0, container.VERSION).gaussians(x_0.size, STREAM_START).reshape(x_0.shape)
     level, area = model.start, pixels.shape[0] * pixels.shape[1]
     kl = bits = seconds = 0.0
     points = []
-    x0hat = predict_x_0(model, x_t, level)
+    denoiser = arithmetic.denoiser(model, "cpu", "fp32")
+    x0hat = predict_x_0(denoiser, x_t, level)
     for step, following in enumerate(levels):
         q = step_posterior(model.levels, following, level)
-        delta = target((x_0 - x0hat).reshape(-1), q)
-        step_kl = plan.kl_bits(float(delta.double().square().sum()), delta.numel())
+        delta = delta_of((x_0 - x0hat).reshape(-1), q)
+        step_kl = plan.kl_bits(arrays.squared_norm(delta), delta.size)
         begin = time.perf_counter()
         z, step_bits = transmit(delta, step, step_kl)
         seconds += time.perf_counter() - begin
         kl, bits = kl + step_kl, bits + step_bits
-        x_t, level = q.mean(x0hat, x_t) + math.sqrt(q.variance) * z.view_as(x_t), following
-        x0hat = predict_x_0(model, x_t, level)
-        psnr = picture.psnr(pixels, picture.to_pixels(x0hat))
+        x_t, level = (q.mean(x0hat, x_t) + math.sqrt(q.variance) * z.reshape(x_t.shape)).astype(np.float32), following
+        x0hat = predict_x_0(denoiser, x_t, level)
+        psnr = quality.psnr(pixels, arrays.to_pixels(x0hat))
         points.append({"kl_bits": kl, "bits": bits, "bpp": bits / area, "psnr-rgb": min(psnr, 100.0), "seconds": seconds})
     return points
 
@@ -124,7 +127,7 @@ def walk(pixels: np.ndarray, model: Model, levels: Sequence[int], transmit: Tran
 def compare(pixels: np.ndarray, model_name: str, method: str, evaluations: int) -> list[dict[str, float]]:
     """Walk one way over the levels that our encoder visits."""
     model = registry.find(model_name)
-    steps = container.parse(encode_pixels(pixels, model, bpp=BPP, evaluations=evaluations, effort=1).data).steps
+    steps = container.parse(encode_pixels(Picture(pixels), model, Rate(BPP), EncodeOptions(evaluations=evaluations, effort=1)).data).steps
     make, count = METHODS[method]
     levels = thinned([step.level for step in steps], count)
     return walk(pixels, model, levels, make(pixels.size, pixels.shape[1]))
@@ -200,7 +203,7 @@ def measure(
         points = {method: [future.result() for future in each] for method, each in futures.items()}
     model = registry.find(model_name)
     return {
-        "model": {"name": model.name, "hash": model.hash.hex()},
+        "model": model.identity(),
         "evaluations": evaluations,
         "versions": versions("ddpmcodec", "torch"),
         "summary": summary(points),

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
 import ddpmcodec
-from ddpmcodec import picture
+from ddpmcodec import quality
 
 PREFIX_BPPS = (0.03, 0.1, 0.25, 0.5, 1.0)
 COLUMNS = 3
@@ -41,7 +41,7 @@ def prefixes(data: bytes, pixels: np.ndarray) -> list[tuple[Image.Image, str]]:
     panels = []
     for step, image in tqdm(ddpmcodec.decode_progressive(data), "decode every prefix", len(ends), disable=None, leave=False):
         if step in wanted:
-            decibel = picture.psnr(pixels, np.asarray(image))
+            decibel = quality.psnr(pixels, np.asarray(image))
             panels.append((image, f"first {ends[step]} bytes: {8 * ends[step] / area:.3f} bpp, {decibel:.1f} dB"))
     return panels
 

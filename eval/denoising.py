@@ -13,23 +13,24 @@ from typing import Any
 import numpy as np
 import torch
 
-from ddpmcodec import picture
+from ddpmcodec import arrays
 from ddpmcodec.errors import DdpmcodecError
 from ddpmcodec.eval import pictures as sets
-from ddpmcodec.eval.progress import Counter, Progress, silent
+from ddpmcodec.eval.progress import Counter
 from ddpmcodec.models import whitening
 from ddpmcodec.models.checkpoint import Model
-from ddpmcodec.models.process import abar_of_snr
+from ddpmcodec.models.process import abar_of_snr, snr_of_sigma
+from ddpmcodec.progress import Progress, silent
 
 
 def denoised_psnr(model: Model, pixels: np.ndarray, sigma: float, seed: int, whitened: bool = False) -> float:
     """PSNR in dB of x0hat given (H, W, 3) uint8 pixels plus noise of `sigma` of 255, told to the model as its nearest noise level."""
-    x_0 = picture.to_tensor(pixels)
+    x_0 = torch.from_numpy(arrays.from_pixels(pixels))
     if whitened:
         u_0 = whitening.coefficients(x_0[0].numpy())
         x_0 = torch.from_numpy(whitening.whiten(u_0, whitening.log2_multipliers(*pixels.shape[:2])))[None]
     noise = torch.randn(x_0.shape, generator=torch.Generator().manual_seed(seed))
-    level = model.levels.nearest((127.5 / sigma) ** 2)
+    level = model.levels.nearest(snr_of_sigma(sigma))
     x_t = math.sqrt(abar_of_snr(model.levels.snr(level))) * (x_0 + sigma / 127.5 * noise)
     x0hat = model.predict_x_0(x_t, level)
     if not whitened:
@@ -65,8 +66,7 @@ def measure(
 def results(psnrs: Mapping[str, Sequence[float]], model: Model, sigmas: Sequence[float], whitened: bool = False) -> dict[str, Any]:
     """Return everything, JSON-serializable: by picture, in dB, at each sigma."""
     mean = np.mean(list(psnrs.values()), axis=0).tolist()
-    named = {"name": model.name, "hash": model.hash.hex()}
-    return {"model": named, "whitened": whitened, "sigmas": [*sigmas], "mean": mean, "pictures": dict(psnrs)}
+    return {"model": model.identity(), "whitened": whitened, "sigmas": [*sigmas], "mean": mean, "pictures": dict(psnrs)}
 
 
 def table(psnrs: Mapping[str, Sequence[float]], model: Model, sigmas: Sequence[float], whitened: bool = False) -> str:

@@ -21,15 +21,19 @@ import torch
 from PIL import Image
 from torch import nn
 
-from ddpmcodec import decoder, picture
+from ddpmcodec import decoder, quality, threads
 from ddpmcodec.chain import State
-from ddpmcodec.encoder import Encoding, encode_pixels
+from ddpmcodec.denoiser import Denoiser
+from ddpmcodec.encoder import EncodeOptions, Encoding, encode_pixels
 from ddpmcodec.errors import DriftError, PictureError
-from ddpmcodec.eval.progress import Counter, Note, Progress, silent
+from ddpmcodec.eval.progress import Counter
 from ddpmcodec.format import container, tail
 from ddpmcodec.format.container import Container
-from ddpmcodec.models import registry
+from ddpmcodec.models import arithmetic, registry
 from ddpmcodec.models.checkpoint import Model
+from ddpmcodec.picture import Picture
+from ddpmcodec.progress import Note, Progress, silent
+from ddpmcodec.target import Lossless, Rate
 
 
 class Other(nn.Module):
@@ -51,24 +55,29 @@ def with_network(model: Model, network: Any) -> Model:
     return other
 
 
-def in_float64(model: Model) -> Model:
-    return with_network(model, copy.deepcopy(model.network).double())
+def on_cpu(model: Model) -> Denoiser:
+    """The encoder's own arithmetic."""
+    return arithmetic.denoiser(model, "cpu", "fp32")
 
 
-def in_bfloat16(model: Model) -> Model:
-    return model.on(torch.device("cpu"), True)
+def in_float64(model: Model) -> Denoiser:
+    return on_cpu(with_network(model, copy.deepcopy(model.network).double()))
 
 
-def compiled(model: Model) -> Model:
-    return with_network(model, Other(model.network, torch.compile(model.network)))
+def in_bfloat16(model: Model) -> Denoiser:
+    return arithmetic.denoiser(model, "cpu", "bf16")
 
 
-def without_channels_last(model: Model) -> Model:
+def compiled(model: Model) -> Denoiser:
+    return on_cpu(with_network(model, Other(model.network, torch.compile(model.network))))
+
+
+def without_channels_last(model: Model) -> Denoiser:
     network: Any = copy.deepcopy(model.network).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    return with_network(model, Other(network, lambda x, c: network(x.contiguous(), c)))
+    return on_cpu(with_network(model, Other(network, lambda x, c: network(x.contiguous(), c))))
 
 
-def in_onnxruntime(model: Model) -> Model:
+def in_onnxruntime(model: Model) -> Denoiser:
     """One exported network for each size of its input."""
     import onnxruntime
 
@@ -83,27 +92,24 @@ def in_onnxruntime(model: Model) -> Model:
         [output] = sessions[size].run(None, {"x": x.contiguous().numpy(), "c": c.numpy()})
         return torch.from_numpy(output)
 
-    return with_network(model, Other(model.network, compute))
+    return on_cpu(with_network(model, Other(model.network, compute)))
 
 
 @contextmanager
-def threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
+def using(count: int) -> Iterator[None]:
+    """Compute with so many threads for a while."""
+    before = threads.count()
+    threads.use(count)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
-
-
-def same(model: Model) -> Model:
-    return model
+        threads.use(before)
 
 
 # How each decoder's network is made of the model, and how many threads it has.
-DECODERS: dict[str, tuple[Callable[[Model], Model], int]] = {
-    "fp32, 1 thread": (same, 1),
-    "fp32, 2 threads": (same, 2),
+DECODERS: dict[str, tuple[Callable[[Model], Denoiser], int]] = {
+    "fp32, 1 thread": (on_cpu, 1),
+    "fp32, 2 threads": (on_cpu, 2),
     "float64": (in_float64, 2),
     "bfloat16": (in_bfloat16, 2),
     "torch.compile": (compiled, 2),
@@ -142,31 +148,31 @@ class Files:
         self.model = model
         parsed = container.parse(lossy.data)
         self.prefixes = [parsed.first(len(parsed.steps) // 2), parsed]
-        self.shown = [decoder.pixels(part, state_of(part, model)) for part in self.prefixes]
+        self.shown = [decoder.pixels(part, state_of(part, on_cpu(model))) for part in self.prefixes]
         self.lossless = container.parse(lossless.data)
-        self.x0hat = state_of(self.lossless, model).x0hat
+        self.x0hat = state_of(self.lossless, on_cpu(model)).evaluate()
 
     def resolved(self) -> int:
         """Count the means of the lossless file so near to a boundary of rounding that the encoder says which way they go."""
-        return int(np.count_nonzero(tail._marks(255 * (self.x0hat.numpy().astype(np.float64) + 1), tail.MARGIN)))
+        return int(np.count_nonzero(tail._marks(255 * (self.x0hat.astype(np.float64) + 1), tail.MARGIN)))
 
 
-def state_of(parsed: Container, model: Model) -> State:
-    return decoder.last_state(parsed, model, silent)
+def state_of(parsed: Container, denoiser: Denoiser) -> State:
+    return decoder.last_state(parsed, denoiser)
 
 
 def measure(files: Files, name: str) -> Drift:
     """Measure what a decoder makes of a picture's files."""
     make, count = DECODERS[name]
-    with threads(count):
+    with using(count):
         other = make(files.model)
         psnr, pixel = 0.0, 0
         for part, own in zip(files.prefixes, files.shown, strict=True):
             decoded = decoder.pixels(part, state_of(part, other))
-            psnr = max(psnr, abs(picture.psnr(files.pixels, decoded) - picture.psnr(files.pixels, own)))
+            psnr = max(psnr, abs(quality.psnr(files.pixels, decoded) - quality.psnr(files.pixels, own)))
             pixel = max(pixel, int(np.abs(decoded.astype(int) - own).max()))
         state = state_of(files.lossless, other)
-        x0hat = 127.5 * float((state.x0hat - files.x0hat).abs().max())
+        x0hat = 127.5 * float(np.abs(state.evaluate() - files.x0hat).max())
         try:
             exact = np.array_equal(decoder.pixels(files.lossless, state), files.pixels)
         except DriftError:
@@ -221,9 +227,9 @@ def report(pixels: np.ndarray, model_name: str, bpp: float, evaluations: int, sa
     """Say line by line how far decoders drift on (H, W, 3) pixels, as Markdown."""
     model = registry.find(model_name)
     height, width = pixels.shape[:2]
-    lossy = encode_pixels(pixels, model, bpp=bpp, evaluations=evaluations, effort=1)
-    lossless = encode_pixels(pixels, model, lossless=True, evaluations=evaluations, effort=1)
-    say(f"{width} x {height}, {bpp:g} bpp {lossy.psnr:.2f} dB, lossless {lossless.bpp:.2f} bpp, {torch.get_num_threads()} threads\n")
+    lossy = encode_pixels(Picture(pixels), model, Rate(bpp), EncodeOptions(evaluations=evaluations, effort=1))
+    lossless = encode_pixels(Picture(pixels), model, Lossless(), EncodeOptions(evaluations=evaluations, effort=1))
+    say(f"{width} x {height}, {bpp:g} bpp {lossy.psnr:.2f} dB, lossless {lossless.bpp:.2f} bpp, {threads.count()} threads\n")
     say(HEAD)
     files = Files(pixels, model, lossy, lossless)
     advance = Counter(progress, len(DECODERS))

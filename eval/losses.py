@@ -14,19 +14,22 @@ from typing import Any
 import numpy as np
 
 from ddpmcodec import schedule, workers
-from ddpmcodec.encoder import encode_pixels
+from ddpmcodec.encoder import EncodeOptions, encode_pixels
 from ddpmcodec.errors import InputError
 from ddpmcodec.eval import bits_per_dimension as bpd
 from ddpmcodec.eval import curves, rate_distortion
 from ddpmcodec.eval.codecs import HEADROOM
 from ddpmcodec.eval.curves import Curve
-from ddpmcodec.eval.progress import Counter, Progress, silent
+from ddpmcodec.eval.progress import Counter
 from ddpmcodec.eval.rate_distortion import mean, value_at
 from ddpmcodec.eval.versions import versions
 from ddpmcodec.format import container
 from ddpmcodec.models import registry
 from ddpmcodec.models.levels import ContinuousLevels
 from ddpmcodec.models.reverse import subsequence
+from ddpmcodec.picture import Picture
+from ddpmcodec.progress import Progress, silent
+from ddpmcodec.target import Rate
 
 FINE_LEVELS = 100
 GRID = 400  # levels that a best schedule is chosen from
@@ -111,7 +114,7 @@ def analyse(pixels: np.ndarray, model_name: str, bpp: float, evaluations: int, e
     model = registry.find(model_name)
     levels = subsequence(model.levels, model.start, FINE_LEVELS)
     bound = bpd.evaluate(model, [("", pixels)], levels)
-    encoding = encode_pixels(pixels, model, bpp=bpp * HEADROOM, evaluations=evaluations, effort=effort)
+    encoding = encode_pixels(Picture(pixels), model, Rate(bpp * HEADROOM), EncodeOptions(evaluations=evaluations, effort=effort))
     parsed = container.parse(encoding.data)
     area = pixels.shape[0] * pixels.shape[1]
     kl = np.cumsum([0.0, *encoding.step_kl_bits])
@@ -214,7 +217,7 @@ def measure(
             advance()
     model = registry.find(model_name)
     return {
-        "model": {"name": model.name, "hash": model.hash.hex()},
+        "model": model.identity(),
         "evaluations": evaluations,
         "effort": effort,
         "advantage": advantage,

@@ -8,15 +8,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from ddpmcodec import decoder, picture
-from ddpmcodec.encoder import encode_pixels
+from ddpmcodec import arrays, decoder, picture
+from ddpmcodec.encoder import EncodeOptions, encode_pixels
 from ddpmcodec.errors import DdpmcodecError, EvaluationError
 from ddpmcodec.eval import pictures as sets
 from ddpmcodec.eval.anchors import Anchor
-from ddpmcodec.eval.progress import Counter, Note, Progress, silent
+from ddpmcodec.eval.progress import Counter
 from ddpmcodec.format import container
+from ddpmcodec.models import arithmetic
 from ddpmcodec.models.bound import discretized_log_likelihood
 from ddpmcodec.models.checkpoint import Model
+from ddpmcodec.picture import Picture
+from ddpmcodec.progress import Note, Progress, silent
+from ddpmcodec.target import Lossless
 
 
 def _nothing(quality: int) -> Mapping[str, Any]:
@@ -52,9 +56,9 @@ def ddpm_bytes(pixels: np.ndarray, model: Model, evaluations: int, effort: int) 
     Raises:
         EvaluationError: it is not the picture that was encoded.
     """
-    data = encode_pixels(pixels, model, lossless=True, evaluations=evaluations, effort=effort).data
+    data = encode_pixels(Picture(pixels), model, Lossless(), EncodeOptions(evaluations=evaluations, effort=effort)).data
     parsed = container.parse(data)
-    if not np.array_equal(decoder.pixels(parsed, decoder.last_state(parsed, model, silent)), pixels):
+    if not np.array_equal(decoder.pixels(parsed, decoder.last_state(parsed, arithmetic.denoiser(model, "cpu", "fp32"))), pixels):
         raise EvaluationError("our lossless file has not kept the picture")
     return len(data)
 
@@ -77,7 +81,7 @@ def evaluate(
 
 def _setting(model: Model, evaluations: int, effort: int) -> dict[str, Any]:
     """Return what results of ours depend on."""
-    return {"model": {"name": model.name, "hash": model.hash.hex()}, "evaluations": evaluations, "effort": effort}
+    return {"model": model.identity(), "evaluations": evaluations, "effort": effort}
 
 
 def measure(
@@ -125,9 +129,9 @@ def together(
     each = [pixels for _, pixels in pictures]
     advance = Counter(progress, 2 * len(each))
     stacked = picture.together([picture.Picture(pixels) for pixels in each]).pixels
-    encoding = encode_pixels(stacked, model, pictures=len(each), lossless=True, evaluations=evaluations, effort=effort)
+    encoding = encode_pixels(Picture(stacked, count=len(each)), model, Lossless(), EncodeOptions(evaluations=evaluations, effort=effort))
     parsed = container.parse(encoding.data)
-    state = decoder.last_state(parsed, model, silent)
+    state = decoder.last_state(parsed, arithmetic.denoiser(model, "cpu", "fp32"))
     if not np.array_equal(decoder.pixels(parsed, state), stacked):
         raise EvaluationError("our lossless file has not kept the pictures")
     advance(len(each))
@@ -136,7 +140,10 @@ def together(
         alone += ddpm_bytes(pixels, model, evaluations, effort)
         advance()
     bits = 8 / stacked.size
-    rate, distortion = encoding.kl_bits / stacked.size, _distortion(picture.to_tensor(stacked, len(each)), state.x0hat)
+    rate, distortion = (
+        encoding.kl_bits / stacked.size,
+        _distortion(*map(torch.from_numpy, (arrays.from_pixels(stacked, len(each)), state.evaluate()))),
+    )
     result: dict[str, Any] = {
         "pictures": len(each),
         "rate": rate,

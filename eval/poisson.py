@@ -118,23 +118,23 @@ class PoissonChannel:
         arrivals = np.cumsum(-np.log(((words >> 11) + 0.5) / 2.0**53))
         return int(np.argmin(np.log(arrivals) - log_ratio))
 
-    def indices(self, delta: torch.Tensor, step: int, n: int) -> np.ndarray:
+    def indices(self, delta: np.ndarray, step: int, n: int) -> np.ndarray:
         """The index, from 0, of the candidate that each chunk sends: (chunks,) int32. delta: (N,)."""
-        target = rotation.rotate(delta.float(), self._rotation_signs(step)).cpu().numpy()
+        target = rotation.rotate(delta.astype(np.float32, copy=False), self._rotation_signs(step))
         # A candidate is z = sqrt(1 + d^2) g, so ln(q / p) = sqrt(1 + d^2) delta . g - d^2 / 2 |g|^2 + what all candidates share.
         variance = self._variance(n)
         linear, quadratic = target * np.float32(math.sqrt(variance)), (1 - variance) / 2
         return np.array([self._choose(linear[a:b], quadratic, step, i) for i, (a, b) in enumerate(self._bounds(n))], np.int32)
 
-    def send(self, delta: torch.Tensor, step: int, n: int, nu: int = 0) -> bytes:
+    def send(self, delta: np.ndarray, step: int, n: int, nu: int = 0) -> bytes:
         coder = constriction.stream.stack.AnsCoder()
         coder.encode_reverse(self.indices(delta, step, n), self._model(n))
         return coder.get_compressed().astype("<u4").tobytes().rstrip(b"\0")
 
-    def receive(self, message: bytes, step: int, n: int, nu: int = 0) -> torch.Tensor:
+    def receive(self, message: bytes, step: int, n: int, nu: int = 0) -> np.ndarray:
         bounds = self._bounds(n)
         words = np.frombuffer(message + bytes(-len(message) % 4), "<u4").astype(np.uint32)
         indices = constriction.stream.stack.AnsCoder(words).decode(self._model(n), len(bounds)).tolist()
         values = np.concatenate([self._values(step, i, indices[i], 1, b - a)[0] for i, (a, b) in enumerate(bounds)])
-        z = torch.from_numpy(QUANTILES[values]) * math.sqrt(self._variance(n))
+        z = QUANTILES[values] * np.float32(math.sqrt(self._variance(n)))
         return rotation.unrotate_(z, self._rotation_signs(step), self.count)

@@ -1,13 +1,6 @@
-"""How an evaluation tells its caller how far it is."""
+"""How an evaluation counts what it has done."""
 
-from collections.abc import Callable
-
-Progress = Callable[[int, int], None]  # called with what is done and with what there is to do
-Note = Callable[[str], None]  # called with a line that is to be said at once
-
-
-def silent(*said: object) -> None:
-    """Progress, or a note, that nobody wants to hear."""
+from ddpmcodec.progress import Progress
 
 
 class Counter:

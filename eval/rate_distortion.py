@@ -21,7 +21,8 @@ from ddpmcodec.eval import metrics
 from ddpmcodec.eval.codecs import Codec
 from ddpmcodec.eval.curves import Curve
 from ddpmcodec.eval.metrics import Metric
-from ddpmcodec.eval.progress import Counter, Progress, silent
+from ddpmcodec.eval.progress import Counter
+from ddpmcodec.progress import Progress, silent
 
 DEFAULT_METRICS = (metrics.METRICS["psnr-rgb"],)  # which every machine has
 RATES = (0.25, 0.5, 1.0)  # bpp

@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from ddpmcodec import picture
+from ddpmcodec import quality
 from ddpmcodec.errors import EvaluationError
 from ddpmcodec.eval import curves, figures, page
 from ddpmcodec.eval.choice import maker
 from ddpmcodec.eval.codecs import Codec, Coded
 from ddpmcodec.eval.curves import Curve
 from ddpmcodec.eval.metrics import METRICS
-from ddpmcodec.eval.progress import Counter, Progress, silent
+from ddpmcodec.eval.progress import Counter
+from ddpmcodec.progress import Progress, silent
 
 PREFIX_RATIO = 1.25  # between the sizes of a progressive codec's files that are shown: each is a picture in the page
 
@@ -88,9 +89,9 @@ def chosen(codec: Codec, pixels: np.ndarray, rates: Sequence[float]) -> list[Cod
 
 
 def _file(original: np.ndarray, coded: Coded) -> dict[str, Any]:
-    psnr = picture.psnr(original, coded.pixels)
-    quality = {"psnr": psnr} if np.isfinite(psnr) else {}
-    return {"bytes": coded.bytes, "bpp": coded.bpp, **quality, "src": page.picture_uri(coded.pixels)}
+    psnr = quality.psnr(original, coded.pixels)
+    finite = {"psnr": psnr} if np.isfinite(psnr) else {}
+    return {"bytes": coded.bytes, "bpp": coded.bpp, **finite, "src": page.picture_uri(coded.pixels)}
 
 
 def viewer(pixels: np.ndarray, ours: Codec, others: Sequence[Codec], rates: Sequence[float], done: Callable[[], None]) -> str:

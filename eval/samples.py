@@ -6,14 +6,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ddpmcodec import picture
+from ddpmcodec import arrays
 from ddpmcodec.errors import DdpmcodecError, InputError
 from ddpmcodec.eval import pictures as sets
-from ddpmcodec.eval.progress import Counter, Note, Progress, silent
+from ddpmcodec.eval.progress import Counter
 from ddpmcodec.models import sampling
 from ddpmcodec.models.checkpoint import Model
 from ddpmcodec.models.reverse import ReverseProcess
 from ddpmcodec.models.sampling import Sampler
+from ddpmcodec.progress import Note, Progress, silent
 
 PROGRESSIVE = 10  # pictures of a progressive row, and rows
 Row = list[np.ndarray]
@@ -21,7 +22,7 @@ Row = list[np.ndarray]
 
 def split(x: torch.Tensor) -> Row:
     """Return the pictures of (P, 3, H, W) in [-1, 1]."""
-    return np.split(picture.to_pixels(x), len(x))
+    return np.split(arrays.to_pixels(x.numpy()), len(x))
 
 
 def draw(sampler: Sampler, count: int, shared: int | None = None, progress: Progress = silent) -> tuple[Row, list[Row]]:
@@ -75,7 +76,7 @@ def between(
     Args:
         schedules: levels, the first of which both pictures are diffused to.
     """
-    x_a, x_b = map(picture.to_tensor, (a, b))
+    x_a, x_b = (torch.from_numpy(arrays.from_pixels(pixels)) for pixels in (a, b))
     advance = Counter(progress, len(schedules))
     rows = []
     for levels in schedules:

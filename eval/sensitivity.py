@@ -21,10 +21,11 @@ import torch
 from ddpmcodec.errors import EvaluationError, InputError
 from ddpmcodec.eval import metrics
 from ddpmcodec.eval.metrics import Metric
-from ddpmcodec.eval.progress import Counter, Note, Progress, silent
+from ddpmcodec.eval.progress import Counter
 from ddpmcodec.models import whitening
 from ddpmcodec.models.checkpoint import Model
-from ddpmcodec.models.process import abar_of_snr, sigma_of_snr
+from ddpmcodec.models.process import abar_of_snr, sigma_of_snr, snr_of_sigma
+from ddpmcodec.progress import Note, Progress, silent
 
 BANDS = (0.0, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 2.0)  # of frequencies, in units of Nyquist
 CHANNELS = ("luma", "blue-yellow", "red-green")
@@ -47,7 +48,7 @@ class Channel:
     def __init__(self, pixels: np.ndarray, model: Model, sigma: float, power: float, seed: int):
         self.x_0 = (pixels.astype(np.float32) / 127.5 - 1).transpose(2, 0, 1)
         self.model = model
-        self.level = model.levels.nearest((127.5 / sigma) ** 2)
+        self.level = model.levels.nearest(snr_of_sigma(sigma))
         self.sigma = sigma_of_snr(model.levels.snr(self.level)) / 127.5
         self.log2_m = power * whitening.log2_multipliers(*pixels.shape[:2])
         self.eps = np.random.default_rng(seed).standard_normal(self.x_0.shape, np.float32)
@@ -194,7 +195,7 @@ def measure_all(
     if not of_pictures:
         raise InputError("no picture could be measured")
     return {
-        "model": {"name": model.name, "hash": model.hash.hex()},
+        "model": model.identity(),
         "sigma": sigma,
         "power": power,
         "metrics": {metric.name: metric.settings() for metric in measured},

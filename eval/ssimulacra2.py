@@ -46,7 +46,8 @@ def gaussian(sigma: float = BLUR_SIGMA) -> np.ndarray:
     rho = np.exp(-0.5 * sigma**2 * omega**2) / n
     d_13, d_35, d_51 = (p[i] * r[j] - r[i] * p[j] for i, j in ((0, 1), (1, 2), (2, 0)))
     zeta = np.array([d_35 / d_13, d_51 / d_13, 1])
-    beta = np.linalg.solve(np.stack([p, r, zeta]), [1, n**2 - sigma**2, zeta @ rho])
+    gamma = np.array([1, n**2 - sigma**2, float(zeta @ rho)])
+    beta = np.linalg.solve(np.stack([p, r, zeta]), gamma)
     return beta @ np.cos(np.outer(omega, np.arange(-n, n + 1)))
 
 

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from ddpmcodec import decoder, workers
-from ddpmcodec.encoder import encode_pixels
+from ddpmcodec.encoder import EncodeOptions, encode_pixels
 from ddpmcodec.format import container
-from ddpmcodec.models import registry
+from ddpmcodec.models import arithmetic, registry
+from ddpmcodec.picture import Picture
+from ddpmcodec.target import Rate
 
 
 def _peak_bytes() -> int:
@@ -31,11 +33,12 @@ def _timed(run: Callable[[], Any], repeats: int) -> tuple[list[float], Any]:
 
 def _encode(pixels: np.ndarray, model: str, bpp: float, evaluations: int, effort: int, repeats: int) -> dict[str, Any]:
     denoiser = registry.find(model)
-    encode_pixels(np.zeros((16, 16, 3), np.uint8), denoiser, bpp=8, evaluations=2, effort=effort)  # compiles, or loads what is compiled
+    first = Picture(np.zeros((16, 16, 3), np.uint8))
+    encode_pixels(first, denoiser, Rate(8), EncodeOptions(2, effort))  # compiles, or loads what is compiled
     encodings = []
 
     def run() -> None:
-        encodings.append(encode_pixels(pixels, denoiser, bpp=bpp, evaluations=evaluations, effort=effort))
+        encodings.append(encode_pixels(Picture(pixels), denoiser, Rate(bpp), EncodeOptions(evaluations, effort, precision="fp32")))
 
     seconds, _ = _timed(run, repeats)
     network = [e.network_seconds for e in encodings]
@@ -43,8 +46,8 @@ def _encode(pixels: np.ndarray, model: str, bpp: float, evaluations: int, effort
 
 
 def _decode(data: bytes, model: str, repeats: int) -> dict[str, Any]:
-    parsed, denoiser = container.parse(data), registry.find(model)
-    seconds, state = _timed(lambda: decoder.last_state(parsed, denoiser, lambda done, total: None), repeats)
+    parsed, denoiser = container.parse(data), arithmetic.denoiser(registry.find(model), "cpu", "fp32")
+    seconds, state = _timed(lambda: decoder.last_state(parsed, denoiser), repeats)
     network, _ = _timed(lambda: denoiser.predict_x_0(state.x_t, state.level), max(3, repeats))
     return {"seconds": seconds, "evaluation": network, "peak": _peak_bytes()}
 

@@ -8,7 +8,7 @@ Here in units of q's standard deviation, Delta = sqrt(12), after the format's ro
 
 import math
 
-import torch
+import numpy as np
 
 from ddpmcodec.channel import codeword, rotation
 from ddpmcodec.channel.randomness import STREAM_ROTATION, SharedRandomness
@@ -17,21 +17,23 @@ STREAM_DITHER = 103
 DELTA = math.sqrt(12)  # so that the noise has variance 1
 
 
-def quantize(delta: torch.Tensor, dither: torch.Tensor) -> torch.Tensor:
+def quantize(delta: np.ndarray, dither: np.ndarray) -> np.ndarray:
     """z, delta plus noise that is uniform in [-Delta / 2, Delta / 2]; all of shape (D,), the dither in [-1/2, 1/2)."""
-    return DELTA * ((delta / DELTA - dither).round() + dither)
+    return DELTA * (np.round(delta / DELTA - dither) + dither)
 
 
-def ideal_bits(z: torch.Tensor, variance: float) -> float:
+def ideal_bits(z: np.ndarray, variance: float) -> float:
     """The ideal length in bits of the integers behind z (D,), given the dither, where delta is N(0, `variance`): an entropy coder's bound.
 
     Given the dither, a cell has the probability that delta lies within Delta / 2 of its z.
     """
+    from scipy.special import log_ndtr
+
     deviation = math.sqrt(max(variance, 1e-12))
     # In the tail that both limits are in, where the difference of distribution functions keeps its precision.
-    near, far = (DELTA / 2 - z.double().abs()) / deviation, (-DELTA / 2 - z.double().abs()) / deviation
-    upper, lower = torch.special.log_ndtr(near), torch.special.log_ndtr(far)
-    return float(-(upper + torch.log1p(-torch.exp(lower - upper))).sum() / math.log(2))
+    near, far = (DELTA / 2 - np.abs(z)) / deviation, (-DELTA / 2 - np.abs(z)) / deviation
+    upper, lower = log_ndtr(near), log_ndtr(far)
+    return float(-(upper + np.log1p(-np.exp(lower - upper))).sum() / math.log(2))
 
 
 class UniversalChannel:
@@ -48,12 +50,12 @@ class UniversalChannel:
         self.count = count
         self.dimensions = codeword.padded_size(count, width)
 
-    def transmit(self, delta: torch.Tensor, step: int) -> tuple[torch.Tensor, float]:
+    def transmit(self, delta: np.ndarray, step: int) -> tuple[np.ndarray, float]:
         """z (N,) for delta (N,), and its ideal bits; both sides know d^2."""
         signs = self.randomness.signs(self.dimensions, STREAM_ROTATION, step)
         words = self.randomness.words(self.dimensions, STREAM_DITHER, step)
-        dither = torch.from_numpy((words >> 11) / 2.0**53 - 0.5)
-        target = rotation.rotate(delta.float(), signs).double()
+        dither = (words >> 11) / 2.0**53 - 0.5
+        target = rotation.rotate(delta.astype(np.float32, copy=False), signs).astype(np.float64)
         z = quantize(target, dither)
-        variance = float(target.square().mean())
-        return rotation.unrotate_(z.float(), signs, self.count), ideal_bits(z, variance)
+        variance = float(np.square(target).mean())
+        return rotation.unrotate_(z.astype(np.float32), signs, self.count), ideal_bits(z, variance)

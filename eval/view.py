@@ -7,19 +7,19 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ddpmcodec import api, decoder, picture
+from ddpmcodec import api, decoder, picture, quality
+from ddpmcodec.denoiser import Denoiser
 from ddpmcodec.eval import curves, figures, page
 from ddpmcodec.format.container import Container
-from ddpmcodec.models.checkpoint import Model
 
 
-def prefixes(parsed: Container, model: Model, done: Callable[[int, int], None]) -> list[tuple[int, Image.Image]]:
+def prefixes(parsed: Container, denoiser: Denoiser, done: Callable[[int, int], None]) -> list[tuple[int, Image.Image]]:
     """Bytes, and the picture that they decode to (of several the first), wherever the chain evaluates the network."""
     payload = next(section.offset for section in parsed.sections if section.type == "P")
     tail = next((section.offset + section.size for section in parsed.sections if section.type == "L"), 0)
     whole, total = len(parsed.messages), len(decoder.evaluated(parsed))
     found: list[tuple[int, Image.Image]] = []
-    for state in decoder.states(parsed, model):
+    for state in decoder.states(parsed, denoiser):
         if state.index == whole or parsed.steps[state.index].evaluate:
             at_end = state.index == len(parsed.steps) and parsed.tail is not None
             size = tail if at_end else parsed.ends[state.index - 1] if state.index else payload
@@ -46,7 +46,7 @@ def view(data: bytes, name: str, shown: list[tuple[int, Image.Image]], original:
         entry: dict[str, Any] = {"bytes": size, "bpp": 8 * size / area, "psnr": None, "src": page.picture_uri(np.asarray(image))}
         if original is not None:
             before, after = (np.asarray(each.convert("RGB")) for each in (original, image))
-            psnr = picture.psnr(before, after, _visible(image))
+            psnr = quality.psnr(before, after, _visible(image))
             entry["psnr"] = psnr
             if math.isinf(psnr):
                 del entry["psnr"]

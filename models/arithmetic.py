@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # the command line needs the names, and no torch
     import torch
 
     from ddpmcodec.models.checkpoint import Model
+    from ddpmcodec.models.torch_denoiser import TorchDenoiser
 
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -33,6 +34,8 @@ def find_device(name: str) -> torch.device:
     """
     import torch
 
+    if name not in DEVICES:
+        raise ValueError(f"device {name!r} is not one of {DEVICES}")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     elif name == "cuda" and not torch.cuda.is_available():
@@ -40,23 +43,23 @@ def find_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def on(model: Model, device: str = "auto", precision: str = "auto", *, fine: bool = False) -> Model:
-    """The model on a device and in a precision.
+def denoiser(model: Model, device: str = "auto", precision: str = "fp32", *, bfloat16_from: int = 0) -> TorchDenoiser:
+    """A model ready to run on a device.
 
     Args:
         device: one of `DEVICES`.
-        precision: one of `PRECISIONS`; "auto" is bf16 where it is fast.
-        fine: "auto" is fp32.
+        precision: one of `PRECISIONS`; "auto" is bf16 where that is fast.
+        bfloat16_from: the first level at which bf16 is used, where it is.
 
     Raises:
         ModelError: there is no such device, or the network is one for fp32 only.
     """
-    from ddpmcodec.models.photo_unet import PhotoUNet
+    from ddpmcodec.models.torch_denoiser import TorchDenoiser
 
-    if device not in DEVICES or precision not in PRECISIONS:
-        raise ValueError(f"device {device!r} is not one of {DEVICES}, or precision {precision!r} not one of {PRECISIONS}")
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision {precision!r} is not one of {PRECISIONS}")
     place = find_device(device)
-    able = isinstance(model.network, PhotoUNet)
-    if precision == "bf16" and not able:
+    if precision == "bf16" and not model.supports_bfloat16:
         raise ModelError(f"model {model.name!r} runs in fp32 only")
-    return model.on(place, precision == "bf16" or (precision == "auto" and able and not fine and has_bfloat16(place)))
+    fast = precision == "bf16" or (precision == "auto" and model.supports_bfloat16 and has_bfloat16(place))
+    return TorchDenoiser(model, place, bfloat16_from if fast else None)

@@ -5,7 +5,6 @@ SHA-256 of the canonical JSON, then for each tensor in sorted order of names: th
 and the values as little-endian float32.
 """
 
-import copy
 import hashlib
 import json
 import math
@@ -163,7 +162,6 @@ class Model:
         prediction: what its network predicts (`models/parameterization.py`).
         variance: of its reverse process (`models/reverse.py`), which the codec has no use for.
         schedules: visited levels, by their number, that were found best for it (`ddpmcodec bpd --search`).
-        bfloat16: convolutions may be computed in bfloat16 (`models/arithmetic.py`).
     """
 
     def __init__(self, name: str, config: dict, network: Network, schedules: Mapping[int, Sequence[int]] | None = None):
@@ -185,19 +183,15 @@ class Model:
                 raise ModelError(f"the model's schedule of {len(levels)} levels is none")
         self.network = network.eval().requires_grad_(False)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.bfloat16 = False
 
     @property
-    def precision(self) -> str:
-        return "bf16" if self.bfloat16 else "fp32"
+    def supports_bfloat16(self) -> bool:
+        """Whether its convolutions may be computed in bfloat16 (`models/arithmetic.py`)."""
+        return isinstance(self.network, PhotoUNet)
 
-    def on(self, device: torch.device, bfloat16: bool) -> "Model":
-        """The same model on a device."""
-        other = copy.copy(self)
-        other.bfloat16 = bfloat16
-        if device.type != "cpu":
-            other.network = copy.deepcopy(self.network).to(device)
-        return other
+    def identity(self) -> dict[str, str]:
+        """What results say of it, JSON-serializable."""
+        return {"name": self.name, "hash": self.hash.hex()}
 
     @torch.no_grad()
     def predict(self, x_t: torch.Tensor, level: int, bfloat16: bool = False) -> Prediction:

@@ -99,8 +99,8 @@ class PhotoUNet(nn.Module):
         if unexpected or any(name.rsplit(".", 2)[0] not in new for name in missing):
             raise RuntimeError("the weights are not of a smaller network of the same kind")
         for name in new:
-            nn.init.zeros_(blocks[name].c2.weight)
-            nn.init.zeros_(blocks[name].c2.bias)
+            for parameter in blocks[name].c2.parameters():
+                nn.init.zeros_(parameter)
 
     @staticmethod
     def condition(level: int, snr: float, x: torch.Tensor) -> torch.Tensor:

@@ -42,6 +42,11 @@ def sigma_of_snr(snr):
     return 127.5 / snr**0.5
 
 
+def snr_of_sigma(sigma):
+    """The inverse of `sigma_of_snr`."""
+    return (127.5 / sigma) ** 2
+
+
 def root(value):
     """The square root of a number, an array or a tensor."""
     return math.sqrt(value) if isinstance(value, float | int) else value**0.5

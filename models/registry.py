@@ -70,6 +70,15 @@ def find(name: str = DEFAULT) -> Model:
     )
 
 
+def resolve(model: str | Path | Model | None) -> Model:
+    """The model of a name or a path, the default one for None; a model that is loaded already stays what it is.
+
+    Raises:
+        ModelError: as `find`.
+    """
+    return model if isinstance(model, Model) else find(DEFAULT if model is None else str(model))
+
+
 def find_hash(name: str, model_hash: bytes) -> Model:
     """The model a .ddpm file names: the one of that name if its hash fits, else any with that hash.
 
@@ -85,4 +94,6 @@ def find_hash(name: str, model_hash: bytes) -> Model:
         if model.hash == model_hash:
             return model
     known = f"the {name!r} here is another" if name in models else f"known are {', '.join(models) or 'none'}"
-    raise ModelError(f"the file needs model {name!r} with hash {model_hash.hex()}, which is not here ({known}); give its path with --model")
+    raise ModelError(
+        f"the file needs model {name!r} with hash {model_hash.hex()}, which is not here ({known}); give its path", parameter="model"
+    )

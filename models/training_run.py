@@ -111,8 +111,8 @@ class TrainingRun:
                     bands = [f"band_{i + 1}" for i in range(BANDS)]
                     bands += [f"whitened_{band}" for band in bands if report.whitened_bands]
                     writer.writerow(["iteration", "learning_rate_factor", "loss", *bands, "pixels_per_second"])
-                bands = [*report.bands, *report.whitened_bands]
-                row = [report.iteration, report.learning_rate_factor, report.loss, *bands, report.pixels_per_second]
+                losses = [report.loss, *report.bands, *report.whitened_bands]
+                row = [report.iteration, report.learning_rate_factor, *losses, report.pixels_per_second]
                 writer.writerow([f"{v:.6g}" if isinstance(v, float) else v for v in row])
         except OSError as e:
             raise OutputError(f"{self.log_path}: {e.strerror}") from e

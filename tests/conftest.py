@@ -15,15 +15,18 @@ import pytest
 import torch
 from PIL import Image
 
-from ddpmcodec.encoder import Encoding, encode_pixels
+from ddpmcodec import threads
+from ddpmcodec.encoder import EncodeOptions, Encoding, encode_pixels
 from ddpmcodec.format.header import Header
 from ddpmcodec.models import checkpoint
 from ddpmcodec.models.checkpoint import Model
 from ddpmcodec.models.photo_unet import PhotoUNet
+from ddpmcodec.picture import Picture
+from ddpmcodec.target import Rate
 
 DATA = Path(__file__).parent / "data"
 
-torch.set_num_threads(1)  # the test model is so small that threads only wait for each other
+threads.use(1)  # the test model is so small that threads only wait for each other
 hypothesis.settings.register_profile("ddpmcodec", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("ddpmcodec")
 
@@ -106,25 +109,25 @@ def photo() -> np.ndarray:
 @pytest.fixture(scope="session")
 def encoding(photo: np.ndarray, model: Model) -> Encoding:
     """The photo at 1 bpp: about ten steps."""
-    return encode_pixels(photo, model, bpp=1, evaluations=10, effort=2, seed=7)
+    return encode_pixels(Picture(photo), model, Rate(1), EncodeOptions(evaluations=10, effort=2, seed=7))
 
 
 @pytest.fixture(scope="session")
 def drawing_encoding(drawing: np.ndarray, model: Model) -> Encoding:
     """The drawing at 2 bpp: a few steps, fast to decode."""
-    return encode_pixels(drawing, model, bpp=2, evaluations=6, effort=1, seed=3)
+    return encode_pixels(Picture(drawing), model, Rate(2), EncodeOptions(evaluations=6, effort=1, seed=3))
 
 
 @pytest.fixture(scope="session")
 def large_encoding(photo: np.ndarray, model: Model) -> Encoding:
     """The photo at 6 bpp: steps of thousands of bits, and checksums within the payload."""
-    return encode_pixels(photo, model, bpp=6, evaluations=12, effort=3)
+    return encode_pixels(Picture(photo), model, Rate(6), EncodeOptions(evaluations=12, effort=3))
 
 
 @pytest.fixture(scope="session")
 def small_encoding(model: Model) -> Encoding:
     """A 41 x 23 picture in about 1.3 kB, with one checksum within the payload: small enough to try every bit of."""
-    return encode_pixels(crop(460, 240, 41, 23), model, bpp=11, evaluations=5, effort=1)
+    return encode_pixels(Picture(crop(460, 240, 41, 23)), model, Rate(11), EncodeOptions(evaluations=5, effort=1))
 
 
 @pytest.fixture(scope="session")
@@ -161,9 +164,9 @@ def discrete_model(discrete_model_path: str) -> Model:
 @pytest.fixture
 def thread_counts():
     """Sets the number of threads; put back afterwards."""
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
+    before = threads.count()
+    yield threads.use
+    threads.use(before)
 
 
 @pytest.fixture

@@ -31,9 +31,11 @@ from ddpmcodec import api
 from ddpmcodec.channel import codeword
 from ddpmcodec.errors import DdpmcodecError, FormatError
 from ddpmcodec.format import container, steptable
-from ddpmcodec.format.container import Container, crc
+from ddpmcodec.format import header as headers
+from ddpmcodec.format.container import Container
 from ddpmcodec.format.header import Header
 from ddpmcodec.format.metadata import MAX_BYTES, NONE, Metadata
+from ddpmcodec.format.sections import crc, zigzag
 from ddpmcodec.format.steptable import MAX_STEPS, NUS, Step
 from ddpmcodec.models.levels import ContinuousLevels, DiscreteLevels
 
@@ -113,7 +115,7 @@ def join(sections: list[Section]) -> bytes:
 
 
 def header_of(sections: list[Section]) -> Header | None:
-    return parsed_or_none(container._parse_header, dict(sections).get(b"H", b""))
+    return parsed_or_none(headers.decode, dict(sections).get(b"H", b""))
 
 
 def parsed_or_none(parser: Callable, *arguments):
@@ -329,7 +331,7 @@ def edit_header(rng: random.Random, data: bytes) -> bytes:
         "kind": int(discrete),
         "schedule": DiscreteLevels.SCHEDULES.index(levels.schedule),
         "T": levels.T,
-        "start": steptable.zigzag(header.start),
+        "start": zigzag(header.start),
         "seed": header.seed,
     }
     betas = [levels.beta_1, levels.beta_T]
@@ -383,7 +385,7 @@ def edit_table(rng: random.Random, data: bytes) -> bytes:
     size = container._layout(tuple(steps))[2]
     small = size <= 50_000
     payload = container._payload(messages_of(steps, rng)) if small else rng.randbytes(rng.randrange(3000))
-    new = {b"H": container._header_body(header), b"T": table, b"P": payload}
+    new = {b"H": headers.encode(header), b"T": table, b"P": payload}
     whole = [(kind, new.get(kind, body)) for kind, body in sections]
     if small:
         return join(whole)

@@ -23,9 +23,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageCms
 
-from ddpmcodec import api, picture
+from ddpmcodec import api, target
 from ddpmcodec.channel import codeword, randomness
-from ddpmcodec.encoder import encode_pixels
+from ddpmcodec.encoder import EncodeOptions, encode_pixels
 from ddpmcodec.errors import (
     CorruptFileError,
     DdpmcodecError,
@@ -35,12 +35,14 @@ from ddpmcodec.errors import (
     TruncatedFileError,
     UnsupportedVersionError,
 )
+from ddpmcodec.format import alpha as alpha_section
 from ddpmcodec.format import container, steptable
-from ddpmcodec.format.container import END, VERSION, Container, crc, varint
-from ddpmcodec.format.container import _section as section
+from ddpmcodec.format.container import END, VERSION, Container
 from ddpmcodec.format.metadata import Metadata
+from ddpmcodec.format.sections import crc, section, varint
 from ddpmcodec.format.steptable import Step
 from ddpmcodec.models import checkpoint, registry
+from ddpmcodec.picture import Picture
 
 TESTS = Path(__file__).parent
 SET = TESTS / "conformance" / str(VERSION)
@@ -88,7 +90,11 @@ def disc(height: int, width: int) -> np.ndarray:
 
 def encoded(pixels: np.ndarray, name: str = "test-model", effort: int = 1, evaluations: int = 4, **options) -> bytes:
     model = registry.find(name) if name != "test-model" else checkpoint.load(TESTS / "data" / "test-model.safetensors")
-    return encode_pixels(pixels, model, effort=effort, evaluations=evaluations, **options).data
+    kinds = {"gray", "alpha", "metadata", "count"}
+    source = Picture(pixels, **{k: v for k, v in options.items() if k in kinds})
+    asked = {k: v for k, v in options.items() if k not in kinds and k != "seed"}
+    chosen = EncodeOptions(evaluations, effort, options.get("seed", 0))
+    return encode_pixels(source, model, target.choose(**asked), chosen).data
 
 
 def valid() -> dict[str, tuple[str, Callable[[], bytes]]]:
@@ -116,12 +122,12 @@ def valid() -> dict[str, tuple[str, Callable[[], bytes]]]:
             "gray": ("gray", lambda: encoded(grayed(photo(40, 30)), bpp=3, gray=True)),
             "gray-1x1": ("gray", lambda: encoded(grayed(photo(1, 1)), max_bytes=90, gray=True)),
             "gray-lossless": ("gray, lossless", lambda: encoded(grayed(photo(20, 19)), lossless=True, gray=True)),
-            "gray-several": ("gray, 5 pictures", lambda: encoded(grayed(photo(9, 35)), bpp=8, gray=True, pictures=5)),
+            "gray-several": ("gray, 5 pictures", lambda: encoded(grayed(photo(9, 35)), bpp=8, gray=True, count=5)),
             "alpha": ("alpha", lambda: encoded(photo(40, 30), bpp=6, alpha=disc(30, 40))),
             "alpha-gray": ("gray, alpha", lambda: encoded(grayed(photo(21, 30)), bpp=8, gray=True, alpha=disc(30, 21))),
             "alpha-lossless": ("alpha, lossless", lambda: encoded(photo(20, 15), lossless=True, alpha=disc(15, 20))),
-            "several": ("3 pictures", lambda: encoded(photo(20, 45), bpp=5, pictures=3)),
-            "several-lossless": ("2 pictures, lossless", lambda: encoded(photo(11, 24), lossless=True, pictures=2)),
+            "several": ("3 pictures", lambda: encoded(photo(20, 45), bpp=5, count=3)),
+            "several-lossless": ("2 pictures, lossless", lambda: encoded(photo(11, 24), lossless=True, count=2)),
             "lossless": ("lossless", lambda: lossless),
             "lossless-1x1": ("lossless", lambda: encoded(photo(1, 1), lossless=True)),
             "lossless-noise": ("lossless, escapes in the tail", lambda: encoded(noise, lossless=True)),
@@ -253,7 +259,7 @@ def malformed() -> dict[str, tuple[str, type[DdpmcodecError], Callable[[], bytes
         "bad-alpha": (
             "alpha of another size",
             CorruptFileError,
-            lambda: container.serialize(replace(parsed, alpha=picture.pack_alpha(disc(28, 33)))),
+            lambda: container.serialize(replace(parsed, alpha=alpha_section.pack(disc(28, 33)))),
         ),
     }
 

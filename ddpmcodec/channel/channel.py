@@ -7,8 +7,8 @@ the variance q demands and is orthogonal to delta; the shared rotation makes it 
 from typing import Protocol
 
 import numpy as np
-import torch
 
+from ddpmcodec import threads
 from ddpmcodec.channel import codeword, rotation
 from ddpmcodec.channel.randomness import STREAM_CODE, STREAM_POLYNOMIALS, STREAM_ROTATION, SharedRandomness
 
@@ -16,11 +16,11 @@ from ddpmcodec.channel.randomness import STREAM_CODE, STREAM_POLYNOMIALS, STREAM
 class Channel(Protocol):
     """What the chain of steps needs of a channel coder."""
 
-    def send(self, delta: torch.Tensor, step: int, n: int, nu: int) -> bytes:
+    def send(self, delta: np.ndarray, step: int, n: int, nu: int) -> bytes:
         """The message, n bits padded to bytes, by which the receiver gets z close to a sample of N(delta, 1). delta: (N,)."""
 
-    def receive(self, message: bytes, step: int, n: int, nu: int) -> torch.Tensor:
-        """z (N,), in units of q's standard deviation around p's mean."""
+    def receive(self, message: bytes, step: int, n: int, nu: int) -> np.ndarray:
+        """z (N,) float32, in units of q's standard deviation around p's mean."""
 
 
 class TrellisChannel:
@@ -46,21 +46,18 @@ class TrellisChannel:
     def _rotation_signs(self, step: int) -> np.ndarray:
         return self.randomness.signs(self.dimensions, STREAM_ROTATION, step)
 
-    def send(self, delta: torch.Tensor, step: int, n: int, nu: int) -> bytes:
+    def send(self, delta: np.ndarray, step: int, n: int, nu: int) -> bytes:
         from ddpmcodec.channel import trellis  # numba: the encoder's alone
 
         starts, polynomials, signs = self._code(step, n, nu)
-        target = rotation.rotate(delta.float(), self._rotation_signs(step)).numpy()
+        target = rotation.rotate(delta.astype(np.float32, copy=False), self._rotation_signs(step))
         target *= signs
-        threads = torch.get_num_threads()
-        bits = trellis.search(target, starts, polynomials, nu, codeword.blocks_of(n), threads)
-        if torch.get_num_threads() != threads:  # numba's threads, when they start, set the number of OpenMP's for all
-            torch.set_num_threads(threads)
+        bits = trellis.search(target, starts, polynomials, nu, codeword.blocks_of(n), threads.count())
         return np.packbits(bits).tobytes()
 
-    def receive(self, message: bytes, step: int, n: int, nu: int) -> torch.Tensor:
+    def receive(self, message: bytes, step: int, n: int, nu: int) -> np.ndarray:
         starts, polynomials, signs = self._code(step, n, nu)
         bits = np.unpackbits(np.frombuffer(message, np.uint8), count=n)
-        z = torch.from_numpy(codeword.word(bits, nu, starts, polynomials, signs).astype(np.float32))
-        z *= codeword.scale(n, nu, self.dimensions)
+        z = codeword.word(bits, nu, starts, polynomials, signs).astype(np.float32)
+        z *= np.float32(codeword.scale(n, nu, self.dimensions))
         return rotation.unrotate_(z, self._rotation_signs(step), self.count)

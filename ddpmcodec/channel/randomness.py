@@ -6,8 +6,9 @@ counts the counter's first word up before each group of four words. Everything h
 """
 
 import numpy as np
-import torch
 from numpy.random import Philox
+
+from ddpmcodec.channel.normal import inverse_cdf
 
 # Streams: the counter's second word.
 STREAM_START = 1  # x_T
@@ -16,7 +17,7 @@ STREAM_CODE = 3  # signs of the code word
 STREAM_POLYNOMIALS = 4  # the order of the generator polynomials
 STREAM_SAMPLING = 5  # the decoder's own noise when it samples the rest of the chain
 STREAM_CHROMA = 6  # of a gray picture
-PART = 1 << 22  # values at a time, where all in float64 would take too much memory
+PART = 1 << 20  # values at a time, where all in float64 would take too much memory
 
 
 class SharedRandomness:
@@ -43,13 +44,12 @@ class SharedRandomness:
         bits += 1
         return bits
 
-    def gaussians(self, count: int, stream: int, step: int = 0) -> torch.Tensor:
+    def gaussians(self, count: int, stream: int, step: int = 0) -> np.ndarray:
         """(count,) float32 standard normal values, two a word (low half first): Phi^-1((half + 1/2) / 2^32) in float64."""
         halves = self.words(-(-count // 2), stream, step).astype("<u8", copy=False).view("<u4")[:count]
-        values = torch.empty(count)
+        values = np.empty(count, np.float32)
         for begin in range(0, count, PART):
-            uniform = torch.from_numpy((halves[begin : begin + PART].astype(np.float64) + 0.5) / 2.0**32)
-            values[begin : begin + PART] = torch.special.ndtri(uniform)
+            values[begin : begin + PART] = inverse_cdf((halves[begin : begin + PART].astype(np.float64) + 0.5) / 2.0**32)
         return values
 
     def permutation(self, count: int, size: int, stream: int, step: int = 0) -> np.ndarray:

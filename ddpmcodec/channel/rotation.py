@@ -5,44 +5,49 @@ noise Gaussian. Element i of the picture (channel, row, column order) stands in 
 to the picture's width so that no block collects a few columns only. Everything here is part of the format.
 """
 
+from functools import cache
+
 import numpy as np
-import torch
 
 # Where all at once would take too much memory.
 BLOCKS_AT_ONCE = 1024
 FLIPPED_AT_ONCE = 1 << 22
 
 
-def _hadamard(dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """(64, 64) Sylvester-Hadamard matrix over 8, its own inverse; two of them make the transform of 4096."""
-    h = torch.ones(1, 1, dtype=dtype, device=device)
-    while h.shape[0] < 64:
-        h = torch.cat([torch.cat([h, h], 1), torch.cat([h, -h], 1)], 0)
+@cache
+def _hadamard() -> np.ndarray:
+    """The (64, 64) Sylvester-Hadamard matrix over 8, its own inverse, float32; two of them make the transform of 4096."""
+    h = np.ones((1, 1), np.float32)
+    while len(h) < 64:
+        h = np.block([[h, h], [h, -h]])
     return h / 8
 
 
-def _transform_(x: torch.Tensor) -> torch.Tensor:
+def _transform_(x: np.ndarray) -> np.ndarray:
     """Orthonormal Walsh-Hadamard transform of each block of x (D,), in place, rotated dimensions numbered place by place. Self-inverse."""
-    h = _hadamard(x.dtype, x.device)
-    for blocks in x.view(64, 64, -1).split(BLOCKS_AT_ONCE, dim=2):
-        blocks.copy_((h @ (h @ blocks).reshape(64, -1)).view_as(blocks))
+    h = _hadamard().astype(x.dtype)
+    whole = x.reshape(64, 64, -1)
+    for begin in range(0, whole.shape[2], BLOCKS_AT_ONCE):
+        blocks = whole[:, :, begin : begin + BLOCKS_AT_ONCE]
+        rows = h @ np.ascontiguousarray(blocks)  # for each of the 64 rows, over its 64 places
+        blocks[...] = (h @ rows.reshape(64, -1)).reshape(blocks.shape)
     return x
 
 
-def _flip_(x: torch.Tensor, signs: np.ndarray) -> torch.Tensor:
+def _flip_(x: np.ndarray, signs: np.ndarray) -> np.ndarray:
     """x (D,) times the signs, in place."""
-    for part, its_signs in zip(x.split(FLIPPED_AT_ONCE), torch.from_numpy(signs).split(FLIPPED_AT_ONCE), strict=True):
-        part.mul_(its_signs)
+    for begin in range(0, len(x), FLIPPED_AT_ONCE):
+        x[begin : begin + FLIPPED_AT_ONCE] *= signs[begin : begin + FLIPPED_AT_ONCE]
     return x
 
 
-def rotate(x: torch.Tensor, signs: np.ndarray) -> torch.Tensor:
+def rotate(x: np.ndarray, signs: np.ndarray) -> np.ndarray:
     """x (N,) zero-padded, signed and transformed: (D,), D = len(signs)."""
-    padded = x.new_zeros(signs.size)
-    padded[: x.numel()] = x
+    padded = np.zeros(signs.size, x.dtype)
+    padded[: x.size] = x
     return _transform_(_flip_(padded, signs))
 
 
-def unrotate_(y: torch.Tensor, signs: np.ndarray, count: int) -> torch.Tensor:
+def unrotate_(y: np.ndarray, signs: np.ndarray, count: int) -> np.ndarray:
     """The inverse of `rotate`: y (D,), which is used up, to (count,)."""
     return _flip_(_transform_(y), signs)[:count]

@@ -38,36 +38,53 @@ A file has at most `MAX_SECTIONS` sections.
 A file may be cut anywhere behind the step table: it decodes to the last step that is whole; the picture is lossless only with all of L.
 """
 
-import struct
-import zlib
 from dataclasses import dataclass, replace
+from enum import Enum
 
 from ddpmcodec.errors import CorruptFileError, ForeignFileError, LimitError, TruncatedFileError, UnsupportedVersionError
+from ddpmcodec.format import header as headers
 from ddpmcodec.format import steptable
 from ddpmcodec.format import tail as tails
-from ddpmcodec.format.header import MAX_PICTURES, MAX_SIDE, Header
+from ddpmcodec.format.header import Header
+from ddpmcodec.format.metadata import KINDS as METADATA_KINDS
 from ddpmcodec.format.metadata import NONE, Metadata
+from ddpmcodec.format.sections import CRC_BYTES, Reader, Section, check, crc, section, varint
 from ddpmcodec.format.steptable import Step
-from ddpmcodec.models.identity import HASH_BYTES, NAME
-from ddpmcodec.models.levels import ContinuousLevels, DiscreteLevels, Levels
 
 SIGNATURE = b"\x89DDPM\r\n\x1a\n"
 VERSION = 1
-CRC_BYTES = 4
 CHECKPOINT_BYTES = 1024
-KINDS = "HATPLEiex"  # of sections
 MAX_SECTIONS = 64  # nine kinds are known: the rest is for those to come, and no file makes a reader keep a list without end
-MODE_RGB, MODE_GRAY = range(2)
 
 
-@dataclass(frozen=True)
-class Section:
-    """Where a section lies in the file, for `info`."""
+class Place(Enum):
+    """Where in the file sections of a kind stand, in the order of the file."""
 
-    type: str
-    offset: int
-    size: int
-    whole: bool
+    HEADER = "first"
+    BEFORE_STEPS = "between header and step table, in any order"
+    STEPS = "the step table"
+    PAYLOAD = "behind the step table"
+    TAIL = "right behind the payload"
+    AFTER = "behind payload and tail, in any order"
+    END = "last"
+
+
+PLACES = {
+    "H": Place.HEADER,
+    "i": Place.BEFORE_STEPS,
+    "A": Place.BEFORE_STEPS,
+    "T": Place.STEPS,
+    "P": Place.PAYLOAD,
+    "L": Place.TAIL,
+    "e": Place.AFTER,
+    "x": Place.AFTER,
+    "E": Place.END,
+}
+
+
+def _kinds(*places: Place) -> str:
+    """The types of the sections that stand there."""
+    return "".join(kind for kind, place in PLACES.items() if place in places)
 
 
 @dataclass(frozen=True)
@@ -100,97 +117,7 @@ class Container:
         return replace(self, steps=self.steps[:count], messages=self.messages[:count], tail=None)
 
 
-def varint(value: int) -> bytes:
-    out = bytearray()
-    while value >= 0x80:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes(out) + bytes([value])
-
-
-class _Reader:
-    """A cursor over bytes; running out of them is a TruncatedFileError."""
-
-    def __init__(self, data: bytes):
-        self.data = data
-        self.at = 0
-
-    def take(self, size: int) -> bytes:
-        if size > len(self.data) - self.at:
-            text = f"the data end at byte {len(self.data)}, before the step table is complete"
-            raise TruncatedFileError(text, needed=self.at + size)
-        self.at += size
-        return self.data[self.at - size : self.at]
-
-    def varint(self) -> int:
-        value = 0
-        for shift in range(0, 63, 7):
-            byte = self.take(1)[0]
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                if byte == 0 and shift:
-                    break
-                return value
-        raise CorruptFileError("an integer is longer than it need be, or has more than 63 bits")
-
-
-def crc(data: bytes | memoryview) -> bytes:
-    return struct.pack(">I", zlib.crc32(data))
-
-
-def _section(kind: str, body: bytes) -> bytes:
-    data = kind.encode() + varint(len(body)) + body
-    return data + crc(data)
-
-
-END = _section("E", b"")
-
-
-def _header_body(h: Header) -> bytes:
-    name = h.model_name.encode()
-    body = varint(h.width) + varint(h.height) + varint(h.pictures) + varint(MODE_GRAY if h.gray else MODE_RGB) + varint(h.orientation)
-    body += varint(len(name)) + name + h.model_hash
-    if isinstance(h.levels, DiscreteLevels):
-        schedule = DiscreteLevels.SCHEDULES.index(h.levels.schedule)
-        body += varint(1) + varint(schedule) + varint(h.levels.T) + struct.pack(">dd", h.levels.beta_1, h.levels.beta_T)
-    else:
-        body += varint(0)
-    return body + varint(steptable.zigzag(h.start)) + varint(h.seed)
-
-
-def _check(condition: bool, message: str) -> None:
-    if not condition:
-        raise CorruptFileError(message)
-
-
-def _parse_header(body: bytes) -> Header:
-    r = _Reader(body)
-    try:
-        width, height = r.varint(), r.varint()
-        pictures, mode, orientation = r.varint(), r.varint(), r.varint()
-        name = r.take(r.varint()).decode("latin-1")
-        model_hash = r.take(HASH_BYTES)
-        if (kind := r.varint()) > 1:
-            raise UnsupportedVersionError(f"noise levels of kind {kind} are not supported by this version")
-        levels: Levels = ContinuousLevels()
-        if kind == 1:
-            schedule, T = r.varint(), r.varint()
-            _check(schedule < len(DiscreteLevels.SCHEDULES), f"unknown schedule {schedule}")
-            levels = DiscreteLevels(DiscreteLevels.SCHEDULES[schedule], T, *struct.unpack(">dd", r.take(16)))
-        start, seed = steptable.unzigzag(r.varint()), r.varint()
-    except TruncatedFileError as e:
-        raise CorruptFileError("the header is shorter than its fields") from e
-    except ValueError as e:
-        raise CorruptFileError(f"the header's noise levels: {e}") from e
-    _check(r.at == len(body), "the header is longer than its fields")
-    _check(1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE, f"the header's size {width} x {height} is not in 1 ... {MAX_SIDE}")
-    _check(1 <= pictures <= MAX_PICTURES, f"the header's number of pictures {pictures} is not in 1 ... {MAX_PICTURES}")
-    _check(NAME.fullmatch(name) is not None, "the model's name in the header is not a name")
-    _check(1 <= orientation <= 8, f"the header's orientation {orientation} is not in 1 ... 8")
-    _check(levels.contains(start), "the header's start level is out of range")
-    if mode not in (MODE_RGB, MODE_GRAY):
-        raise UnsupportedVersionError(f"pictures of mode {mode} are not supported by this version")
-    return Header(width, height, name, model_hash, levels, start, seed, orientation, pictures, mode == MODE_GRAY)
+END = section("E", b"")
 
 
 def _payload(messages: tuple[bytes, ...]) -> bytes:
@@ -207,16 +134,20 @@ def _payload(messages: tuple[bytes, ...]) -> bytes:
 def serialize(container: Container) -> bytes:
     """The bytes of a file with all of its steps."""
     before, after = _extras(container.alpha, container.metadata)
-    head = SIGNATURE + bytes([VERSION]) + _section("H", _header_body(container.header))
-    table = _section("T", steptable.encode(container.steps, container.header))
-    tail = b"" if container.tail is None else _section("L", container.tail)
-    return head + before + table + _section("P", _payload(container.messages)) + tail + after + END
+    head = SIGNATURE + bytes([VERSION]) + section("H", headers.encode(container.header))
+    table = section("T", steptable.encode(container.steps, container.header))
+    tail = b"" if container.tail is None else section("L", container.tail)
+    return head + before + table + section("P", _payload(container.messages)) + tail + after + END
 
 
 def _extras(alpha: bytes | None, metadata: Metadata) -> tuple[bytes, bytes]:
     """The sections of alpha and metadata, before the step table and before the end."""
-    icc, exif, xmp = (b"" if body is None else _section(kind, body) for kind, body in zip("iex", metadata.bodies, strict=True))
-    return icc + (b"" if alpha is None else _section("A", alpha)), exif + xmp
+    bodies = dict(zip(METADATA_KINDS, metadata.bodies, strict=True)) | {"A": alpha}
+
+    def standing(place: Place) -> bytes:
+        return b"".join(section(kind, body) for kind in _kinds(place) if (body := bodies.get(kind)) is not None)
+
+    return standing(Place.BEFORE_STEPS), standing(Place.AFTER)
 
 
 def extra_size(alpha: bytes | None, metadata: Metadata) -> int:
@@ -257,9 +188,9 @@ def _verify_payload(payload: bytes, crcs: list[int], base: int) -> None:
 
 def _check_place(kind: str, begin: int, first: bool = False) -> None:
     """Raise an error unless a section that was not expected here can be skipped."""
-    if kind.isupper() and kind not in KINDS:
+    if kind.isupper() and kind not in PLACES:
         raise UnsupportedVersionError(f"section {kind!r} at byte {begin} is not known")
-    _check(kind not in KINDS and not first, f"the section {kind!r} at byte {begin} is in the wrong place")
+    check(kind not in PLACES and not first, f"the section {kind!r} at byte {begin} is in the wrong place")
 
 
 def parse(data: bytes, max_pixels: int | None = None) -> Container:
@@ -278,7 +209,7 @@ def parse(data: bytes, max_pixels: int | None = None) -> Container:
     """
     if data[: len(SIGNATURE)] != SIGNATURE[: len(data)] or not data:
         raise ForeignFileError("not a .ddpm file: the signature is missing" if data else "the file is empty")
-    r = _Reader(data)
+    r = Reader(data)
     r.take(len(SIGNATURE))
     if (version := r.take(1)[0]) != VERSION:
         draft = ", a draft," if version == 0 else ""
@@ -287,7 +218,7 @@ def parse(data: bytes, max_pixels: int | None = None) -> Container:
     sections: list[Section] = []
     extras: dict[str, bytes] = {}
 
-    def section(expected: str, known: str = "") -> bytes:
+    def next_section(expected: str, known: str = "") -> bytes:
         """The body of the next section of this type. Before it, those in `known` go to `extras`; unknown ancillary ones are skipped."""
         while True:
             begin = r.at
@@ -296,23 +227,23 @@ def parse(data: bytes, max_pixels: int | None = None) -> Container:
             body = r.take(size)
             if r.take(CRC_BYTES) != crc(view[begin : r.at - CRC_BYTES]):
                 raise CorruptFileError(f"the checksum of the section at byte {begin} fails")
-            _check(len(sections) < MAX_SECTIONS, f"there are more than {MAX_SECTIONS} sections")
-            _check(kind.isalpha(), f"the section at byte {begin} has no valid type")
+            check(len(sections) < MAX_SECTIONS, f"there are more than {MAX_SECTIONS} sections")
+            check(kind.isalpha(), f"the section at byte {begin} has no valid type")
             name = kind.decode()
             sections.append(Section(name, begin, r.at - begin, True))
             if name == expected:
                 return body
             if name in known:
-                _check(name not in extras, f"the section {name!r} at byte {begin} is there twice")
+                check(name not in extras, f"the section {name!r} at byte {begin} is there twice")
                 extras[name] = body
             else:
                 _check_place(name, begin, expected == "H")
 
-    header = _parse_header(section("H"))
+    header = headers.decode(next_section("H"))
     if max_pixels is not None and header.pixels > max_pixels:
         several = f"{header.pictures} pictures have" if header.pictures > 1 else "the picture has"
-        raise LimitError(f"{several} {header.width} x {header.height} pixels, the limit is {max_pixels}")
-    steps = steptable.decode(section("T", "iA"), header)
+        raise LimitError(f"{several} {header.width} x {header.height} pixels, the limit is {max_pixels}", parameter="max_pixels")
+    steps = steptable.decode(next_section("T", _kinds(Place.BEFORE_STEPS)), header)
     spans, crcs, payload_size = _layout(steps)
 
     # From here on the file may be cut.
@@ -336,23 +267,23 @@ def parse(data: bytes, max_pixels: int | None = None) -> Container:
         r.at = end
         try:
             if data[end : end + 1] == b"L":
-                tail = section("L")
+                tail = next_section("L")
                 tails.check(tail)
-            complete = section("E", "ex") == b""
-            _check(complete, "the end mark is not empty")
+            complete = next_section("E", _kinds(Place.AFTER)) == b""
+            check(complete, "the end mark is not empty")
         except TruncatedFileError:
             begin = sections[-1].offset + sections[-1].size
             if rest := data[begin:]:
                 kind = rest[:1].decode("latin-1")
-                _check(rest[:1].isalpha(), f"the section at byte {begin} has no valid type")
-                if kind not in "LEex":
+                check(rest[:1].isalpha(), f"the section at byte {begin} has no valid type")
+                if kind not in _kinds(Place.TAIL, Place.AFTER, Place.END):
                     _check_place(kind, begin)
                 right = END.startswith(rest) if kind == "E" else not rest.endswith(END)
-                _check(right, f"the length of the section at byte {begin} is wrong")
+                check(right, f"the length of the section at byte {begin} is wrong")
                 sections.append(Section(kind, begin, len(rest), False))
         else:
-            _check(r.at == len(data), "bytes follow the end mark")
+            check(r.at == len(data), "bytes follow the end mark")
     for step, message in zip(steps, messages, strict=False):
-        _check(step.n % 8 == 0 or message[-1] & (0xFF >> step.n % 8) == 0, "a step's padding is not zero")
-    metadata = Metadata.of(extras.get(kind) for kind in "iex")
+        check(step.n % 8 == 0 or message[-1] & (0xFF >> step.n % 8) == 0, "a step's padding is not zero")
+    metadata = Metadata.of(extras.get(kind) for kind in METADATA_KINDS)
     return Container(header, steps, messages, tail, extras.get("A"), metadata, ends, complete, tuple(sections))

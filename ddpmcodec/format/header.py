@@ -1,13 +1,18 @@
 """What a file says about its picture and its chain, before the steps."""
 
+import struct
 from dataclasses import dataclass
 
 from ddpmcodec.channel import codeword
-from ddpmcodec.models.levels import Levels
+from ddpmcodec.errors import CorruptFileError, TruncatedFileError, UnsupportedVersionError
+from ddpmcodec.format.sections import Reader, check, unzigzag, varint, zigzag
+from ddpmcodec.models.identity import HASH_BYTES, NAME
+from ddpmcodec.models.levels import ContinuousLevels, DiscreteLevels, Levels
 
 CHANNELS = 3
 MAX_SIDE = 1 << 20  # in pixels, so that the element count fits 63 bits
 MAX_PICTURES = 1 << 20
+MODE_RGB, MODE_GRAY = range(2)
 NETWORK_STRIDE = 16  # to multiples of which a denoiser pads both sides (the bundled one's)
 
 
@@ -50,3 +55,52 @@ class Header:
     def dimensions(self) -> int:
         """D, N padded to whole rotation blocks."""
         return codeword.padded_size(self.elements, self.width)
+
+
+def encode(h: Header) -> bytes:
+    """The body of the H section."""
+    name = h.model_name.encode()
+    body = varint(h.width) + varint(h.height) + varint(h.pictures) + varint(MODE_GRAY if h.gray else MODE_RGB) + varint(h.orientation)
+    body += varint(len(name)) + name + h.model_hash
+    if isinstance(h.levels, DiscreteLevels):
+        schedule = DiscreteLevels.SCHEDULES.index(h.levels.schedule)
+        body += varint(1) + varint(schedule) + varint(h.levels.T) + struct.pack(">dd", h.levels.beta_1, h.levels.beta_T)
+    else:
+        body += varint(0)
+    return body + varint(zigzag(h.start)) + varint(h.seed)
+
+
+def decode(body: bytes) -> Header:
+    """The header in the body of an H section.
+
+    Raises:
+        CorruptFileError: fields are missing, or out of their ranges.
+        UnsupportedVersionError: a mode or a kind of noise levels that is not known here.
+    """
+    r = Reader(body)
+    try:
+        width, height = r.varint(), r.varint()
+        pictures, mode, orientation = r.varint(), r.varint(), r.varint()
+        name = r.take(r.varint()).decode("latin-1")
+        model_hash = r.take(HASH_BYTES)
+        if (kind := r.varint()) > 1:
+            raise UnsupportedVersionError(f"noise levels of kind {kind} are not supported by this version")
+        levels: Levels = ContinuousLevels()
+        if kind == 1:
+            schedule, T = r.varint(), r.varint()
+            check(schedule < len(DiscreteLevels.SCHEDULES), f"unknown schedule {schedule}")
+            levels = DiscreteLevels(DiscreteLevels.SCHEDULES[schedule], T, *struct.unpack(">dd", r.take(16)))
+        start, seed = unzigzag(r.varint()), r.varint()
+    except TruncatedFileError as e:
+        raise CorruptFileError("the header is shorter than its fields") from e
+    except ValueError as e:
+        raise CorruptFileError(f"the header's noise levels: {e}") from e
+    check(r.at == len(body), "the header is longer than its fields")
+    check(1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE, f"the header's size {width} x {height} is not in 1 ... {MAX_SIDE}")
+    check(1 <= pictures <= MAX_PICTURES, f"the header's number of pictures {pictures} is not in 1 ... {MAX_PICTURES}")
+    check(NAME.fullmatch(name) is not None, "the model's name in the header is not a name")
+    check(1 <= orientation <= 8, f"the header's orientation {orientation} is not in 1 ... 8")
+    check(levels.contains(start), "the header's start level is out of range")
+    if mode not in (MODE_RGB, MODE_GRAY):
+        raise UnsupportedVersionError(f"pictures of mode {mode} are not supported by this version")
+    return Header(width, height, name, model_hash, levels, start, seed, orientation, pictures, mode == MODE_GRAY)

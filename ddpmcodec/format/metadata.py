@@ -51,6 +51,7 @@ class Metadata:
 
 NONE = Metadata()
 NAMES = tuple(field.name for field in fields(Metadata))
+KINDS = "iex"  # the type of the section of each
 
 
 def upright(exif: bytes) -> bytes:

@@ -29,6 +29,7 @@ from ddpmcodec.channel import codeword
 from ddpmcodec.errors import CorruptFileError
 from ddpmcodec.format import rangecoder
 from ddpmcodec.format.header import Header
+from ddpmcodec.format.sections import unzigzag, zigzag
 
 MAX_STEPS = 1 << 14  # T of the longest discrete schedule
 NUS = tuple(codeword.ETA)
@@ -59,16 +60,6 @@ class Step:
     @property
     def bytes(self) -> int:
         return -(-self.n // 8)
-
-
-def zigzag(x: int) -> int:
-    """Integers as numbers >= 0: 2 x for x >= 0, else -2 x - 1."""
-    return 2 * x if x >= 0 else -2 * x - 1
-
-
-def unzigzag(number: int) -> int:
-    """The inverse of `zigzag`."""
-    return -(number + 1 >> 1) if number & 1 else number >> 1
 
 
 def number_class(x: int) -> tuple[int, int, int]:

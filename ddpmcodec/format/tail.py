@@ -270,6 +270,7 @@ def decode(body: bytes, x0hat: np.ndarray) -> np.ndarray:
     if x.min() < 0 or x.max() > 255 or zlib.crc32(pixels.tobytes()) != crc:
         raise DriftError(
             f"the network's arithmetic here differs from the encoder's by more than {margin * MARGIN_UNIT:.4f} of a gray level somewhere,"
-            " so the lossless picture cannot be recovered; the picture without the file's tail can (--steps)"
+            " so the lossless picture cannot be recovered; the picture without the file's tail can",
+            parameter="steps",
         )
     return pixels

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddpmcodec import picture
+from ddpmcodec import quality
 
 PROGRAM = """
 import resource, sys
@@ -46,7 +46,7 @@ def test_a_large_picture(large, model_path):
     assert "4.4 megapixels: about" in said
     assert (most - least) / 4.42e6 < 150
     with Image.open(large / "in.png") as original, Image.open(large / "out.png") as decoded:
-        psnr = picture.psnr(np.asarray(original), np.asarray(decoded))
+        psnr = quality.psnr(np.asarray(original), np.asarray(decoded))
     assert abs(psnr - told) < 0.05
     assert psnr > 25
     assert "megapixels" not in run("decode", large / "small.ddpm", "-o", large / "small.png", "--model", model_path)[0]

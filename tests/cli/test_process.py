@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import ddpmcodec
-from ddpmcodec import picture
+from ddpmcodec import quality
 
 COMMAND = str(Path(sys.executable).parent / "ddpmcodec")
 
@@ -43,7 +43,7 @@ def test_encode_and_decode_through_pipes(png, photo, model_path, tmp_path):
     assert summary.count("\n") == 1 and "bits/KL" in summary and "\r" not in summary
     with Image.open(io.BytesIO(out)) as image:
         assert image.format == "PNG" and image.size == (60, 48)
-        psnr = picture.psnr(photo[:48, :60], np.asarray(image))
+        psnr = quality.psnr(photo[:48, :60], np.asarray(image))
     assert psnr == pytest.approx(float(summary.split("PSNR ")[1].split()[0]), abs=0.05)
     assert list(tmp_path.iterdir()) == []
 

@@ -20,7 +20,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 import ddpmcodec
-from ddpmcodec import picture
+from ddpmcodec import quality
 from ddpmcodec.cli import main
 from ddpmcodec.models import checkpoint, training_run
 
@@ -128,7 +128,7 @@ def test_from_pictures_to_a_model_that_encodes(train, folder):
     assert data == Path("a.ddpm").read_bytes()
     decoded = ddpmcodec.decode(data, model=path)
     assert np.array_equal(np.asarray(decoded), np.asarray(Image.open("a.png")))
-    assert picture.psnr(pixels, np.asarray(decoded)) > 20
+    assert quality.psnr(pixels, np.asarray(decoded)) > 20
 
 
 def test_without_validation_the_card_says_less(train):

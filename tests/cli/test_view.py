@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import ddpmcodec
-from ddpmcodec import picture
+from ddpmcodec import quality
 
 pytest.importorskip("matplotlib")
 
@@ -34,7 +34,7 @@ def test_every_prefix_is_there(run, drawing):
     for file, expected in zip(found["files"], pictures, strict=True):
         assert np.array_equal(pixels(file["src"]), expected)
         assert np.array_equal(np.asarray(ddpmcodec.decode(data[: file["bytes"]])), expected)
-        assert file["psnr"] == pytest.approx(picture.psnr(drawing, expected))
+        assert file["psnr"] == pytest.approx(quality.psnr(drawing, expected))
     assert np.array_equal(pixels(found["others"]["original"][0]["src"]), drawing)
     assert "<svg" not in page and page.count("data:image/svg+xml") == 1 and "http" not in re.sub(r'"data:[^"]*"', "", page)
     assert all(f"<td>{s['type']}</td><td>{s['offset']}</td>" in page for s in ddpmcodec.info(data)["sections"])

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import ddpmcodec
-from ddpmcodec import picture
+from ddpmcodec import quality
 from ddpmcodec.errors import (
     CorruptFileError,
     ForeignFileError,
@@ -41,7 +41,7 @@ def test_from_a_picture_to_bytes_and_back(photo, model_path, decode):
     assert isinstance(data, bytes) and len(data) <= 4 * part.shape[0] * part.shape[1] / 8
     assert ddpmcodec.encode(part, **options) == data
     assert decode(data).shape == part.shape
-    assert picture.psnr(part, decode(data)) > 30
+    assert quality.psnr(part, decode(data)) > 30
 
 
 def test_decode_is_the_encoders_picture(encoding, decode):
@@ -81,7 +81,7 @@ def test_sampling(encoding, photo, decode):
     mean = decode(encoding.data, 6)
     a, b, c = (decode(encoding.data, 6, reconstruct="sample", seed=seed) for seed in (1, 1, 2))
     assert np.array_equal(a, b) and not np.array_equal(a, c)
-    assert picture.psnr(photo, a) < picture.psnr(photo, mean)
+    assert quality.psnr(photo, a) < quality.psnr(photo, mean)
     with pytest.raises(ValueError):
         decode(encoding.data, reconstruct="median")
 

@@ -5,16 +5,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ddpmcodec import decoder, picture, plan
+from ddpmcodec import arrays, decoder, plan, quality
 from ddpmcodec.channel import codeword
-from ddpmcodec.encoder import encode_pixels
+from ddpmcodec.encoder import EncodeOptions, encode_pixels
 from ddpmcodec.errors import RateError
 from ddpmcodec.format import container
 from ddpmcodec.format.header import Header
+from ddpmcodec.models import arithmetic
+from ddpmcodec.picture import Picture
+from ddpmcodec.target import Levels, Rate, Target, choose
 
 
 def decoded(data, model):
-    return picture.to_pixels(decoder.last_state(container.parse(data), model, lambda done, total: None).x0hat)
+    return arrays.to_pixels(decoder.last_state(container.parse(data), arithmetic.denoiser(model, "cpu", "fp32")).evaluate())
 
 
 @pytest.mark.parametrize("fixture", ["encoding", "large_encoding", "small_encoding"])
@@ -25,7 +28,7 @@ def test_decoding_gives_the_encoders_own_picture(fixture, model, request):
 
 def test_the_report_is_true(encoding, photo, model):
     parsed = container.parse(encoding.data)
-    assert encoding.psnr == picture.psnr(photo, encoding.pixels)
+    assert encoding.psnr == quality.psnr(photo, encoding.pixels)
     assert encoding.path_bits == sum(step.n for step in parsed.steps)
     assert encoding.bpp == 8 * len(encoding.data) / 8000
     assert len(encoding.step_kl_bits) == len(parsed.steps) and encoding.kl_bits == pytest.approx(sum(encoding.step_kl_bits))
@@ -36,7 +39,7 @@ def test_the_report_is_true(encoding, photo, model):
     assert len(parsed.steps) in encoding.prefix_psnr
     for count, psnr in encoding.prefix_psnr.items():
         prefix = container.serialize(parsed.first(count))
-        assert picture.psnr(photo, decoded(prefix, model)) == pytest.approx(psnr, abs=1e-9)
+        assert quality.psnr(photo, decoded(prefix, model)) == pytest.approx(psnr, abs=1e-9)
 
 
 @pytest.mark.parametrize("fixture", ["encoding", "large_encoding"])
@@ -44,13 +47,13 @@ def test_kl_is_that_of_the_errors(fixture, photo, model, request):
     """N/2 log2(1 + d^2) a step with d^2 = |x_0 - x0hat|^2 (snr_s - snr_t) / N, from a walk of the decoder's."""
     e = request.getfixturevalue(fixture)
     parsed = container.parse(e.data)
-    x_0 = picture.to_tensor(photo)
+    x_0 = arrays.from_pixels(photo)
     kept = None
-    for state, kl in zip(decoder.states(parsed, model), e.step_kl_bits, strict=False):
+    for state, kl in zip(decoder.states(parsed, arithmetic.denoiser(model, "cpu", "fp32")), e.step_kl_bits, strict=False):
         step = parsed.steps[state.index]
-        kept = state.x0hat if step.evaluate else kept
+        kept = state.evaluate() if step.evaluate else kept
         snr_s, snr_t = model.levels.snr(step.level), model.levels.snr(state.level)
-        d2 = (x_0 - kept).double().square().sum().item() * (snr_s - snr_t) / 24_000
+        d2 = np.square(x_0 - kept, dtype=np.float64).sum() * (snr_s - snr_t) / 24_000
         assert kl == pytest.approx(12_000 * math.log2(1 + d2), rel=1e-4)
 
 
@@ -65,7 +68,7 @@ def test_rate_identity(encoding, large_encoding):
 
 def test_effort_buys_efficiency(photo, model):
     part = photo[:40, :50]
-    cost = {effort: encode_pixels(part, model, bpp=4, evaluations=8, effort=effort) for effort in (1, 2, 3, 4, 5)}
+    cost = {effort: encode_pixels(Picture(part), model, Rate(4), EncodeOptions(evaluations=8, effort=effort)) for effort in (1, 2, 3, 4, 5)}
     ratios = [cost[effort].path_bits / cost[effort].kl_bits for effort in (1, 2, 3, 4, 5)]
     assert ratios == sorted(ratios, reverse=True)
     for effort, e in cost.items():
@@ -74,26 +77,26 @@ def test_effort_buys_efficiency(photo, model):
 
 def test_the_rate_is_met_closely(photo, model):
     for bpp in (0.3, 1, 3):
-        e = encode_pixels(photo, model, bpp=bpp, evaluations=10, effort=1)
+        e = encode_pixels(Picture(photo), model, Rate(bpp), EncodeOptions(evaluations=10, effort=1))
         assert 0.95 * bpp * 1000 <= len(e.data) <= bpp * 1000
 
 
 def test_more_bytes_are_a_better_picture(photo, model):
-    psnr = [encode_pixels(photo, model, bpp=bpp, evaluations=8, effort=1).psnr for bpp in (0.2, 0.5, 1, 2, 4, 8)]
+    psnr = [encode_pixels(Picture(photo), model, Rate(bpp), EncodeOptions(evaluations=8, effort=1)).psnr for bpp in (0.2, 0.5, 1, 2, 4, 8)]
     assert psnr == sorted(psnr) and psnr[-1] > psnr[0] + 15
 
 
 def test_the_default_rate(photo, model):
-    assert 950 <= len(encode_pixels(photo, model, evaluations=8, effort=1).data) <= 1000
-    assert 400 < len(encode_pixels(photo[:20, :30], model, evaluations=8, effort=1).data) <= 512
+    assert 950 <= len(encode_pixels(Picture(photo), model, Target(), EncodeOptions(evaluations=8, effort=1)).data) <= 1000
+    assert 400 < len(encode_pixels(Picture(photo[:20, :30]), model, Target(), EncodeOptions(evaluations=8, effort=1)).data) <= 512
 
 
 def test_too_small_a_rate(photo, model):
     header = Header(100, 80, model.name, model.hash, model.levels, model.start, 0)
     least = container.serialized_size(header, ())
     with pytest.raises(RateError):
-        encode_pixels(photo, model, bpp=8 * (least - 0.5) / 8000, effort=1)
-    e = encode_pixels(photo, model, bpp=8 * (least + 0.5) / 8000, effort=1)
+        encode_pixels(Picture(photo), model, Rate(8 * (least - 0.5) / 8000), EncodeOptions(effort=1))
+    e = encode_pixels(Picture(photo), model, Rate(8 * (least + 0.5) / 8000), EncodeOptions(effort=1))
     assert len(e.data) == least and container.parse(e.data).steps == ()
     assert np.array_equal(decoded(e.data, model), e.pixels)
 
@@ -125,7 +128,7 @@ def test_any_picture_within_any_rate(model, height, width, kind, bpp, seed, eval
     pixels = contents(kind, height, width, np.random.default_rng(seed))
     budget = int(bpp * height * width / 8) if bpp else max(512, height * width // 8)
     try:
-        e = encode_pixels(pixels, model, bpp=bpp, evaluations=evaluations, effort=1, seed=seed)
+        e = encode_pixels(Picture(pixels), model, choose(bpp=bpp), EncodeOptions(evaluations=evaluations, effort=1, seed=seed))
     except RateError:
         header = Header(width, height, model.name, model.hash, model.levels, model.start, seed)
         assert container.serialized_size(header, ()) > budget
@@ -143,9 +146,9 @@ def test_sizes(model, photo, height, width, bpp):
     pixels = photo[:height, :width] if bpp else photo[30 : 30 + height, 20 : 20 + width]
     if bpp and height * width < 30:
         with pytest.raises(RateError):
-            encode_pixels(pixels, model, bpp=bpp, effort=1)
+            encode_pixels(Picture(pixels), model, Rate(bpp), EncodeOptions(effort=1))
         return
-    e = encode_pixels(pixels, model, bpp=bpp, evaluations=6, effort=1)
+    e = encode_pixels(Picture(pixels), model, choose(bpp=bpp), EncodeOptions(evaluations=6, effort=1))
     assert e.pixels.shape == (height, width, 3) and np.array_equal(decoded(e.data, model), e.pixels)
     if height * width > 30:
         assert e.psnr > 15
@@ -155,7 +158,7 @@ def test_a_picture_met_exactly(model):
     """One white pixel, of which the network's clamped x0hat at some step is exactly right."""
     white = np.full((1, 1, 3), 255, np.uint8)
     for seed in range(5, 10):
-        e = encode_pixels(white, model, evaluations=20, effort=1, seed=seed)
+        e = encode_pixels(Picture(white), model, Target(), EncodeOptions(evaluations=20, effort=1, seed=seed))
         assert e.psnr > 40 and np.array_equal(decoded(e.data, model), e.pixels)
 
 
@@ -166,12 +169,18 @@ def test_the_network_is_evaluated_as_often_as_said(photo, model):
     try:
         for evaluations in (2, 3, 9):
             calls.clear(), progress.clear()
-            e = encode_pixels(photo[:30, :40], model, bpp=3, evaluations=evaluations, effort=1, progress=lambda *p: progress.append(p))
+            e = encode_pixels(
+                Picture(photo[:30, :40]),
+                model,
+                Rate(3),
+                EncodeOptions(evaluations=evaluations, effort=1),
+                progress=lambda *p: progress.append(p),
+            )
             assert len(calls) == evaluations == len(progress) and progress[-1] == (evaluations, evaluations)
             parsed = container.parse(e.data)
             assert len(decoder.evaluated(parsed)) == evaluations
             calls.clear(), progress.clear()
-            decoder.last_state(parsed, model, lambda *p: progress.append(p))
+            decoder.last_state(parsed, arithmetic.denoiser(model, "cpu", "fp32"), lambda *p: progress.append(p))
             assert len(calls) == evaluations
             assert progress == [(i + 1, evaluations) for i in range(evaluations)]
     finally:
@@ -180,14 +189,14 @@ def test_the_network_is_evaluated_as_often_as_said(photo, model):
 
 def test_finer_schedules_cost_fewer_bits(photo, model):
     """A left Riemann sum: coarse steps send what finer ones need not."""
-    coarse, fine = (encode_pixels(photo, model, bpp=2, evaluations=n, effort=1) for n in (5, 25))
+    coarse, fine = (encode_pixels(Picture(photo), model, Rate(2), EncodeOptions(evaluations=n, effort=1)) for n in (5, 25))
     assert fine.psnr > coarse.psnr + 0.3
 
 
 def test_steps_of_more_bits_than_words_have_are_split(photo, model):
     """n <= D / 2: what needs more stops at levels between, with x0hat kept."""
     part = photo[:24, :30]
-    e = encode_pixels(part, model, bpp=20, evaluations=4, effort=1)
+    e = encode_pixels(Picture(part), model, Rate(20), EncodeOptions(evaluations=4, effort=1))
     parsed = container.parse(e.data)
     assert not all(step.evaluate for step in parsed.steps)
     assert max(step.n for step in parsed.steps) == codeword.legal_bits(parsed.header.dimensions // 2)
@@ -195,12 +204,12 @@ def test_steps_of_more_bits_than_words_have_are_split(photo, model):
     assert np.array_equal(decoded(e.data, model), e.pixels)
     count = next(i for i, step in enumerate(parsed.steps) if not step.evaluate)  # a prefix inside such a group
     within, before = (decoded(container.serialize(parsed.first(n)), model) for n in (count, count - 1))
-    assert picture.psnr(part, within) > picture.psnr(part, before)
+    assert quality.psnr(part, within) > quality.psnr(part, before)
 
 
 def test_given_levels_are_visited(photo, model):
     levels = [-2000, -1000, -500, 0, 300, 700]
-    e = encode_pixels(photo[:40, :40], model, levels=levels, effort=1)
+    e = encode_pixels(Picture(photo[:40, :40]), model, Levels(tuple(levels)), EncodeOptions(effort=1))
     parsed = container.parse(e.data)
     assert [step.level for step in parsed.steps] == levels
     assert np.array_equal(decoded(e.data, model), e.pixels)
@@ -208,13 +217,13 @@ def test_given_levels_are_visited(photo, model):
 
 def test_the_seed_is_all_the_chance_there_is(photo, model):
     part = photo[:30, :30]
-    a, b, c = (encode_pixels(part, model, bpp=2, evaluations=6, effort=1, seed=seed) for seed in (1, 1, 2))
+    a, b, c = (encode_pixels(Picture(part), model, Rate(2), EncodeOptions(evaluations=6, effort=1, seed=seed)) for seed in (1, 1, 2))
     assert a.data == b.data and a.data != c.data
     assert abs(a.psnr - c.psnr) < 1
 
 
 def test_a_model_of_discrete_timesteps(photo, discrete_model):
-    e = encode_pixels(photo[:30, :40], discrete_model, bpp=6, evaluations=8, effort=1)
+    e = encode_pixels(Picture(photo[:30, :40]), discrete_model, Rate(6), EncodeOptions(evaluations=8, effort=1))
     parsed = container.parse(e.data)
     assert parsed.header.levels == discrete_model.levels and parsed.header.start == 1000
     timesteps = [1000, *(step.level for step in parsed.steps)]

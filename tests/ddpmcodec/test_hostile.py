@@ -12,8 +12,9 @@ from PIL import Image
 
 import ddpmcodec
 from ddpmcodec import api, picture
-from ddpmcodec.encoder import encode_pixels
+from ddpmcodec.encoder import EncodeOptions, encode_pixels
 from ddpmcodec.errors import CorruptFileError, LimitError, ModelError, PictureError
+from ddpmcodec.format import alpha as alpha_section
 from ddpmcodec.format import container
 from ddpmcodec.format.container import Container
 from ddpmcodec.format.header import MAX_SIDE, Header
@@ -22,6 +23,8 @@ from ddpmcodec.format.steptable import MAX_STEPS, Step
 from ddpmcodec.models import checkpoint, crops
 from ddpmcodec.models.configuration import Data
 from ddpmcodec.models.levels import ContinuousLevels, DiscreteLevels
+from ddpmcodec.picture import Picture
+from ddpmcodec.target import Levels
 
 
 def file_of_empty_steps(count, width=64, height=64):
@@ -81,7 +84,7 @@ def test_a_model_that_overflows(model, tmp_path, photo):
     tensors = {name: 1e30 * value if name.startswith("dec") else value for name, value in model.network.state_dict().items()}
     checkpoint.save(tmp_path / "huge.safetensors", "huge", model.config, tensors)
     with pytest.raises(ModelError, match="not numbers"):
-        encode_pixels(photo[:16, :16], checkpoint.load(tmp_path / "huge.safetensors"))
+        encode_pixels(Picture(photo[:16, :16]), checkpoint.load(tmp_path / "huge.safetensors"))
 
 
 def test_a_model_of_complex_numbers(model, tmp_path):
@@ -112,7 +115,7 @@ def test_negative_steps(encoding, model_path):
 @pytest.mark.parametrize("levels", [[0, 0], [100, 50], [99999]])
 def test_levels_that_do_not_descend(photo, model, levels):
     with pytest.raises(ValueError, match="level"):
-        encode_pixels(photo[:16, :16], model, levels=levels, effort=1)
+        encode_pixels(Picture(photo[:16, :16]), model, Levels(tuple(levels)), EncodeOptions(effort=1))
 
 
 @pytest.mark.parametrize("options", [{"bpp": 0}, {"bpp": float("nan")}, {"bpp": 1e6}, {"evaluations": 1}, {"effort": 6}, {"seed": -1}])
@@ -192,17 +195,17 @@ def png(*chunks: tuple[bytes, bytes], depth: int = 8) -> bytes:
 
 def test_alpha_is_of_8_bits():
     header = Header(16, 12, "m", bytes(8), ContinuousLevels(), 0)
-    assert not picture.unpack_alpha(png(), header).any()
+    assert not alpha_section.unpack(png(), header).any()
     for depth in (1, 2, 4, 16):
         with pytest.raises(CorruptFileError, match="8 bits"):
-            picture.unpack_alpha(png(depth=depth), header)
+            alpha_section.unpack(png(depth=depth), header)
 
 
 def test_chunks_of_alpha_that_take_time():
     """Each a megabyte, inflated; and some that are broken."""
     bomb = (b"iCCP", b"a\0\0" + zlib.compress(bytes(1 << 20), 9))
     begin = time.process_time()
-    alpha = picture.unpack_alpha(png(*[bomb] * 3000, (b"pHYs", b""), (b"tRNS", b"")), Header(16, 12, "m", bytes(8), ContinuousLevels(), 0))
+    alpha = alpha_section.unpack(png(*[bomb] * 3000, (b"pHYs", b""), (b"tRNS", b"")), Header(16, 12, "m", bytes(8), ContinuousLevels(), 0))
     assert time.process_time() - begin < 1 and not alpha.any()
 
 

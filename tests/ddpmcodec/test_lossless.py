@@ -10,10 +10,13 @@ from hypothesis import strategies as st
 
 import ddpmcodec
 from ddpmcodec import decoder
-from ddpmcodec.encoder import Encoding, encode_pixels
+from ddpmcodec.encoder import EncodeOptions, Encoding, encode_pixels
 from ddpmcodec.errors import CorruptFileError, DriftError
 from ddpmcodec.format import container
 from ddpmcodec.format.container import END, parse
+from ddpmcodec.models import arithmetic
+from ddpmcodec.picture import Picture
+from ddpmcodec.target import Lossless
 
 
 def decoded(data, **options):
@@ -22,7 +25,7 @@ def decoded(data, **options):
 
 @pytest.fixture(scope="module")
 def lossless(photo, model) -> Encoding:
-    return encode_pixels(photo[:75, :101], model, lossless=True, evaluations=6, effort=1, seed=5)
+    return encode_pixels(Picture(photo[:75, :101]), model, Lossless(), EncodeOptions(evaluations=6, effort=1, seed=5))
 
 
 @given(
@@ -37,7 +40,7 @@ def test_any_picture_with_one_thread_and_two(model, thread_counts, height, width
     flat = rng.integers(0, 256, 3)
     pixels = np.clip(flat + rng.integers(-noise, noise + 1, (height, width, 3)), 0, 255).astype(np.uint8)
     thread_counts(1)
-    data = encode_pixels(pixels, model, lossless=True, evaluations=4, effort=1, seed=seed).data
+    data = encode_pixels(Picture(pixels), model, Lossless(), EncodeOptions(evaluations=4, effort=1, seed=seed)).data
     for threads in (1, 2):
         thread_counts(threads)
         assert np.array_equal(decoded(data), pixels)
@@ -98,24 +101,25 @@ def test_a_tail_with_fields_out_of_range(lossless):
 
 
 def in_arithmetic(model, dtype):
-    """The same model with its network in another precision: another machine, exaggerated."""
+    """The model with its network in another precision: another machine, exaggerated."""
     other = copy.copy(model)
     other.network = copy.deepcopy(model.network).to(dtype)
-    return other
+    return arithmetic.denoiser(other, "cpu", "fp32")
 
 
 def test_another_precision_gives_the_same_picture(lossless, photo, model):
     parsed = parse(lossless.data)
     precise = in_arithmetic(model, torch.float64)
-    state = decoder.last_state(parsed, precise, lambda done, total: None)
-    reference = decoder.last_state(parsed, model, lambda done, total: None)
-    drift = 127.5 * float((state.x0hat - reference.x0hat).abs().max())
+    state = decoder.last_state(parsed, precise)
+    reference = decoder.last_state(parsed, arithmetic.denoiser(model, "cpu", "fp32"))
+    drift = 127.5 * float(np.abs(state.evaluate() - reference.evaluate()).max())
     assert 0 < drift < 3e-4
     assert np.array_equal(decoder.pixels(parsed, state), photo[:75, :101])
 
 
 def test_a_precision_that_drifts_too_far_is_refused(lossless, model):
     parsed = parse(lossless.data)
-    state = decoder.last_state(parsed, in_arithmetic(model, torch.bfloat16), lambda done, total: None)
-    with pytest.raises(DriftError, match="--steps"):
+    state = decoder.last_state(parsed, in_arithmetic(model, torch.bfloat16))
+    with pytest.raises(DriftError, match="cannot be recovered") as raised:
         decoder.pixels(parsed, state)
+    assert raised.value.parameter == "steps"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ddpmcodec import picture
+from ddpmcodec import quality
 
 COMMAND = str(Path(sys.executable).with_name("ddpmcodec"))
 
@@ -24,6 +24,6 @@ def test_a_photo_is_decoded_as_the_encoder_saw_it(data_dir, tmp_path):
     assert 0.29 * 1021 * 683 / 8 < file.stat().st_size <= 0.3 * 1021 * 683 / 8
     told = float(re.search(r"PSNR ([\d.]+) dB", summary)[1])
     with Image.open(photo) as original, Image.open(out) as decoded:
-        psnr = picture.psnr(np.asarray(original.convert("RGB")), np.asarray(decoded))
+        psnr = quality.psnr(np.asarray(original.convert("RGB")), np.asarray(decoded))
     assert abs(psnr - told) < 0.05
     assert psnr > 26

@@ -9,15 +9,17 @@ import pytest
 import torch
 
 import ddpmcodec
-from ddpmcodec import decoder, picture, prediction
-from ddpmcodec.encoder import encode_pixels
+from ddpmcodec import arrays, decoder, prediction, quality
+from ddpmcodec.encoder import EncodeOptions, encode_pixels
 from ddpmcodec.errors import ModelError
 from ddpmcodec.format import container
 from ddpmcodec.models import arithmetic, registry
+from ddpmcodec.picture import Picture
+from ddpmcodec.target import Psnr
 
 
-def decoded(data, model):
-    return picture.to_pixels(decoder.last_state(container.parse(data), model, lambda done, total: None).x0hat)
+def decoded(data, denoiser):
+    return arrays.to_pixels(decoder.last_state(container.parse(data), denoiser).evaluate())
 
 
 @pytest.fixture(scope="module")
@@ -28,31 +30,35 @@ def photo_model():
 @pytest.fixture(scope="module")
 def fine(photo, photo_model):
     """The photo at 45 dB, made in fp32."""
-    return encode_pixels(photo, photo_model, psnr=45, evaluations=30, effort=1)
+    return encode_pixels(Picture(photo), photo_model, Psnr(45), EncodeOptions(evaluations=30, effort=1))
 
 
 @pytest.mark.parametrize("other", ["bf16", "float64"])
 def test_another_precision_moves_a_picture_of_45_dB_by_less_than_a_tenth(other, fine, photo, photo_model):
-    model = arithmetic.on(photo_model, "cpu", "bf16" if other == "bf16" else "fp32")
     if other == "float64":
-        model = arithmetic.on(registry._loaded.__wrapped__(registry.available()[photo_model.name], 0), "cpu", "fp32")
-        model.network.double()
-    pixels = decoded(fine.data, model)
+        precise = registry._loaded.__wrapped__(registry.available()[photo_model.name], 0)
+        precise.network.double()
+        denoiser = arithmetic.denoiser(precise, "cpu", "fp32")
+    else:
+        denoiser = arithmetic.denoiser(photo_model, "cpu", "bf16")
+    pixels = decoded(fine.data, denoiser)
+    assert denoiser.precision == ("bf16" if other == "bf16" else "fp32")
     assert not np.array_equal(pixels, fine.pixels) or other == "float64"
-    assert fine.psnr >= 45 and abs(picture.psnr(photo, pixels) - fine.psnr) < 0.1
+    assert fine.psnr >= 45 and abs(quality.psnr(photo, pixels) - fine.psnr) < 0.1
 
 
 def test_bf16_makes_files_for_fp32(photo, photo_model):
-    e = encode_pixels(photo, photo_model, psnr=40, effort=1, precision="bf16")
-    assert abs(picture.psnr(photo, decoded(e.data, photo_model)) - e.psnr) < 0.1
+    e = encode_pixels(Picture(photo), photo_model, Psnr(40), EncodeOptions(effort=1, precision="bf16"))
+    assert abs(quality.psnr(photo, decoded(e.data, arithmetic.denoiser(photo_model, "cpu", "fp32"))) - e.psnr) < 0.1
 
 
 def test_much_noise_is_always_fp32(photo_model):
-    x_t = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(3))
-    model = arithmetic.on(photo_model, "cpu", "bf16")
+    x_t = np.random.default_rng(3).standard_normal((1, 3, 64, 64), np.float32)
     for level, same in ((-2000, True), (-1000, True), (-1, True), (0, False), (1500, False)):
-        a, b = (prediction.predict_x_0(m, x_t, level) for m in (photo_model, model))
-        assert torch.equal(a, b) == same, level
+        exact, fast = (arithmetic.denoiser(photo_model, "cpu", precision) for precision in ("fp32", "bf16"))
+        a, b = (prediction.predict_x_0(denoiser, x_t, level) for denoiser in (exact, fast))
+        assert np.array_equal(a, b) == same, level
+        assert fast.precision == ("fp32" if same else "bf16")  # what has run, not what might
 
 
 def test_lossless_files_are_fp32_whatever_is_asked(photo, model):
@@ -62,16 +68,16 @@ def test_lossless_files_are_fp32_whatever_is_asked(photo, model):
 
 @pytest.fixture
 def asked(monkeypatch):
-    """What `arithmetic.on` is asked for on a machine where bfloat16 is fast: whether it is given."""
+    """What is asked for on a machine where bfloat16 is fast: whether it is given."""
     given = []
-    on = arithmetic.on
+    denoiser = arithmetic.denoiser
 
     def spy(*args, **kwargs):
-        given.append(on(*args, **kwargs).bfloat16)
-        return on(args[0], "cpu", "fp32")
+        given.append(denoiser(*args, **kwargs).bfloat16_from is not None)
+        return denoiser(args[0], "cpu", "fp32")
 
     monkeypatch.setattr(arithmetic, "has_bfloat16", lambda device: True)
-    monkeypatch.setattr(arithmetic, "on", spy)
+    monkeypatch.setattr(arithmetic, "denoiser", spy)
     return given
 
 
@@ -114,24 +120,24 @@ def test_a_device_that_is_not_there(photo, model, monkeypatch):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu(fine, photo, photo_model):
     for precision in ("fp32", "bf16"):
-        assert abs(picture.psnr(photo, decoded(fine.data, arithmetic.on(photo_model, "cuda", precision))) - fine.psnr) < 0.1
+        assert abs(quality.psnr(photo, decoded(fine.data, arithmetic.denoiser(photo_model, "cuda", precision))) - fine.psnr) < 0.1
 
 
 def test_the_papers_network_is_fp32(paper_model, monkeypatch):
     monkeypatch.setattr(arithmetic, "has_bfloat16", lambda device: True)
-    assert not arithmetic.on(paper_model(), "cpu", "auto").bfloat16
+    assert arithmetic.denoiser(paper_model(), "cpu", "auto").bfloat16_from is None
     with pytest.raises(ModelError, match="fp32 only"):
-        arithmetic.on(paper_model(), "cpu", "bf16")
+        arithmetic.denoiser(paper_model(), "cpu", "bf16")
 
 
 def test_encoding_leaves_the_number_of_threads_alone(model_path):
     """numba's threads, when they start, set the number of OpenMP's to theirs."""
     program = (
-        "import sys, numpy, torch, ddpmcodec; torch.set_num_threads(3);"
+        "import sys, numpy, torch, ddpmcodec; from ddpmcodec import threads; threads.use(3);"
         "pixels = numpy.random.default_rng(0).integers(0, 256, (80, 100, 3), numpy.uint8);"
-        "ddpmcodec.encode(pixels, model=sys.argv[1], bpp=12, effort=3, evaluations=3); print(torch.get_num_threads())"
+        "ddpmcodec.encode(pixels, model=sys.argv[1], bpp=12, effort=3, evaluations=3); print(threads.count(), torch.get_num_threads())"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, model_path], capture_output=True, text=True, check=True, env=os.environ | {"NUMBA_NUM_THREADS": "2"}
     )
-    assert done.stdout == "3\n"
+    assert done.stdout == "3 3\n"

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 import ddpmcodec
-from ddpmcodec.encoder import encode_pixels
+from ddpmcodec.encoder import EncodeOptions, encode_pixels
 from ddpmcodec.errors import CorruptFileError
 from ddpmcodec.format import container
 from ddpmcodec.format.steptable import Step
+from ddpmcodec.picture import Picture
+from ddpmcodec.target import Levels, Rate
 
 
 def decoded(data, **options):
@@ -16,15 +18,15 @@ def decoded(data, **options):
 
 def test_no_steps_hold_nothing_of_the_picture(drawing, drawing_encoding, photo, model):
     """x_T and the network's first guess follow from the seed and the size alone."""
-    other = encode_pixels(photo[:45, :61], model, bpp=1, evaluations=3, effort=1, seed=3)
+    other = encode_pixels(Picture(photo[:45, :61]), model, Rate(1), EncodeOptions(evaluations=3, effort=1, seed=3))
     assert np.array_equal(decoded(other.data, steps=0), decoded(drawing_encoding.data, steps=0))
-    another = encode_pixels(drawing, model, bpp=1, evaluations=3, effort=1, seed=4)
+    another = encode_pixels(Picture(drawing), model, Rate(1), EncodeOptions(evaluations=3, effort=1, seed=4))
     assert not np.array_equal(decoded(another.data, steps=0), decoded(other.data, steps=0))
 
 
 def test_a_split_step_can_be_cut_in_two(drawing, model):
     """Given levels too far apart for D / 2 path bits are reached by several steps, and each of them ends in a picture."""
-    e = encode_pixels(drawing, model, levels=[0, 1200, 2000], effort=1)
+    e = encode_pixels(Picture(drawing), model, Levels(tuple([0, 1200, 2000])), EncodeOptions(effort=1))
     steps = container.parse(e.data).steps
     assert [step.level for step in steps if step.level in (0, 1200, 2000)] == [0, 1200, 2000]
     assert [step.evaluate for step in steps].count(True) == 3 < len(steps)
@@ -36,7 +38,7 @@ def test_a_split_step_can_be_cut_in_two(drawing, model):
 
 def test_a_discrete_model_to_its_last_timestep(drawing, discrete_model, discrete_model_path):
     levels = [600, 300, 100, 50, 30, 20, 14, 10, 7, 5, 4, 3, 2, 1]
-    e = encode_pixels(drawing, discrete_model, levels=levels, effort=1)
+    e = encode_pixels(Picture(drawing), discrete_model, Levels(tuple(levels)), EncodeOptions(effort=1))
     assert container.parse(e.data).steps[-1].level == 1
     assert np.array_equal(decoded(e.data, model=discrete_model_path), e.pixels) and e.psnr > 30
 

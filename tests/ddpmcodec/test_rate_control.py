@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 import ddpmcodec
-from ddpmcodec.encoder import encode_pixels
+from ddpmcodec import target
+from ddpmcodec.encoder import EncodeOptions, encode_pixels
 from ddpmcodec.errors import RateError
 from ddpmcodec.format import container
 from ddpmcodec.models.levels import sigma
-from ddpmcodec.plan import sigma_of_quality
+from ddpmcodec.picture import Picture
+from ddpmcodec.target import Bytes, Lossless, Psnr, Quality, sigma_of_quality
 
 
 @pytest.fixture(scope="module")
@@ -23,41 +25,41 @@ def pictures(photo: np.ndarray) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("size", [250, 317, 1000, 2000])
 @pytest.mark.parametrize("evaluations", [2, 12])
 def test_a_size_is_never_exceeded_and_used(photo, model, size, evaluations):
-    data = encode_pixels(photo, model, max_bytes=size, evaluations=evaluations, effort=1).data
+    data = encode_pixels(Picture(photo), model, Bytes(size), EncodeOptions(evaluations=evaluations, effort=1)).data
     assert 0.97 * size <= len(data) <= size
 
 
 def test_a_size_beyond_all_use(pictures, model):
-    e = encode_pixels(pictures["ramp"], model, max_bytes=100_000, evaluations=12, effort=1)
+    e = encode_pixels(Picture(pictures["ramp"]), model, Bytes(100_000), EncodeOptions(evaluations=12, effort=1))
     assert e.psnr > 40 and len(e.data) < 10_000
 
 
 def test_a_size_below_the_smallest_file(photo, model):
     with pytest.raises(RateError, match="50 bytes, and this picture's smallest file"):
-        encode_pixels(photo, model, max_bytes=50)
+        encode_pixels(Picture(photo), model, Bytes(50))
 
 
 @pytest.mark.parametrize("evaluations", [2, 8, 30])
 @pytest.mark.parametrize("wanted", [24.0, 27.5, 33.0, 40.0])
 def test_a_psnr_is_reached_and_hardly_exceeded(pictures, model, wanted, evaluations):
     for name in ("photo", "crop"):
-        e = encode_pixels(pictures[name], model, psnr=wanted, evaluations=evaluations, effort=1)
+        e = encode_pixels(Picture(pictures[name]), model, Psnr(wanted), EncodeOptions(evaluations=evaluations, effort=1))
         assert wanted <= e.psnr <= wanted + 0.3, name
         assert ddpmcodec.info(e.data)["complete"]
 
 
 def test_a_psnr_that_the_first_picture_has(photo, model):
-    assert container.parse(encode_pixels(photo, model, psnr=1).data).steps == ()
+    assert container.parse(encode_pixels(Picture(photo), model, Psnr(1)).data).steps == ()
 
 
 def test_a_psnr_out_of_reach_costs_no_more_than_the_pixels(pictures, model):
-    e = encode_pixels(pictures["noise"], model, psnr=60, effort=1)
+    e = encode_pixels(Picture(pictures["noise"]), model, Psnr(60), EncodeOptions(effort=1))
     assert e.psnr < 60 and len(e.data) < pictures["noise"].nbytes + 1000
 
 
 @pytest.mark.parametrize("name", ["photo", "crop", "noise", "ramp"])
 def test_size_and_psnr_rise_with_quality(pictures, model, name):
-    files = [encode_pixels(pictures[name], model, quality=q, evaluations=6, effort=1) for q in range(0, 101, 10)]
+    files = [encode_pixels(Picture(pictures[name]), model, Quality(q), EncodeOptions(evaluations=6, effort=1)) for q in range(0, 101, 10)]
     sizes, psnrs = [len(e.data) for e in files], [e.psnr for e in files]
     assert sizes == sorted(sizes) and psnrs == sorted(psnrs)
 
@@ -65,12 +67,12 @@ def test_size_and_psnr_rise_with_quality(pictures, model, name):
 def test_a_quality_is_the_last_steps_noise(photo, model):
     assert [sigma_of_quality(q) for q in (0, 50, 100)] == pytest.approx([100, 10, 1])
     for quality in (20, 65):
-        last = container.parse(encode_pixels(photo, model, quality=quality, effort=1).data).steps[-1]
+        last = container.parse(encode_pixels(Picture(photo), model, Quality(quality), EncodeOptions(effort=1)).data).steps[-1]
         assert sigma(model.levels, last.level) == pytest.approx(sigma_of_quality(quality), rel=0.01)
 
 
 def test_a_few_evaluations_more_where_steps_would_be_too_long(photo, model):
-    few, many = (encode_pixels(photo, model, psnr=30, evaluations=n, effort=1) for n in (2, 30))
+    few, many = (encode_pixels(Picture(photo), model, Psnr(30), EncodeOptions(evaluations=n, effort=1)) for n in (2, 30))
     assert 4 < len(few.prefix_psnr) < 15 and len(few.data) < 1.5 * len(many.data)
 
 
@@ -85,12 +87,12 @@ def test_ends_that_contradict_each_other_or_are_out_of_range(photo, ends):
 @pytest.mark.parametrize("end", [{"quality": 40}, {"quality": 75}, {"psnr": 27}, {"psnr": 37}])
 def test_an_end_costs_no_more_than_a_size(photo, model, end):
     """All ends lead along the same schedule: at the same number of bytes the picture is as good."""
-    e = encode_pixels(photo, model, evaluations=20, effort=1, **end)
-    assert e.psnr > encode_pixels(photo, model, max_bytes=len(e.data), evaluations=20, effort=1).psnr - 0.25
+    e = encode_pixels(Picture(photo), model, target.choose(**end), EncodeOptions(evaluations=20, effort=1))
+    assert e.psnr > encode_pixels(Picture(photo), model, Bytes(len(e.data)), EncodeOptions(evaluations=20, effort=1)).psnr - 0.25
 
 
 def test_a_lossless_file_takes_few_long_steps_at_its_end(photo, model):
     """As few evaluations as asked for reach where the tail begins, with none of them spent on steps that are shorter than need be."""
-    steps = container.parse(encode_pixels(photo, model, lossless=True, evaluations=20, effort=1).data).steps
+    steps = container.parse(encode_pixels(Picture(photo), model, Lossless(), EncodeOptions(evaluations=20, effort=1)).data).steps
     ratios = [model.levels.snr(b.level) / model.levels.snr(a.level) for a, b in itertools.pairwise(steps)]
     assert max(ratios[-8:]) < 8 and sum(step.evaluate for step in steps) <= 20

@@ -7,15 +7,17 @@ import pytest
 from PIL import Image
 
 import ddpmcodec
-from ddpmcodec.encoder import encode_pixels
+from ddpmcodec.encoder import EncodeOptions, encode_pixels
 from ddpmcodec.errors import CorruptFileError, ForeignFileError, ModelError
-from ddpmcodec.format import container
+from ddpmcodec.format import container, sections
 from ddpmcodec.format.metadata import Metadata
+from ddpmcodec.picture import Picture
+from ddpmcodec.target import Lossless, Rate
 
 
 @pytest.fixture(scope="module")
 def data(drawing, model) -> bytes:
-    parsed = container.parse(encode_pixels(drawing, model, bpp=3, evaluations=6, effort=1).data)
+    parsed = container.parse(encode_pixels(Picture(drawing), model, Rate(3), EncodeOptions(evaluations=6, effort=1)).data)
     return container.serialize(replace(parsed, metadata=Metadata(b"profile", b"Exif\0\0", b"<x/>")))
 
 
@@ -48,7 +50,7 @@ def test_steps_come_as_soon_as_they_are_whole(data, model_path):
 
 @pytest.mark.parametrize("size", [1, 1000, 10**9])
 def test_a_lossless_file_ends_exactly(drawing, model, model_path, size):
-    data = encode_pixels(drawing, model, lossless=True, evaluations=4, effort=1).data
+    data = encode_pixels(Picture(drawing), model, Lossless(), EncodeOptions(evaluations=4, effort=1)).data
     decoder = ddpmcodec.Decoder(model=model_path)
     found = [each for piece in pieces(data, size) for each in decoder.feed(piece)]
     steps = len(ddpmcodec.info(data)["steps"])
@@ -92,7 +94,7 @@ def test_what_is_long_in_coming_is_not_parsed_at_each_piece(data, model_path, mo
     parse, calls = container.parse, []
     monkeypatch.setattr(container, "parse", lambda *arguments: calls.append(1) or parse(*arguments))
     at = container.parse(data).sections[1].offset
-    section = container._section("z", bytes(100_000))
+    section = sections.section("z", bytes(100_000))
     decoder = ddpmcodec.Decoder(model=model_path)
     del calls[:]
     pictures = [each for piece in pieces(data[:at] + section + data[at:], 20) for each in decoder.feed(piece)]
@@ -101,7 +103,7 @@ def test_what_is_long_in_coming_is_not_parsed_at_each_piece(data, model_path, mo
 
 def test_a_lossless_file_in_pieces_though_the_chain_was_bf16(photo, model):
     """That a file is lossless shows at its end only."""
-    data = encode_pixels(photo[:20, :30], model, lossless=True, evaluations=5, effort=1).data
+    data = encode_pixels(Picture(photo[:20, :30]), model, Lossless(), EncodeOptions(evaluations=5, effort=1)).data
     decoder = ddpmcodec.Decoder(precision="bf16")
     pictures = [image for k in range(0, len(data), 100) for _, image in decoder.feed(data[k : k + 100])]
     assert np.array_equal(np.asarray(pictures[-1]), photo[:20, :30])

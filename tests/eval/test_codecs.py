@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import ddpmcodec
-from ddpmcodec import picture
+from ddpmcodec import quality
 from ddpmcodec.errors import EvaluationError
 from ddpmcodec.eval.anchors import ANCHORS, Anchor, command_anchor
 from ddpmcodec.eval.codecs import Ddpm
@@ -25,8 +25,8 @@ def test_real_files_that_come_back(name: str, photo: np.ndarray):
     assert Image.open(io.BytesIO(high)).format == anchor.format
     assert len(low) < len(high)
     assert anchor.decode(high).shape == photo.shape
-    assert picture.psnr(photo, anchor.decode(low)) < picture.psnr(photo, anchor.decode(high))
-    assert picture.psnr(photo, anchor.decode(high)) > 30
+    assert quality.psnr(photo, anchor.decode(low)) < quality.psnr(photo, anchor.decode(high))
+    assert quality.psnr(photo, anchor.decode(high)) > 30
     assert pickle.loads(pickle.dumps(anchor)) == anchor  # it goes to other processes
 
 
@@ -110,7 +110,7 @@ def test_a_command_line_codec(command, photo):
     codec = command()
     codec.check()
     low, high = codec.curve(photo)
-    assert low.bytes < high.bytes and picture.psnr(photo, low.pixels) < picture.psnr(photo, high.pixels) and low.encode_seconds > 0
+    assert low.bytes < high.bytes and quality.psnr(photo, low.pixels) < quality.psnr(photo, high.pixels) and low.encode_seconds > 0
     assert codec.settings()["qualities"] == [4, 64] and pickle.loads(pickle.dumps(codec)) == codec
 
 

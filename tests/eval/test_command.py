@@ -16,8 +16,10 @@ from PIL import Image
 
 from ddpmcodec.cli import main
 from ddpmcodec.cli.eval import SUBCOMMANDS
-from ddpmcodec.encoder import encode_pixels
+from ddpmcodec.encoder import EncodeOptions, encode_pixels
 from ddpmcodec.models import checkpoint
+from ddpmcodec.picture import Picture
+from ddpmcodec.target import Lossless
 
 
 def run(*arguments: str | Path) -> Result:
@@ -97,7 +99,7 @@ def test_lossless(directory: Path, tmp_path: Path, model_path: str):
     stored = json.loads((tmp_path / "out" / "lossless.json").read_text())
     assert [row["picture"] for row in stored["pictures"]] == ["a.png", "b.png"]
     pixels = np.asarray(Image.open(directory / "a.png"))
-    ours = encode_pixels(pixels, checkpoint.load(Path(model_path)), lossless=True, evaluations=4, effort=1)
+    ours = encode_pixels(Picture(pixels), checkpoint.load(Path(model_path)), Lossless(), EncodeOptions(evaluations=4, effort=1))
     png = io.BytesIO()
     Image.fromarray(pixels).save(png, "PNG", optimize=True)
     first = stored["pictures"][0]
@@ -174,7 +176,9 @@ def test_lossless_together(tmp_path: Path, model_path: str, photo: np.ndarray):
     result = run(tmp_path / "a.npz", "--lossless", "--together", *options, "-o", tmp_path / "out")
     assert result.exit_code == 0, result.stderr
     stored = json.loads((tmp_path / "out" / "together.json").read_text())
-    ours = encode_pixels(np.concatenate(arrays), checkpoint.load(Path(model_path)), lossless=True, evaluations=4, effort=1, pictures=3)
+    ours = encode_pixels(
+        Picture(np.concatenate(arrays), count=3), checkpoint.load(Path(model_path)), Lossless(), EncodeOptions(evaluations=4, effort=1)
+    )
     assert stored["ddpm"]["together"] == pytest.approx(8 * len(ours.data) / arrays.size)
     assert stored["rate"] == pytest.approx(ours.kl_bits / arrays.size)
     assert stored["ddpm"]["together"] < stored["ddpm"]["alone"] and stored["png"]["together"] < stored["png"]["alone"]

@@ -6,15 +6,19 @@ from click.testing import CliRunner
 from PIL import Image
 
 from ddpmcodec.cli import main
-from ddpmcodec.encoder import encode_pixels
+from ddpmcodec.encoder import EncodeOptions, encode_pixels
 from ddpmcodec.eval import drift
+from ddpmcodec.picture import Picture
+from ddpmcodec.target import Lossless, Rate
 
 
 @pytest.fixture(scope="module")
 def files(photo, model):
     pixels = photo[:41, :53]
-    lossless = encode_pixels(pixels, model, evaluations=5, effort=1, lossless=True)
-    return drift.Files(pixels, model, encode_pixels(pixels, model, evaluations=5, effort=1, bpp=3), lossless), lossless.data
+    lossless = encode_pixels(Picture(pixels), model, Lossless(), EncodeOptions(evaluations=5, effort=1))
+    return drift.Files(
+        pixels, model, encode_pixels(Picture(pixels), model, Rate(3), EncodeOptions(evaluations=5, effort=1)), lossless
+    ), lossless.data
 
 
 @pytest.mark.parametrize("name", ["fp32, 1 thread", "fp32, 2 threads", "float64", "without channels_last"])

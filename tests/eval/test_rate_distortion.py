@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pytest
 
-from ddpmcodec import picture
+from ddpmcodec import quality
 from ddpmcodec.errors import WorkerError
 from ddpmcodec.eval import rate_distortion as rd
 from ddpmcodec.eval.anchors import ANCHORS, Anchor
@@ -21,9 +21,9 @@ FLAT = np.full((32, 48, 3), 128, np.uint8)
 def test_psnr_by_hand():
     a = np.array([[[0, 0, 0], [255, 255, 255]]], np.uint8)
     b = np.array([[[3, 0, 0], [255, 255, 251]]], np.uint8)
-    assert picture.psnr(a, b) == pytest.approx(10 * math.log10(255**2 / (25 / 6)))
-    assert picture.psnr(a, 255 - a) == 0
-    assert picture.psnr(a, a) == math.inf
+    assert quality.psnr(a, b) == pytest.approx(10 * math.log10(255**2 / (25 / 6)))
+    assert quality.psnr(a, 255 - a) == 0
+    assert quality.psnr(a, a) == math.inf
 
 
 def points(*pairs):

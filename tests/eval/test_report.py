@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from ddpmcodec import picture
+from ddpmcodec import quality
 from ddpmcodec.cli import main
 from ddpmcodec.eval import page
 
@@ -67,7 +67,7 @@ def test_pictures_are_those_of_the_files(report: str, photo: np.ndarray):
     assert sizes == sorted(sizes) and len(sizes) > 4 and set(data["others"]) == {"original", "jpeg"}
     assert np.array_equal(pixels(data["others"]["original"][0]["src"]), photo)
     for file in (*data["files"], *data["others"]["jpeg"]):
-        assert file["psnr"] == pytest.approx(picture.psnr(photo, pixels(file["src"])))
+        assert file["psnr"] == pytest.approx(quality.psnr(photo, pixels(file["src"])))
     assert abs(data["files"][data["start"]]["bpp"] - 2) < 0.6
 
 

@@ -5,10 +5,12 @@ import random
 import numpy as np
 import pytest
 
-from ddpmcodec.encoder import encode_pixels
+from ddpmcodec.encoder import EncodeOptions, encode_pixels
 from ddpmcodec.errors import ForeignFileError, FormatError, TruncatedFileError
 from ddpmcodec.format import container
 from ddpmcodec.format.metadata import Metadata
+from ddpmcodec.picture import Picture
+from ddpmcodec.target import Bytes, Lossless, Rate
 
 CUTS = 10_000
 METADATA = Metadata(bytes(range(90)), b"Exif\0\0MM\0*\0\0\0\x08", b"<x:xmpmeta/>")
@@ -18,18 +20,18 @@ METADATA = Metadata(bytes(range(90)), b"Exif\0\0MM\0*\0\0\0\x08", b"<x:xmpmeta/>
 def files(photo, model, discrete_model) -> dict[str, bytes]:
     gray = np.repeat(photo[..., :1], 3, 2)
     alpha = np.arange(16 * 20, dtype=np.uint8).reshape(16, 20)
-    fast = {"evaluations": 5, "effort": 1}
+    fast = EncodeOptions(evaluations=5, effort=1)
     made = {
-        "RGB": encode_pixels(photo[:33, :40], model, bpp=3, **fast),
-        "checksums in the payload": encode_pixels(photo[40:64, :40], model, bpp=20, **fast),
-        "1 x 1": encode_pixels(photo[:1, :1], model, max_bytes=100, **fast),
-        "gray": encode_pixels(gray[:32, :32], model, gray=True, bpp=3, **fast),
-        "lossless": encode_pixels(photo[:9, :12], model, lossless=True, **fast),
-        "alpha": encode_pixels(photo[:16, :20], model, alpha=alpha, max_bytes=400, **fast),
-        "metadata": encode_pixels(photo[:16, :20], model, metadata=METADATA, max_bytes=500, **fast),
-        "all of them": encode_pixels(gray[:16, :20], model, gray=True, alpha=alpha, metadata=METADATA, lossless=True, **fast),
-        "pictures": encode_pixels(photo[:48, :20], model, pictures=3, bpp=4, **fast),
-        "discrete levels": encode_pixels(photo[:16, :20], discrete_model, max_bytes=500, **fast),
+        "RGB": encode_pixels(Picture(photo[:33, :40]), model, Rate(3), fast),
+        "checksums in the payload": encode_pixels(Picture(photo[40:64, :40]), model, Rate(20), fast),
+        "1 x 1": encode_pixels(Picture(photo[:1, :1]), model, Bytes(100), fast),
+        "gray": encode_pixels(Picture(gray[:32, :32], gray=True), model, Rate(3), fast),
+        "lossless": encode_pixels(Picture(photo[:9, :12]), model, Lossless(), fast),
+        "alpha": encode_pixels(Picture(photo[:16, :20], alpha=alpha), model, Bytes(400), fast),
+        "metadata": encode_pixels(Picture(photo[:16, :20], metadata=METADATA), model, Bytes(500), fast),
+        "all of them": encode_pixels(Picture(gray[:16, :20], gray=True, alpha=alpha, metadata=METADATA), model, Lossless(), fast),
+        "pictures": encode_pixels(Picture(photo[:48, :20], count=3), model, Rate(4), fast),
+        "discrete levels": encode_pixels(Picture(photo[:16, :20]), discrete_model, Bytes(500), fast),
     }
     return {name: encoding.data for name, encoding in made.items()}
 

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from ddpmcodec import api, picture
+from ddpmcodec import api, quality
 from ddpmcodec.channel import codeword, randomness
-from ddpmcodec.encoder import encode_pixels
+from ddpmcodec.encoder import EncodeOptions, encode_pixels
 from ddpmcodec.errors import FormatError
 from ddpmcodec.format import container, steptable
+from ddpmcodec.picture import Picture
+from ddpmcodec.target import Rate
 
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "format.md").read_text()
 EXAMPLE = DOCUMENT[DOCUMENT.index("## A file, byte by byte") :]
@@ -86,7 +87,7 @@ def test_the_file_decodes_and_is_in_its_one_form(parsed):
     assert image.size == (8, 8)
     y, x = np.mgrid[:8, :8]
     described = np.stack([32 * y, 32 * x, np.full_like(x, 128)], 2).astype(np.uint8)
-    psnrs = [picture.psnr(described, np.asarray(p)) for _, p in api.decode_progressive(DATA)]
+    psnrs = [quality.psnr(described, np.asarray(p)) for _, p in api.decode_progressive(DATA)]
     assert psnrs == sorted(psnrs) and psnrs[-1] > psnrs[0] + 3
 
 
@@ -95,13 +96,13 @@ def test_the_encoder_still_makes_such_a_file(parsed, model):
     y, x = np.mgrid[:8, :8]
     described = np.stack([32 * y, 32 * x, np.full_like(x, 128)], 2).astype(np.uint8)
     most = number(r"at most (\d+) bytes")
-    e = encode_pixels(described, model, bpp=8 * most / 64, evaluations=4, effort=1, seed=7)
+    e = encode_pixels(Picture(described), model, Rate(8 * most / 64), EncodeOptions(evaluations=4, effort=1, seed=7))
     again = container.parse(e.data)
     assert len(e.data) <= most and abs(len(e.data) - len(DATA)) <= 4
     assert len(again.steps) == len(parsed.steps)
     for a, b in zip(again.steps, parsed.steps, strict=True):
         assert abs(a.level - b.level) <= 4 and abs(a.n - b.n) <= 2 and a.nu == b.nu
-    assert abs(picture.psnr(described, e.pixels) - picture.psnr(described, np.asarray(api.decode(DATA)))) < 1
+    assert abs(quality.psnr(described, e.pixels) - quality.psnr(described, np.asarray(api.decode(DATA)))) < 1
 
 
 def test_random_words():
@@ -115,7 +116,7 @@ def test_what_is_made_of_the_words():
     shared = randomness.SharedRandomness(7, container.VERSION)
     text = " ".join(EXAMPLE[EXAMPLE.index("so that x_T begins") :].split())
     values = [float(v) for v in re.search(r"x_T begins ([-\d., ]+\d)", text)[1].split(",")]
-    assert torch.allclose(shared.gaussians(len(values), randomness.STREAM_START), torch.tensor(values), atol=6e-5)
+    assert np.allclose(shared.gaussians(len(values), randomness.STREAM_START), values, atol=6e-5)
     for name, stream in (("rotation", randomness.STREAM_ROTATION), ("code", randomness.STREAM_CODE)):
         signs = re.search(rf"{name} signs (?:begin )?((?:[+-] ?)+)", text)[1].split()
         assert len(signs) >= 8 and shared.signs(len(signs), stream).tolist() == [1 if s == "+" else -1 for s in signs]

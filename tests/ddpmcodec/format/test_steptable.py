@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ddpmcodec.channel import codeword
 from ddpmcodec.errors import CorruptFileError
-from ddpmcodec.format import container, steptable
+from ddpmcodec.format import container, sections, steptable
 from ddpmcodec.format.header import Header
 from ddpmcodec.format.steptable import Step
 from ddpmcodec.models.levels import ContinuousLevels, DiscreteLevels
@@ -177,8 +177,8 @@ def test_bytes_of_a_step():
 
 
 def test_signs_alternate_in_zigzag():
-    assert [steptable.zigzag(x) for x in (0, -1, 1, -2, 2, -(2**31))] == [0, 1, 2, 3, 4, 2**32 - 1]
-    assert [steptable.unzigzag(n) for n in (0, 1, 2, 3, 4, 2**32 - 1)] == [0, -1, 1, -2, 2, -(2**31)]
+    assert [sections.zigzag(x) for x in (0, -1, 1, -2, 2, -(2**31))] == [0, 1, 2, 3, 4, 2**32 - 1]
+    assert [sections.unzigzag(n) for n in (0, 1, 2, 3, 4, 2**32 - 1)] == [0, -1, 1, -2, 2, -(2**31)]
 
 
 @given(st.integers(0, 2**32 - 1))

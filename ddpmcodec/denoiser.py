@@ -1,0 +1,46 @@
+"""A denoiser as the codec knows it: numbers that name its noise levels, and a function of arrays."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from ddpmcodec.models.levels import Levels
+
+
+class Denoiser(Protocol):
+    """A network that is ready to run; `models/` has them, one for each library that networks run on.
+
+    Attributes:
+        name: by which files refer to it.
+        hash: the first bytes of its SHA-256 (models/identity.py).
+        levels: how its noise levels are numbered.
+        start: the level of x_T.
+        schedules: visited levels, by their number, that were found best for it.
+        precision: "bf16" where any evaluation so far has run in bfloat16, else "fp32".
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def hash(self) -> bytes: ...
+
+    @property
+    def levels(self) -> Levels: ...
+
+    @property
+    def start(self) -> int: ...
+
+    @property
+    def schedules(self) -> Mapping[int, Sequence[int]]: ...
+
+    @property
+    def precision(self) -> str: ...
+
+    def predict_x_0(self, x_t: np.ndarray, level: int) -> np.ndarray:
+        """x0hat of pictures x_t, both (P, 3, H, W) float32 of any size, not clamped.
+
+        Raises:
+            ModelError: it predicts values that are not numbers.
+        """

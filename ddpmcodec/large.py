@@ -1,0 +1,66 @@
+"""What a large picture will take, said before it does."""
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ddpmcodec import decoder, precision
+from ddpmcodec.denoiser import Denoiser
+from ddpmcodec.format.container import Container
+from ddpmcodec.format.header import Header
+from ddpmcodec.models import arithmetic
+from ddpmcodec.prediction import fold_of, predict_x_0
+from ddpmcodec.progress import Note
+from ddpmcodec.target import Target
+
+if TYPE_CHECKING:
+    from ddpmcodec.encoder import EncodeOptions
+    from ddpmcodec.models.checkpoint import Model
+    from ddpmcodec.picture import Picture
+
+LARGE = 3_000_000  # pixels
+SAMPLE = 512  # pixels of a side, on which the network's time is measured
+
+
+def memory(pixels: int) -> float:
+    """Bytes that encoding or decoding a large picture takes, about: measured with photo-2."""
+    return 1.2e9 + 62 * pixels
+
+
+def announce(note: Note, pixels: int, denoiser: Denoiser, evaluations: float, padding: float = 1.0) -> None:
+    """Say what a picture will take of memory and of time in the network, if it is large.
+
+    Args:
+        evaluations: of all its pixels.
+        padding: how many times as many pixels the network sees: 16 of a picture one pixel wide.
+    """
+    network_pixels = pixels * padding
+    if network_pixels < LARGE:
+        return
+    x, level = np.zeros((1, 3, SAMPLE, SAMPLE), np.float32), denoiser.levels.nearest(1.0)
+    predict_x_0(denoiser, x, level)
+    begin = time.perf_counter()
+    predict_x_0(denoiser, x, level)
+    seconds = (time.perf_counter() - begin) * evaluations * network_pixels / SAMPLE**2
+    time_taken = f"{seconds / 60:.0f} minutes" if seconds > 100 else f"{seconds:.0f} s"
+    megapixels, gigabytes = pixels / 1e6, memory(round(network_pixels)) / 1e9
+    note(f"{megapixels:.1f} megapixels: about {time_taken} in the network, and {gigabytes:.1f} GB of memory")
+
+
+def announce_encoding(note: Note, picture: "Picture", model: "Model", target: Target, options: "EncodeOptions") -> None:
+    """Say it of a picture to be encoded, by the arithmetic that it will be encoded with."""
+    rows, width = picture.pixels.shape[:2]
+    header = Header(width, rows // picture.count, model.name, model.hash, model.levels, model.start, pictures=picture.count)
+    if header.network_pixels < LARGE:
+        return
+    wanted = precision.for_encoding(header, target, target.max_bytes(header, 0, 0), options.precision)
+    denoiser = arithmetic.denoiser(model, options.device, wanted, bfloat16_from=precision.BFLOAT16_FROM)
+    announce(note, header.pixels, denoiser, options.evaluations, header.network_pixels / header.pixels)
+
+
+def announce_decoding(note: Note, parsed: Container, denoiser: Denoiser) -> None:
+    """Say it of a file's picture."""
+    header = parsed.header
+    evaluations = sum(fold_of(header.levels, level) ** -2 for level in decoder.evaluated(parsed))
+    announce(note, header.pixels, denoiser, evaluations, header.network_pixels / header.pixels)

@@ -1,0 +1,45 @@
+"""What the network computes with: one rule for encoder and decoder, which is not part of the format.
+
+bfloat16 may be used where the pictures of two machines differ by less than .1 dB by it: at levels from sigma 127.5 of 255 on, as errors at
+higher noise persist as low frequencies; in files that end above `FINEST_SIGMA`, of pictures that take some time. Lossless files are
+fp32 always.
+"""
+
+from ddpmcodec.format.container import Container
+from ddpmcodec.format.header import Header
+from ddpmcodec.models.levels import sigma
+from ddpmcodec.target import Lossless, Psnr, Quality, Target
+
+PRECISIONS = ("auto", "fp32", "bf16")
+BFLOAT16_FROM = 0  # the first level at which bfloat16 is used, where it is
+FINEST_SIGMA = 1.5  # of 255
+LEAST_PIXELS = 1 << 16
+HIGHEST_PSNR, HIGHEST_BPP = 45.0, 3.0  # about where a file reaches `FINEST_SIGMA`
+
+
+def for_encoding(header: Header, target: Target, max_bytes: int | None, wanted: str = "auto") -> str:
+    """The precision to ask for in encoding: `wanted`, but "fp32" where bfloat16 would show or must not be.
+
+    Args:
+        max_bytes: that the file may have, where there is a limit.
+        wanted: one of `PRECISIONS`.
+    """
+    if isinstance(target, Lossless):
+        return "fp32"
+    if isinstance(target, Quality):
+        fine = target.sigma < FINEST_SIGMA
+    elif isinstance(target, Psnr):
+        fine = target.psnr > HIGHEST_PSNR
+    else:
+        fine = max_bytes is not None and 8 * max_bytes > HIGHEST_BPP * header.pixels
+    return "fp32" if wanted == "auto" and (fine or header.pixels < LEAST_PIXELS) else wanted
+
+
+def for_decoding(parsed: Container, wanted: str = "auto") -> str:
+    """The precision to ask for in decoding a file, as `for_encoding`."""
+    if parsed.tail is not None:
+        return "fp32"
+    header = parsed.header
+    last = parsed.steps[-1].level if parsed.steps else header.start
+    fine = sigma(header.levels, last) < FINEST_SIGMA
+    return "fp32" if wanted == "auto" and (fine or header.pixels < LEAST_PIXELS) else wanted

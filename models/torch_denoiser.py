@@ -1,0 +1,40 @@
+"""A denoiser on torch: a model's network on a device, as a function of numpy arrays."""
+
+import copy
+
+import numpy as np
+import torch
+
+from ddpmcodec import threads
+from ddpmcodec.models.checkpoint import Model
+
+
+class TorchDenoiser:
+    """A model that is ready to run (`ddpmcodec.denoiser.Denoiser`).
+
+    Args:
+        bfloat16_from: the first level whose convolutions are computed in bfloat16; None for fp32 throughout.
+    """
+
+    def __init__(self, model: Model, device: torch.device, bfloat16_from: int | None = None):
+        if device.type != "cpu":
+            model = copy.copy(model)
+            model.network = copy.deepcopy(model.network).to(device)
+        self.model = model
+        self.name, self.hash = model.name, model.hash
+        self.levels, self.start, self.schedules = model.levels, model.start, model.schedules
+        self.bfloat16_from = bfloat16_from
+        self.precision = "fp32"
+
+    def predict_x_0(self, x_t: np.ndarray, level: int) -> np.ndarray:
+        """x0hat of pictures x_t, both (P, 3, H, W) float32, not clamped.
+
+        Raises:
+            ModelError: it predicts values that are not numbers.
+        """
+        if torch.get_num_threads() != threads.count():  # numba's threads, when they start, set the number of OpenMP's for all
+            torch.set_num_threads(threads.count())
+        bfloat16 = self.bfloat16_from is not None and level >= self.bfloat16_from
+        if bfloat16:
+            self.precision = "bf16"
+        return self.model.predict_x_0(torch.from_numpy(np.ascontiguousarray(x_t)), level, bfloat16).numpy()
