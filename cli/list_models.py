@@ -19,14 +19,14 @@ def description(name: str, path: Path) -> dict[str, Any]:
     """
     from ddpmcodec.models import registry
 
-    model = registry.find(str(path))
+    model = registry.describe(path)
     files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
     return {
         "name": name,
         "name_in_files": model.name,
         "hash": model.hash.hex(),
         "bytes": sum(p.stat().st_size for p in files),
-        "parameters": sum(p.numel() for p in model.network.parameters()),
+        "parameters": model.parameters,
         "architecture": model.config["architecture"],
         "levels": model.config["levels"],
         "path": str(path),

@@ -1,11 +1,5 @@
-"""Models as files: safetensors, the configuration as canonical JSON in the metadata. Never pickle.
+"""Models as files: safetensors, the configuration as canonical JSON in the metadata (`models/identity.py`). Never pickle."""
 
-A model's hash is over its configuration and its tensors, not over the file, so the same model has the same hash in every format:
-SHA-256 of the canonical JSON, then for each tensor in sorted order of names: the name, a zero byte, the shape as JSON, a zero byte
-and the values as little-endian float32.
-"""
-
-import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -22,8 +16,8 @@ from safetensors import SafetensorError, safe_open
 from ddpmcodec import atomic
 from ddpmcodec.errors import ModelError
 from ddpmcodec.models.ddpm_unet import DDPMUNet, DDPMUNetConfig
-from ddpmcodec.models.identity import HASH_BYTES, NAME
-from ddpmcodec.models.levels import ContinuousLevels, DiscreteLevels, Levels
+from ddpmcodec.models.identity import NAME, canonical_json, hash_of
+from ddpmcodec.models.levels import DiscreteLevels, build_levels
 from ddpmcodec.models.parameterization import x_0_of
 from ddpmcodec.models.photo_unet import PhotoUNet
 from ddpmcodec.models.process import abar_of_snr
@@ -36,19 +30,9 @@ MAX_BLOCKS, MAX_STRIDE = 64, 256  # a picture is padded to the stride, so a larg
 Network = PhotoUNet | DDPMUNet
 
 
-def canonical_json(value: Any) -> str:
-    """The one way a configuration is written for hashing: sorted keys, no spaces."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
-
-
 def model_hash(config: dict, tensors: dict[str, torch.Tensor]) -> bytes:
-    """The first `HASH_BYTES` of the model's SHA-256."""
-    digest = hashlib.sha256(canonical_json(config).encode())
-    for name in sorted(tensors):
-        values = tensors[name].detach().cpu().float().contiguous().numpy().astype("<f4", copy=False)
-        digest.update(f"{name}\0{canonical_json(list(values.shape))}\0".encode())
-        digest.update(values.tobytes())
-    return digest.digest()[:HASH_BYTES]
+    """The hash of a model's configuration and tensors: `identity.hash_of`."""
+    return hash_of(config, {name: value.detach().cpu().float().numpy() for name, value in tensors.items()})
 
 
 def build_network(config: dict, dropout: float = 0.0) -> Network:
@@ -123,20 +107,6 @@ def complete(config: dict) -> dict:
     if config.get("architecture") != "ddpm-unet":
         return config
     return msgspec.json.decode(msgspec.json.encode(_ddpm_config(config)))  # as a file would have it
-
-
-def build_levels(config: dict) -> Levels:
-    """The noise levels that a configuration describes.
-
-    Raises:
-        ModelError: they are not understood.
-    """
-    try:
-        levels = dict(config["levels"])
-        kind = levels.pop("kind")
-        return {"continuous": ContinuousLevels, "discrete": DiscreteLevels}[kind](**levels)
-    except (KeyError, TypeError, ValueError) as e:
-        raise ModelError(f"the model's noise levels are not understood: {e}") from e
 
 
 class Prediction(NamedTuple):

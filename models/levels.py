@@ -10,6 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
+from ddpmcodec.errors import ModelError
 from ddpmcodec.models import process
 
 
@@ -94,3 +95,17 @@ Levels = ContinuousLevels | DiscreteLevels
 def sigma(levels: Levels, level: int) -> float:
     """Standard deviation of a level's noise on [0, 255]."""
     return process.sigma_of_snr(levels.snr(level))
+
+
+def build_levels(config: dict) -> Levels:
+    """The noise levels that a configuration describes.
+
+    Raises:
+        ModelError: they are not understood.
+    """
+    try:
+        levels = dict(config["levels"])
+        kind = levels.pop("kind")
+        return {"continuous": ContinuousLevels, "discrete": DiscreteLevels}[kind](**levels)
+    except (KeyError, TypeError, ValueError) as e:
+        raise ModelError(f"the model's noise levels are not understood: {e}") from e

@@ -8,10 +8,14 @@ import re
 import stat
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ddpmcodec.errors import ModelError
-from ddpmcodec.models import checkpoint
-from ddpmcodec.models.checkpoint import Model
+from ddpmcodec.models.description import Description
+from ddpmcodec.models.description import describe as describe_file
+
+if TYPE_CHECKING:  # a list of models needs no torch
+    from ddpmcodec.models.checkpoint import Model
 
 BUNDLED = Path(__file__).parent / "weights"
 DEFAULT = "photo-2"  # the newest of the bundled that is released
@@ -19,7 +23,7 @@ UNRELEASED = frozenset({"photo-3"})  # still in training: the next version repla
 ENVIRONMENT = "DDPMCODEC_MODELS"
 
 
-def _load(path: Path) -> Model:
+def _load(path: Path) -> "Model":
     try:
         found = os.stat(path)
     except OSError as e:
@@ -30,8 +34,10 @@ def _load(path: Path) -> Model:
 
 
 @lru_cache(maxsize=4)
-def _loaded(path: Path, modified: int) -> Model:
+def _loaded(path: Path, modified: int) -> "Model":
     """The model of a path; `modified` tells a file that has been replaced from the one loaded before."""
+    from ddpmcodec.models import checkpoint
+
     if not path.is_dir():
         return checkpoint.load(path)
     from ddpmcodec.models import diffusers_layout
@@ -54,7 +60,7 @@ def available() -> dict[str, Path]:
     return found
 
 
-def find(name: str = DEFAULT) -> Model:
+def find(name: str = DEFAULT) -> "Model":
     """The model of that name, or in the file, or diffusers folder, of that path.
 
     Raises:
@@ -70,16 +76,33 @@ def find(name: str = DEFAULT) -> Model:
     )
 
 
-def resolve(model: str | Path | Model | None) -> Model:
+def resolve(model: "str | Path | Model | None") -> "Model":
     """The model of a name or a path, the default one for None; a model that is loaded already stays what it is.
 
     Raises:
         ModelError: as `find`.
     """
-    return model if isinstance(model, Model) else find(DEFAULT if model is None else str(model))
+    if model is None or isinstance(model, str | Path):
+        return find(DEFAULT if model is None else str(model))
+    return model
 
 
-def find_hash(name: str, model_hash: bytes) -> Model:
+def describe(path: Path) -> Description:
+    """Describe the model of a path without its network, which a diffusers folder's hash needs all the same.
+
+    Raises:
+        ModelError: it is none.
+    """
+    if not path.exists():
+        return _described(find(str(path)))  # which says what is known
+    return _described(_load(path)) if path.is_dir() else describe_file(path)
+
+
+def _described(model: "Model") -> Description:
+    return Description(model.name, model.hash, model.config, sum(p.numel() for p in model.network.parameters()), model.levels)
+
+
+def find_hash(name: str, model_hash: bytes) -> "Model":
     """The model a .ddpm file names: the one of that name if its hash fits, else any with that hash.
 
     Raises:

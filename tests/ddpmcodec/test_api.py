@@ -213,6 +213,12 @@ def test_describing_and_truncating_import_no_torch(encoding, tmp_path):
         "ddpmcodec.info(data), ddpmcodec.truncate(data, steps=2)\n"
         "main(['info', sys.argv[1]], standalone_mode=False)\n"
         "main(['truncate', sys.argv[1], '--steps', '1', '-o', sys.argv[1] + '.short'], standalone_mode=False)\n"
+        "main(['models'], standalone_mode=False)\n"
+        "for wrong in (['encode'], ['encode', 'a.png', '-o', 'b.ddpm', '--bpp', '1', '--psnr', '30'], ['decode', '--help'], ['eval', '--nothing']):\n"
+        "    try:\n"
+        "        main(wrong, standalone_mode=True)\n"
+        "    except SystemExit:\n"
+        "        pass\n"
         "loaded = {'torch', 'numba'} & set(sys.modules)\n"
         "assert not loaded, loaded\n"
     )
