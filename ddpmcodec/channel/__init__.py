@@ -1,1 +1,1 @@
-"""Sending a sample of a Gaussian to a receiver that knows another: the channel coder, and the randomness that both sides share."""
+"""The channel coder, which sends a sample of a Gaussian to a receiver that knows another, and the randomness that both sides share."""

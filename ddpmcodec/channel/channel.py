@@ -1,4 +1,4 @@
-"""Channel simulation: sending a sample z of q = N(delta, 1) to a receiver that only knows p.
+"""Channel simulation: sending a sample z of q = N(delta, 1) to a receiver that knows only p.
 
 Minimal random coding over 2^n candidates that are the words of a convolutional code. The word is rescaled so that z - delta has
 the variance q demands and is orthogonal to delta; the shared rotation makes it Gaussian. `docs/format.md` derives it.
@@ -17,10 +17,20 @@ class Channel(Protocol):
     """What the chain of steps needs of a channel coder."""
 
     def send(self, delta: np.ndarray, step: int, n: int, nu: int) -> bytes:
-        """The message, n bits padded to bytes, by which the receiver gets z close to a sample of N(delta, 1). delta: (N,)."""
+        """Return the message by which the receiver gets a z close to a sample of N(delta, 1).
+
+        Args:
+            delta: (N,), in units of q's standard deviation: q's mean less p's.
+            step: number of the step, from 0, which selects the shared randomness.
+            n: path bits.
+            nu: memory of the code.
+
+        Returns:
+            n bits, padded with zeros to bytes.
+        """
 
     def receive(self, message: bytes, step: int, n: int, nu: int) -> np.ndarray:
-        """z (N,) float32, in units of q's standard deviation around p's mean."""
+        """Return z, (N,) float32, in units of q's standard deviation around p's mean: the arguments as `send`."""
 
 
 class TrellisChannel:
@@ -37,17 +47,19 @@ class TrellisChannel:
         self.count = count
         self.dimensions = codeword.padded_size(count, width)
 
-    def _code(self, step: int, n: int, nu: int):
+    def _code(self, step: int, n: int, nu: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the code of a step: where the shares of its path bits start, its polynomials, and its signs."""
         starts = codeword.share_starts(n, self.dimensions)
-        used = codeword.polynomial_count(n, nu, self.dimensions)
-        middle = self.randomness.permutation(used, 1 << (nu - 1), STREAM_POLYNOMIALS, step)
+        count = codeword.polynomial_count(n, nu, self.dimensions)
+        middle = self.randomness.permutation(count, 1 << (nu - 1), STREAM_POLYNOMIALS, step)
         return starts, codeword.polynomials(middle, nu), self.randomness.signs(self.dimensions, STREAM_CODE, step)
 
     def _rotation_signs(self, step: int) -> np.ndarray:
         return self.randomness.signs(self.dimensions, STREAM_ROTATION, step)
 
     def send(self, delta: np.ndarray, step: int, n: int, nu: int) -> bytes:
-        from ddpmcodec.channel import trellis  # numba: the encoder's alone
+        """Search for the word nearest to delta and return its path bits (`Channel.send`)."""
+        from ddpmcodec.channel import trellis  # imported here since only the encoder needs numba
 
         starts, polynomials, signs = self._code(step, n, nu)
         target = rotation.rotate(delta.astype(np.float32, copy=False), self._rotation_signs(step))
@@ -56,6 +68,7 @@ class TrellisChannel:
         return np.packbits(bits).tobytes()
 
     def receive(self, message: bytes, step: int, n: int, nu: int) -> np.ndarray:
+        """Return the z that a message names (`Channel.receive`)."""
         starts, polynomials, signs = self._code(step, n, nu)
         bits = np.unpackbits(np.frombuffer(message, np.uint8), count=n)
         z = codeword.word(bits, nu, starts, polynomials, signs).astype(np.float32)

@@ -10,14 +10,14 @@ import math
 import numpy as np
 
 ROTATION_BLOCK = 4096
-# eta: ideal bits that one path bit carries, by the code's memory nu. z = 2^(eta n / D) times the +-1 word.
+# eta, the ideal bits that one path bit carries, by the code's memory nu. z = 2^(eta n / D) times the +-1 word.
 ETA = {8: 0.902, 10: 0.925, 12: 0.941, 14: 0.952, 16: 0.961}
 BLOCK_BITS = 2048
-PART = 1 << 22  # dimensions at a time, where all would take too much memory
+PART = 1 << 22  # dimensions at a time: all at once would take too much memory
 
 
 def padded_size(count: int, width: int) -> int:
-    """D: the number of dimensions after zero-padding `count` elements of a picture `width` pixels wide to whole blocks."""
+    """Return D: the number of dimensions after zero-padding `count` elements of a picture `width` pixels wide to whole blocks."""
     blocks = -(-count // ROTATION_BLOCK)
     while math.gcd(blocks, width) > 1:
         blocks += 1
@@ -25,41 +25,41 @@ def padded_size(count: int, width: int) -> int:
 
 
 def blocks_of(n: int) -> int:
-    """M: into how many independent blocks the n path bits of a step are split, so that the search can share them among threads."""
+    """Return M, the number of independent blocks that the n path bits of a step are split into, so that threads can share the search."""
     return max(1, n // BLOCK_BITS)
 
 
 def legal_bits(n: int) -> int:
-    """The largest number of path bits <= n that is a multiple of its own number of blocks."""
+    """Return the largest number of path bits <= n that is a multiple of its own number of blocks."""
     return n - n % blocks_of(n)
 
 
 def scale(n: int, nu: int, dimensions: int) -> float:
-    """Magnitude of z's elements: 2^(eta n / D) = sqrt(1 + d^2), the standard deviation of p in units of q's."""
+    """Return the magnitude of z's elements: 2^(eta n / D) = sqrt(1 + d^2), the standard deviation of p in units of q's."""
     return 2.0 ** (ETA[nu] * n / dimensions)
 
 
 def share_starts(n: int, dimensions: int) -> np.ndarray:
-    """(n + 1,) int64: path bit j owns the rotated dimensions starts[j] ... starts[j + 1] - 1."""
+    """Return starts, (n + 1,) int64: path bit j owns the rotated dimensions starts[j] ... starts[j + 1] - 1."""
     return np.arange(n + 1, dtype=np.int64) * dimensions // n if n else np.zeros(1, np.int64)
 
 
 def polynomial_count(n: int, nu: int, dimensions: int) -> int:
-    """How many generator polynomials the longest share uses before they are cycled."""
+    """Return the number of generator polynomials that the longest share uses before they are cycled."""
     return min(-(-dimensions // n), 1 << (nu - 1)) if n else 0
 
 
 def polynomials(middle: np.ndarray, nu: int) -> np.ndarray:
-    """Generator polynomials with the nu - 1 bits `middle` between a first and a last bit that are set.
+    """Return generator polynomials, (K,) int64, with the nu - 1 bits `middle` between a first and a last bit that are set.
 
-    Both set, the two ways into a state always differ, as do the two out of it: at equal nu that carries 2 to 4 % more than any
-    polynomials do, and never fails where a share has only two of them.
+    With both of them set, the two ways into a state always differ, as do the two out of it. At equal nu that carries 2 to 4 % more than
+    polynomials drawn from all do, and it never fails where a share has only two of them.
     """
     return 1 << nu | middle << 1 | 1
 
 
 def windows(bits: np.ndarray, nu: int, blocks: int) -> np.ndarray:
-    """(n,) uint32: the last nu + 1 path bits of its block at each bit; the bits before a block are 0."""
+    """Return the windows of path bits, (n,) uint32: at each bit the last nu + 1 of its block; the bits before a block are 0."""
     columns = bits.reshape(blocks, -1).astype(np.uint32)
     w = columns.copy()
     for age in range(1, min(nu + 1, columns.shape[1])):
@@ -68,7 +68,7 @@ def windows(bits: np.ndarray, nu: int, blocks: int) -> np.ndarray:
 
 
 def word(bits: np.ndarray, nu: int, starts: np.ndarray, polynomials: np.ndarray, signs: np.ndarray) -> np.ndarray:
-    """The +-1 word of path bits (n,): (D,) int8. With no path bits it is the signs alone."""
+    """Return the +-1 word, (D,) int8, of path bits (n,) uint8. With no path bits it is the signs alone."""
     n = bits.size
     if n == 0:
         return signs

@@ -1,4 +1,4 @@
-"""The inverse of the normal distribution function, by numpy alone: scipy's and torch's take longer to import than a small file to decode.
+"""The inverse of the normal distribution function in numpy alone: scipy and torch take longer to import than a small file to decode.
 
 Wichura 1988, algorithm AS 241 (PPND16), Applied Statistics 37, 477-484: three quotients of polynomials, relative error about 1e-16.
 """
@@ -30,6 +30,7 @@ _TAIL = (
 
 
 def _quotient(coefficients: tuple[tuple[float, ...], tuple[float, ...]], x: np.ndarray) -> np.ndarray:
+    """Evaluate a quotient of two polynomials by Horner's rule."""
     numerator, denominator = coefficients
     above, below = np.full_like(x, numerator[0]), np.full_like(x, denominator[0])
     for a, b in zip(numerator[1:], denominator[1:], strict=True):
@@ -42,7 +43,7 @@ def _quotient(coefficients: tuple[tuple[float, ...], tuple[float, ...]], x: np.n
 
 
 def inverse_cdf(p: np.ndarray) -> np.ndarray:
-    """Phi^-1(p), float64, of probabilities p in (0, 1), float64."""
+    """Return Phi^-1(p), float64, for probabilities p in (0, 1), (N,) float64."""
     q = p - 0.5
     values = q * _quotient(_CENTRAL, CENTRAL**2 - q * q)
     outside = np.flatnonzero(np.abs(q) > CENTRAL)

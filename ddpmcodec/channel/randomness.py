@@ -1,4 +1,4 @@
-"""Shared randomness: what encoder and decoder both draw, from nothing but the seed in the file.
+"""Shared randomness: the values that encoder and decoder both draw from nothing but the seed in the file.
 
 Raw words of the Philox4x64-10 generator (Salmon et al. 2011; numpy keeps them stable by policy), one independent sequence for
 every (seed, stream, step, block): key = (seed, format version), counter = (0, stream, step, block). Like numpy, the generator
@@ -16,8 +16,8 @@ STREAM_ROTATION = 2  # signs before the Walsh-Hadamard transform
 STREAM_CODE = 3  # signs of the code word
 STREAM_POLYNOMIALS = 4  # the order of the generator polynomials
 STREAM_SAMPLING = 5  # the decoder's own noise when it samples the rest of the chain
-STREAM_CHROMA = 6  # of a gray picture
-PART = 1 << 20  # values at a time, where all in float64 would take too much memory
+STREAM_CHROMA = 6  # the noise in the chroma of a gray picture
+PART = 1 << 20  # values at a time: all at once in float64 would take too much memory
 
 
 class SharedRandomness:
@@ -32,12 +32,12 @@ class SharedRandomness:
         self.key = np.array([seed, version], np.uint64)
 
     def words(self, count: int, stream: int, step: int = 0, block: int = 0) -> np.ndarray:
-        """The first `count` raw words, (count,) uint64."""
+        """Return the first `count` raw words of a sequence, (count,) uint64."""
         counter = np.array([0, stream, step, block], np.uint64)
         return Philox(key=self.key, counter=counter).random_raw(count)
 
     def signs(self, count: int, stream: int, step: int = 0) -> np.ndarray:
-        """(count,) int8 of +1 and -1: bit i of the words, least significant first, is 1 where sign i is -1."""
+        """Return signs +1 and -1, (count,) int8: bit i of the words, least significant first, is 1 where sign i is -1."""
         octets = self.words(-(-count // 64), stream, step).astype("<u8").view(np.uint8)
         bits = np.unpackbits(octets, count=count, bitorder="little").view(np.int8)
         bits *= -2
@@ -45,7 +45,7 @@ class SharedRandomness:
         return bits
 
     def gaussians(self, count: int, stream: int, step: int = 0) -> np.ndarray:
-        """(count,) float32 standard normal values, two a word (low half first): Phi^-1((half + 1/2) / 2^32) in float64."""
+        """Return standard normal values, (count,) float32, two a word (low half first): Phi^-1((half + 1/2) / 2^32) in float64."""
         halves = self.words(-(-count // 2), stream, step).astype("<u8", copy=False).view("<u4")[:count]
         values = np.empty(count, np.float32)
         for begin in range(0, count, PART):
@@ -53,7 +53,7 @@ class SharedRandomness:
         return values
 
     def permutation(self, count: int, size: int, stream: int, step: int = 0) -> np.ndarray:
-        """The first `count` places of a Fisher-Yates shuffle of 0 ... size - 1, (count,) int64.
+        """Return the first `count` places of a Fisher-Yates shuffle of 0 ... size - 1, (count,) int64.
 
         Place i is exchanged with place i + (word i mod (places left)).
         """

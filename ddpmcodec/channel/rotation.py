@@ -9,7 +9,7 @@ from functools import cache
 
 import numpy as np
 
-# Where all at once would take too much memory.
+# All at once would take too much memory.
 BLOCKS_AT_ONCE = 1024
 FLIPPED_AT_ONCE = 1 << 22
 
@@ -24,7 +24,7 @@ def _hadamard() -> np.ndarray:
 
 
 def _transform_(x: np.ndarray) -> np.ndarray:
-    """Orthonormal Walsh-Hadamard transform of each block of x (D,), in place, rotated dimensions numbered place by place. Self-inverse."""
+    """Transform each block of x (D,) in place by the orthonormal Walsh-Hadamard matrix, its own inverse; dimensions go place by place."""
     h = _hadamard().astype(x.dtype)
     whole = x.reshape(64, 64, -1)
     for begin in range(0, whole.shape[2], BLOCKS_AT_ONCE):
@@ -35,19 +35,19 @@ def _transform_(x: np.ndarray) -> np.ndarray:
 
 
 def _flip_(x: np.ndarray, signs: np.ndarray) -> np.ndarray:
-    """x (D,) times the signs, in place."""
+    """Multiply x (D,) by the signs, in place."""
     for begin in range(0, len(x), FLIPPED_AT_ONCE):
         x[begin : begin + FLIPPED_AT_ONCE] *= signs[begin : begin + FLIPPED_AT_ONCE]
     return x
 
 
 def rotate(x: np.ndarray, signs: np.ndarray) -> np.ndarray:
-    """x (N,) zero-padded, signed and transformed: (D,), D = len(signs)."""
+    """Return x (N,) zero-padded to D = len(signs) dimensions, signed and transformed, (D,)."""
     padded = np.zeros(signs.size, x.dtype)
     padded[: x.size] = x
     return _transform_(_flip_(padded, signs))
 
 
 def unrotate_(y: np.ndarray, signs: np.ndarray, count: int) -> np.ndarray:
-    """The inverse of `rotate`: y (D,), which is used up, to (count,)."""
+    """Return the first `count` elements of the inverse of `rotate`, (count,), computed in the memory of y (D,)."""
     return _flip_(_transform_(y), signs)[:count]

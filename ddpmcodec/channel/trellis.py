@@ -36,7 +36,7 @@ _INDICES = ir.VectorType(ir.IntType(32), LANES)
 
 
 class _VectorType(types.Type):
-    pass
+    """The numba type of a vector of `LANES` integers of 16 bits."""
 
 
 @extending.register_model(_VectorType)
@@ -49,7 +49,7 @@ _VECTOR = _VectorType(f"int16x{LANES}")
 
 
 def _operation(build: Callable, result: types.Type = _VECTOR) -> Callable:
-    """A function of two vectors, for compiled code, from one of an IR builder and two IR values."""
+    """Make a function of two vectors, for compiled code, from one of an IR builder and two IR values."""
 
     def typed(typingctx, x, y):
         return result(_VECTOR, _VECTOR), lambda context, builder, signature, args: build(builder, *args)
@@ -58,12 +58,13 @@ def _operation(build: Callable, result: types.Type = _VECTOR) -> Callable:
 
 
 def _library(name: str) -> Callable:
+    """Make a function of two vectors from an intrinsic of LLVM's."""
     kind = ir.FunctionType(_IR, [_IR, _IR])
     return _operation(lambda b, x, y: b.call(cgutils.get_or_insert_function(b.module, kind, f"llvm.{name}.v{LANES}i16"), [x, y]))
 
 
 def _interleaved(first: int) -> Callable:
-    """x[0], y[0], x[1], y[1] ...: the `LANES` elements of that from `first` on."""
+    """Make a function of x and y that returns `LANES` elements of x[0], y[0], x[1], y[1] ..., from the one numbered `first` on."""
     order = ir.Constant(_INDICES, [i // 2 + i % 2 * LANES for i in range(first, first + LANES)])
     return _operation(lambda b, x, y: b.shuffle_vector(x, y, order))
 
@@ -77,6 +78,8 @@ _greater = _operation(lambda b, x, y: b.bitcast(b.icmp_signed(">", x, y), ir.Int
 
 @intrinsic
 def _fill(typingctx, value):
+    """Return a vector whose elements are all `value`."""
+
     def build(context, b, signature, args):
         one = b.insert_element(ir.Constant(_IR, ir.Undefined), args[0], ir.IntType(32)(0))
         return b.shuffle_vector(one, one, ir.Constant(_INDICES, [0] * LANES))
@@ -85,18 +88,21 @@ def _fill(typingctx, value):
 
 
 def _row(context, b, signature, args):
+    """Emit the address of a row: args are a (rows, LANES) array and the row's number."""
     data = context.make_array(signature.args[0])(context, b, args[0]).data
     return b.bitcast(b.gep(data, [b.mul(args[1], args[1].type(LANES))]), _IR.as_pointer())
 
 
 @intrinsic
 def _load(typingctx, array, row):
-    """Row of a (rows, LANES) array."""
+    """Return a row of a (rows, LANES) array as a vector."""
     return _VECTOR(array, types.intp), lambda context, b, signature, args: b.load(_row(context, b, signature, args), align=2)
 
 
 @intrinsic
 def _store(typingctx, array, row, x):
+    """Write a vector to a row of a (rows, LANES) array."""
+
     def build(context, b, signature, args):
         b.store(args[2], _row(context, b, signature, args), align=2)
         return context.get_dummy_value()
@@ -106,7 +112,7 @@ def _store(typingctx, array, row, x):
 
 @nb.njit
 def _vectors(rows):
-    """(rows, LANES) int16, each row within one cache line."""
+    """Allocate an array, (rows, LANES) int16, each row of which lies within one cache line."""
     memory = np.empty((rows + 1) * LANES, np.int16)
     skip = -(memory.ctypes.data // 2) % LANES
     return memory[skip : skip + rows * LANES].reshape(rows, LANES)
@@ -114,7 +120,7 @@ def _vectors(rows):
 
 @nb.njit
 def _scale(target, starts):
-    """What makes integers of target values, so that the transforms of these shares fit 16 bits.
+    """Return the factor that makes integers of target values, so that the transforms of these shares fit 16 bits.
 
     The sum of magnitudes is the largest that can be. In shares of more than 64 that would be coarse, and 8 standard deviations take its
     place: no Gaussian sum is larger, and one that is (additions saturate) remains the largest.
@@ -132,7 +138,7 @@ def _scale(target, starts):
 
 @nb.njit
 def _butterfly(branch, r, q):
-    """Rows r, r + q, r + 2 q, r + 3 q transformed by 4."""
+    """Return rows r, r + q, r + 2 q, r + 3 q transformed by the Hadamard matrix of size 4."""
     x0, x1, x2, x3 = _load(branch, r), _load(branch, r + q), _load(branch, r + 2 * q), _load(branch, r + 3 * q)
     s, d, t, u = _add(x0, x1), _sub(x0, x1), _add(x2, x3), _sub(x2, x3)
     return _add(s, t), _add(d, u), _sub(s, t), _sub(d, u)
@@ -140,7 +146,10 @@ def _butterfly(branch, r, q):
 
 @nb.njit
 def _choose(metric, other, oldest, r, e):
-    """The better way into each of 2 * LANES states, from the states of rows r and r + half of them."""
+    """Choose the better way into each of 2 * LANES states from the states of rows r and r + half of all, given branch metrics e.
+
+    The metrics go to `other`, the bits that leave the window on the ways chosen to `oldest`.
+    """
     e = _shift_right(e, _fill(np.int16(_SHIFT)))
     x, y = _load(metric, r), _load(metric, r + metric.shape[0] // 2)
     x0, y0, x1, y1 = _add(x, e), _sub(y, e), _sub(x, e), _add(y, e)
@@ -150,8 +159,8 @@ def _choose(metric, other, oldest, r, e):
     _store(other, 2 * r + 1, _high(even, odd))
 
 
-class _Kept(FunctionCache):
-    """Compiled code, kept for all processes to come, unless there is something wrong with the place: a full disk, a damaged file."""
+class _TolerantCache(FunctionCache):
+    """A cache of compiled code on disk that is done without where something is wrong with it: a full disk, a damaged file."""
 
     def load_overload(self, sig, target_context):
         try:
@@ -167,16 +176,16 @@ class _Kept(FunctionCache):
 
 
 def _compiled(function: Callable, parallel: bool = False) -> Any:
-    """Compiled on first use, for all processes to come; for this one only where there is no place to keep compiled code."""
+    """Compile a function on first use, for all processes to come, or for this one only where there is no place to keep compiled code."""
     dispatcher: Any = nb.njit(parallel=parallel)(function)
     with suppress(RuntimeError):
-        dispatcher._cache = _Kept(function)
+        dispatcher._cache = _TolerantCache(function)
     return dispatcher
 
 
 @_compiled
 def _search_blocks(target, starts, middle, nu, length, first, last, bits):
-    """Path bits of the blocks first ... last - 1, of `length` bits each."""
+    """Write the path bits of the blocks first ... last - 1, of `length` bits each, to `bits`."""
     rows = (1 << nu - 1) // LANES
     metric, other, branch = _vectors(2 * rows), _vectors(2 * rows), _vectors(rows)
     oldest = np.empty((length, 2, rows), np.uint32)  # the bit that leaves the window on the better way into an even, an odd state
@@ -219,13 +228,14 @@ def _search_blocks(target, starts, middle, nu, length, first, last, bits):
 
 @partial(_compiled, parallel=True)
 def _search(target, starts, middle, nu, length, threads, bits):
+    """Write the path bits of all blocks to `bits`, the blocks shared equally by `threads` threads."""
     blocks = bits.size // length
     for i in nb.prange(threads):
         _search_blocks(target, starts, middle, nu, length, i * blocks // threads, (i + 1) * blocks // threads, bits)
 
 
 def search(target: np.ndarray, starts: np.ndarray, polynomials: np.ndarray, nu: int, blocks: int, threads: int = 1) -> np.ndarray:
-    """The path bits whose code word fits `target` best, block by block.
+    """Return the path bits whose code word has the largest inner product with `target`, block by block: the Viterbi algorithm.
 
     Args:
         target: (D,) float32, the rotated target times the code's signs.
@@ -233,7 +243,7 @@ def search(target: np.ndarray, starts: np.ndarray, polynomials: np.ndarray, nu: 
         polynomials: (K,) int64, generator polynomials: `codeword.polynomials`.
         nu: memory of the code, in bits: 8, 10, 12, 14 or 16.
         blocks: number of independent blocks; divides n.
-        threads: at most.
+        threads: the most threads to use.
 
     Returns:
         (n,) uint8 of 0 and 1.

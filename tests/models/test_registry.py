@@ -63,8 +63,9 @@ def test_bundled_models_come_first(tmp_path, monkeypatch, model_path):
 def test_names_of_nothing(name):
     with pytest.raises(ModelError, match=f"known are .*{registry.DEFAULT}"):
         registry.find(name)
-    with pytest.raises(ModelError, match=f"known are .*{registry.DEFAULT}.*--model"):
+    with pytest.raises(ModelError, match=f"known are .*{registry.DEFAULT}.*give its path") as raised:
         registry.find_hash(name, bytes(8))
+    assert raised.value.parameter == "model"
 
 
 def test_errors_list_the_further_models(more_models):
