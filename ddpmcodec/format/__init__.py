@@ -1,1 +1,1 @@
-"""Every byte of a .ddpm file: nothing outside of this package parses or writes one (docs/format.md)."""
+"""The bytes of a .ddpm file (docs/format.md): nothing outside this package parses or writes one."""

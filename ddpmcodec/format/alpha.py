@@ -1,4 +1,4 @@
-"""The A section: alpha, exactly, as a PNG of 8-bit gray."""
+"""The A section: alpha, coded exactly, as a PNG of 8-bit gray."""
 
 import io
 import warnings
@@ -10,7 +10,7 @@ from ddpmcodec.format.header import Header
 
 
 def pack(alpha: np.ndarray) -> bytes:
-    """(P H, W) uint8 as the body of a section."""
+    """Return the body of the section for alpha, (P H, W) uint8."""
     from PIL import Image
 
     buffer = io.BytesIO()
@@ -19,10 +19,10 @@ def pack(alpha: np.ndarray) -> bytes:
 
 
 def unpack(body: bytes, header: Header) -> np.ndarray:
-    """(P H, W) uint8.
+    """Return the alpha in the body of the section, (P H, W) uint8.
 
     Raises:
-        CorruptFileError: it is no gray PNG of the pictures' size.
+        CorruptFileError: the body is no gray PNG of 8 bits and the pictures' size.
     """
     from PIL import Image
 
@@ -39,11 +39,11 @@ def unpack(body: bytes, header: Header) -> np.ndarray:
 
 
 def _critical(png: bytes) -> bytes:
-    """A PNG without the chunks that a decoder may skip: none of them changes alpha, and each takes as much time as it is made to take."""
-    kept, at = [png[:8]], 8
-    while at < len(png):
-        end = at + 12 + int.from_bytes(png[at : at + 4], "big")
-        if png[at + 4 : at + 5].isupper():
-            kept.append(png[at:end])
-        at = end
-    return b"".join(kept)
+    """Return a PNG without its ancillary chunks: none of them changes alpha, and a forged one may take any time to read."""
+    chunks, begin = [png[:8]], 8
+    while begin < len(png):
+        end = begin + 12 + int.from_bytes(png[begin : begin + 4], "big")
+        if png[begin + 4 : begin + 5].isupper():
+            chunks.append(png[begin:end])
+        begin = end
+    return b"".join(chunks)

@@ -1,4 +1,4 @@
-"""What a file says about its picture and its chain, before the steps."""
+"""The header of a file: what picture it holds, and where its chain begins."""
 
 import struct
 from dataclasses import dataclass
@@ -10,18 +10,25 @@ from ddpmcodec.models.identity import HASH_BYTES, NAME
 from ddpmcodec.models.levels import ContinuousLevels, DiscreteLevels, Levels
 
 CHANNELS = 3
-MAX_SIDE = 1 << 20  # in pixels, so that the element count fits 63 bits
+MAX_SIDE = 1 << 20  # in pixels, so that the number of elements fits 63 bits
 MAX_PICTURES = 1 << 20
 MODE_RGB, MODE_GRAY = range(2)
-NETWORK_STRIDE = 16  # to multiples of which a denoiser pads both sides (the bundled one's)
+NETWORK_STRIDE = 16  # both sides are padded to multiples of it by the bundled denoiser
 
 
 @dataclass(frozen=True)
 class Header:
-    """The H section. `levels` and `start` say where the chain begins; `model_hash` which denoiser it needs.
+    """The fields of the H section.
 
-    `width` and `height` are one picture's; `pictures` of this size are coded together. `gray`: of a picture's three dimensions of colour
-    only luma is coded.
+    Attributes:
+        width, height: of one picture, in pixels.
+        model_name, model_hash: the denoiser that the file needs (models/identity.py).
+        levels: the numbering of noise levels.
+        start: the level of x_T, where the chain begins.
+        seed: of the shared randomness.
+        orientation: EXIF's, 1 ... 8, of the coded picture.
+        pictures: P, the number of pictures of this size that are coded together.
+        gray: whether of a picture's three dimensions of colour only luma is coded.
     """
 
     width: int
@@ -37,12 +44,12 @@ class Header:
 
     @property
     def pixels(self) -> int:
-        """Of all pictures together."""
+        """The number of pixels of all pictures together."""
         return self.width * self.height * self.pictures
 
     @property
     def network_pixels(self) -> int:
-        """Of all pictures as a denoiser sees them, which is what the time of decoding depends on: 256 for a picture of 1 x 1."""
+        """The number of pixels as a denoiser sees them, padded, on which the time of decoding depends: 256 for a picture of 1 x 1."""
         width, height = (-(-side // NETWORK_STRIDE) * NETWORK_STRIDE for side in (self.width, self.height))
         return width * height * self.pictures
 
@@ -58,7 +65,7 @@ class Header:
 
 
 def encode(h: Header) -> bytes:
-    """The body of the H section."""
+    """Return the body of the H section."""
     name = h.model_name.encode()
     body = varint(h.width) + varint(h.height) + varint(h.pictures) + varint(MODE_GRAY if h.gray else MODE_RGB) + varint(h.orientation)
     body += varint(len(name)) + name + h.model_hash
@@ -71,11 +78,11 @@ def encode(h: Header) -> bytes:
 
 
 def decode(body: bytes) -> Header:
-    """The header in the body of an H section.
+    """Return the header in the body of an H section.
 
     Raises:
         CorruptFileError: fields are missing, or out of their ranges.
-        UnsupportedVersionError: a mode or a kind of noise levels that is not known here.
+        UnsupportedVersionError: the mode or the kind of noise levels is not known here.
     """
     r = Reader(body)
     try:

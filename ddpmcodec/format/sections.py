@@ -1,4 +1,4 @@
-"""What every part of the file is written with: integers, sections with their checksums, and a cursor that reads them."""
+"""The elements that every part of the file is written with: integers, sections with their checksums, and a cursor that reads them."""
 
 import struct
 import zlib
@@ -11,7 +11,7 @@ CRC_BYTES = 4
 
 @dataclass(frozen=True)
 class Section:
-    """Where a section lies in the file, for `info`."""
+    """The place of a section in the file, for `info`: offset and size in bytes, and whether the file has it whole."""
 
     type: str
     offset: int
@@ -20,7 +20,7 @@ class Section:
 
 
 def varint(value: int) -> bytes:
-    """An unsigned LEB128 integer in its shortest form."""
+    """Return an unsigned LEB128 integer in its shortest form."""
     out = bytearray()
     while value >= 0x80:
         out.append(value & 0x7F | 0x80)
@@ -29,22 +29,22 @@ def varint(value: int) -> bytes:
 
 
 def zigzag(value: int) -> int:
-    """A signed integer as an unsigned one: 2 v for v >= 0, else -2 v - 1."""
+    """Return a signed integer as an unsigned one: 2 v for v >= 0, else -2 v - 1."""
     return 2 * value if value >= 0 else -2 * value - 1
 
 
 def unzigzag(value: int) -> int:
-    """The inverse of `zigzag`."""
+    """Return the signed integer of an unsigned one: the inverse of `zigzag`."""
     return value // 2 if value % 2 == 0 else -(value + 1) // 2
 
 
 def crc(data: bytes | memoryview) -> bytes:
-    """CRC-32, big endian."""
+    """Return the CRC-32 of data, 4 bytes, big endian."""
     return struct.pack(">I", zlib.crc32(data))
 
 
 def section(kind: str, body: bytes) -> bytes:
-    """A whole section: type, length, body, checksum."""
+    """Return a whole section: type, length, body, checksum."""
     data = kind.encode() + varint(len(body)) + body
     return data + crc(data)
 
@@ -56,14 +56,18 @@ def check(condition: bool, message: str) -> None:
 
 
 class Reader:
-    """A cursor over bytes; running out of them is a TruncatedFileError."""
+    """A cursor over bytes, which raises TruncatedFileError where they run out.
+
+    Attributes:
+        at: offset of the next byte.
+    """
 
     def __init__(self, data: bytes):
         self.data = data
         self.at = 0
 
     def take(self, size: int) -> bytes:
-        """The next `size` bytes."""
+        """Return the next `size` bytes."""
         if size > len(self.data) - self.at:
             text = f"the data end at byte {len(self.data)}, before the step table is complete"
             raise TruncatedFileError(text, needed=self.at + size)
@@ -71,7 +75,11 @@ class Reader:
         return self.data[self.at - size : self.at]
 
     def varint(self) -> int:
-        """The next integer, of at most 63 bits in its shortest form."""
+        """Return the next integer.
+
+        Raises:
+            CorruptFileError: it has more than 63 bits, or is not in its shortest form.
+        """
         value = 0
         for shift in range(0, 63, 7):
             byte = self.take(1)[0]

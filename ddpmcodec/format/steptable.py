@@ -31,7 +31,7 @@ from ddpmcodec.format import rangecoder
 from ddpmcodec.format.header import Header
 from ddpmcodec.format.sections import unzigzag, zigzag
 
-MAX_STEPS = 1 << 14  # T of the longest discrete schedule
+MAX_STEPS = 1 << 14  # the largest T of discrete levels
 NUS = tuple(codeword.ETA)
 NUMBER_BITS = 32  # numbers are below 2^32
 CLASSES = 4 * NUMBER_BITS + 1
@@ -48,8 +48,8 @@ class Step:
     Attributes:
         level: the noise level it reaches.
         n: its path bits.
-        nu: memory of its code.
-        evaluate: whether the network is evaluated before it; else the last x0hat is kept.
+        nu: memory of its code, in bits.
+        evaluate: whether the network is evaluated before it; else the last x0hat is used again.
     """
 
     level: int
@@ -59,11 +59,12 @@ class Step:
 
     @property
     def bytes(self) -> int:
+        """The number of bytes of its message: its path bits, padded."""
         return -(-self.n // 8)
 
 
 def number_class(x: int) -> tuple[int, int, int]:
-    """(class, value of the remaining bits, how many they are) of a number."""
+    """Return the class of a number >= 0, the value of its remaining bits, and the number of these."""
     if x == 0:
         return 0, 0, 0
     b = x.bit_length()
@@ -74,11 +75,13 @@ def number_class(x: int) -> tuple[int, int, int]:
 
 @lru_cache(maxsize=4 * CLASSES)
 def _class_model(center: int):
+    """Return the distribution of classes around one of them."""
     c = np.arange(CLASSES)
     return _categorical(1 + 4096 // (1 + 2 * (c - center) ** 2))
 
 
 def _categorical(weights):
+    """Return the distribution with these weights."""
     weights = np.asarray(weights, np.float64)
     return constriction.stream.model.Categorical(weights / weights.sum(), perfect=False)
 
@@ -89,6 +92,8 @@ _BIT = constriction.stream.model.Uniform(2)
 
 
 class _Writer:
+    """An encoder that returns each value it writes."""
+
     def __init__(self):
         self.coder = constriction.stream.queue.RangeEncoder()
 
@@ -108,7 +113,7 @@ class _Writer:
 
 
 class _Source:
-    """Mirror of `_Writer`: ignores the value given and returns the one decoded."""
+    """A decoder with the methods of `_Writer`, which ignores the values given and returns those decoded."""
 
     def __init__(self, body: bytes):
         self.coder = rangecoder.from_bytes(body)
@@ -128,7 +133,7 @@ class _Source:
 
 
 class _Differences:
-    """A column of the table: integers near their predictions, each number around the class of the one before."""
+    """A column of the table: integers coded as differences to predictions, each around the class of the one before."""
 
     def __init__(self, coder: _Writer | _Source):
         self.coder = coder
@@ -171,14 +176,14 @@ def validate(step: Step, delta: int, header: Header) -> None:
 
 
 def encode(steps: Sequence[Step], header: Header) -> bytes:
-    """The body of the T section."""
+    """Return the body of the T section."""
     writer = _Writer()
     _code(writer, header, steps)
     return writer.body()
 
 
 def decode(body: bytes, header: Header) -> tuple[Step, ...]:
-    """The steps of a T section.
+    """Return the steps in the body of a T section.
 
     Raises:
         CorruptFileError: the body is not what `encode` writes for steps that the format allows.

@@ -57,17 +57,17 @@ _HEAD = struct.Struct(f">IB{WEIGHTS}s{CLASSES}s")
 
 
 def standard_deviation(scale: int) -> float:
-    """Of a scale index, in gray levels."""
+    """Return the standard deviation of a scale index, in gray levels."""
     return 2.0 ** ((scale - 16) / 6)
 
 
 def gaussian_mass(low: float, high: float, s: float) -> float:
-    """Probability of [low, high] under N(0, s^2)."""
+    """Return the probability of [low, high] under N(0, s^2)."""
     return 0.5 * (math.erf(high / s / math.sqrt(2)) - math.erf(low / s / math.sqrt(2)))
 
 
 def _frequencies(scale: int, offset: int) -> list[int]:
-    """Integer frequencies of the symbols where the mean lies `offset` eighths above the gray level nearest to it."""
+    """Return integer frequencies of the symbols where the mean lies `offset` eighths above the gray level nearest to it."""
     mean, s = offset / 8, standard_deviation(scale)
     inside = [gaussian_mass(x - mean - 0.5, x - mean + 0.5, s) for x in range(-LARGEST, LARGEST + 1)]
     return [1 + round(p * (1 << 20)) for p in (*inside, max(0.0, 1 - sum(inside)))]
@@ -75,12 +75,13 @@ def _frequencies(scale: int, offset: int) -> list[int]:
 
 @cache
 def frequencies() -> np.ndarray:
-    """(SCALES, OFFSETS, SYMBOLS) int64, for offsets -4 ... 3."""
+    """Return the frequencies of all symbols, (SCALES, OFFSETS, SYMBOLS) int64, for offsets -4 ... 3."""
     return np.array([[_frequencies(i, o - OFFSETS // 2) for o in range(OFFSETS)] for i in range(SCALES)])
 
 
 @cache
 def _probabilities() -> np.ndarray:
+    """Return `frequencies` as shares of their sums, float64."""
     return frequencies() / frequencies().sum(axis=2, keepdims=True)
 
 
@@ -89,6 +90,8 @@ _GRAY_LEVEL = constriction.stream.model.Uniform(256)
 
 
 class _Writer:
+    """An encoder that returns the symbols it writes."""
+
     def __init__(self):
         self.coder = constriction.stream.queue.RangeEncoder()
 
@@ -101,7 +104,7 @@ class _Writer:
 
 
 class _Source:
-    """Mirror of `_Writer`: ignores the symbols given, but for their number, and returns those decoded."""
+    """A decoder with the methods of `_Writer`, which ignores the symbols given but for their number, and returns those decoded."""
 
     def __init__(self, body: bytes):
         self.coder = rangecoder.from_bytes(body)
@@ -112,53 +115,54 @@ class _Source:
 
 
 def _mark_model(margin: int):
-    """Marks are as frequent as boundaries are near a value that may lie anywhere: a boundary every half gray level."""
+    """Return the distribution of marks: that of a value that may lie anywhere, with a boundary every half gray level."""
     share = 2 * margin * MARGIN_UNIT
     return constriction.stream.model.Categorical(np.array([1 - 2 * share, share, share]), perfect=False)
 
 
 def _marks(doubled: np.ndarray, margin: int) -> np.ndarray:
-    """The encoder's marks of means in half gray levels."""
+    """Return the encoder's marks of means in half gray levels."""
     distance = np.abs(doubled - np.floor(doubled) - 0.5)
     return np.where(distance <= 2 * margin * MARGIN_UNIT, 1 + (doubled - np.floor(doubled) >= 0.5), 0)
 
 
 def _rounded(doubled: np.ndarray, marks: np.ndarray) -> np.ndarray:
-    """r: the means in half gray levels, (C, H, W) int32, the same as the encoder's as long as drift stays below the margin."""
+    """Return r, the means in half gray levels, (C, H, W) int32: the same as the encoder's as long as drift stays below the margin."""
     return np.where(marks == 0, np.floor(doubled + 0.5), np.floor(doubled) + (marks == 2)).astype(np.int32)
 
 
 def _shifted(plane: np.ndarray, dy: int, dx: int) -> np.ndarray:
-    """The neighbour (y + dy, x + dx) at each (y, x) of a plane, 0 outside it."""
+    """Return the neighbour (y + dy, x + dx) of each (y, x) of a plane, 0 outside it."""
     height, width = plane.shape
     padded = np.pad(plane, 1)
     return padded[1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width]
 
 
 def _neighbours(current: np.ndarray, before: list[np.ndarray]) -> list[np.ndarray]:
-    """The planes of neighbours, in the order of the weights."""
+    """Return the planes of neighbours, in the order of the weights: those in its own plane, and in the planes coded before."""
     return [_shifted(current, dy, dx) for dy, dx in ABOVE] + [_shifted(plane, dy, dx) for plane in before for dy, dx in BEFORE]
 
 
 def _split(weights) -> list[np.ndarray]:
-    """The weights of each channel, in coding order."""
+    """Return the weights of each channel, in coding order."""
     sizes = [len(w) for w in _CONTEXT_WEIGHTS]
     return np.split(np.asarray(weights, np.int32), np.cumsum(sizes)[:-1])
 
 
 def _predicted(r: np.ndarray, weighted: np.ndarray) -> np.ndarray:
-    """M from r and the weighted sum of residuals."""
+    """Return M, the means in eighths of a gray level, from r and the weighted sum of residuals."""
     return 4 * r + (weighted + 8 >> 4)
 
 
 def _symbols(x: np.ndarray, M: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each x: its symbol, the gray level nearest to the mean, and the place of M's offset in the tables."""
+    """Return for each x its symbol, the gray level nearest to the mean, and the place of M's offset in the tables."""
     center = M + 4 >> 3
     symbol = x - center + LARGEST
     return np.where((symbol < 0) | (symbol >= ESCAPE), ESCAPE, symbol), center, M - 8 * center + OFFSETS // 2
 
 
 def _class(context: np.ndarray) -> np.ndarray:
+    """Return the class of each context."""
     return np.searchsorted(CLASS_BOUNDS, context, side="right")
 
 
@@ -169,7 +173,7 @@ def _code_planes(coder: _Writer | _Source, r: np.ndarray, weights, scales: np.nd
     residuals: list[np.ndarray] = []  # E of the channels done
     deviations: list[np.ndarray] = []  # |8 x - M| of them
     for channel, w, context_w in zip(ORDER, _split(weights), _CONTEXT_WEIGHTS, strict=True):
-        # What the channels before contribute is known for the whole plane; the row above's is added row by row.
+        # The share of the channels before is known for the whole plane; that of the row above is added row by row.
         blank = np.zeros((height, width), np.int32)
         fixed = sum((a * v for a, v in zip(_neighbours(blank, residuals), w, strict=True)), blank)
         fixed_context = sum((a * v for a, v in zip(_neighbours(blank, deviations), context_w, strict=True)), blank)
@@ -195,7 +199,7 @@ def _code_planes(coder: _Writer | _Source, r: np.ndarray, weights, scales: np.nd
 
 
 def _fit_weights(x: np.ndarray, r: np.ndarray) -> np.ndarray:
-    """(WEIGHTS,) int8: least squares, in units of 1/64."""
+    """Return the weights of the prediction, (WEIGHTS,) int8, in units of 1/64: least squares."""
     E = 2 * x - r
     out = []
     for i, channel in enumerate(ORDER):
@@ -205,7 +209,7 @@ def _fit_weights(x: np.ndarray, r: np.ndarray) -> np.ndarray:
 
 
 def _fit_scales(x: np.ndarray, r: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(CLASSES,) uint8: for each class of contexts the scale that costs the fewest bits."""
+    """Return for each class of contexts the scale that costs the fewest bits, (CLASSES,) uint8."""
     counts = np.zeros((CLASSES, OFFSETS, SYMBOLS), np.int64)
     E = 2 * x - r
     deviations: list[np.ndarray] = []
@@ -223,11 +227,11 @@ def _fit_scales(x: np.ndarray, r: np.ndarray, weights: np.ndarray) -> np.ndarray
 
 
 def encode(pixels: np.ndarray, x0hat: np.ndarray) -> bytes:
-    """The body of the L section.
+    """Return the body of the L section.
 
     Args:
         pixels: the picture, (H, W, 3) uint8.
-        x0hat: (3, H, W) float32 in [-1, 1], the prediction at the end of the payload.
+        x0hat: the prediction at the end of the payload, (3, H, W) float32 in [-1, 1].
     """
     doubled = 255 * (x0hat.astype(np.float64) + 1)
     x = pixels.transpose(2, 0, 1).astype(np.int32)
@@ -250,7 +254,11 @@ def check(body: bytes) -> None:
 
 
 def decode(body: bytes, x0hat: np.ndarray) -> np.ndarray:
-    """The picture, (H, W, 3) uint8, exactly as it was encoded.
+    """Return the picture, (H, W, 3) uint8, exactly as it was encoded.
+
+    Args:
+        body: of the L section.
+        x0hat: as this machine computes it, (3, H, W) float32 in [-1, 1].
 
     Raises:
         CorruptFileError: the body is not valid.
