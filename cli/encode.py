@@ -162,7 +162,7 @@ def encode(
         with files.naming(image):
             return picture.read(data, lambda text: say(f"{image}: {text}"), limit, chosen["page"])
 
-    source = picture.together([picture_of(*each) for each in zip(images, data, strict=True)], limit)
+    source = picture.stack([picture_of(*each) for each in zip(images, data, strict=True)], limit)
     given = {"icc_profile": chosen["icc"], "exif": chosen["exif"]}
     metadata = NONE if chosen["strip"] else source.metadata
     source = replace(source, metadata=replace(metadata, **{name: body for name, body in given.items() if body is not None}))

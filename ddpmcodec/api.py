@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # torch and Pillow are imported by the functions that need th
     Source = Image.Image | np.ndarray
 
 MAX_WORK = 1000  # steps of the largest picture allowed, each with an evaluation of the network or without; of smaller ones accordingly more
-USED = 0.95  # of a size asked for: less is said
+USED_SHARE = 0.95  # of a size asked for: less is said
 
 
 def encode(
@@ -126,7 +126,7 @@ def encode_image(
         source = image
     else:
         images: list[Any] = list(image) if isinstance(image, list | tuple) else [image]
-        source = picture.together([picture.load(each, limit, note) for each in images], limit)
+        source = picture.stack([picture.load(each, limit, note) for each in images], limit)
     if strip:
         source = replace(source, metadata=NONE)
     found = registry.resolve(model)
@@ -134,7 +134,7 @@ def encode_image(
     encoding = encode_pixels(source, found, target, options, progress)
     if isinstance(target, Psnr) and encoding.psnr < target.psnr:
         note(f"{target.psnr:g} dB is out of reach, by {target.psnr - encoding.psnr:.2f} dB")
-    if isinstance(target, Bytes) and len(encoding.data) < USED * target.count:
+    if isinstance(target, Bytes) and len(encoding.data) < USED_SHARE * target.count:
         note("the picture has no use for more bytes: it is as good as 8 bits show")
     return encoding
 

@@ -26,7 +26,7 @@ def step_posterior(levels: Levels, level_s: int, level_t: int) -> Posterior:
     return posterior(abar_of_snr(levels.snr(level_s)), abar_of_snr(levels.snr(level_t)))
 
 
-def coded(x: np.ndarray, header: Header) -> np.ndarray:
+def coded_elements(x: np.ndarray, header: Header) -> np.ndarray:
     """The elements of x (P, 3, H, W) that steps code, flat (N,)."""
     return (gray.luma(x) if header.gray else x).reshape(-1)
 

@@ -38,7 +38,7 @@ def states(container: Container, denoiser: Denoiser, peer: Peer | None = None) -
     return walk(denoiser, header, randomness, channel, peer or receive)
 
 
-def evaluated(container: Container) -> list[int]:
+def evaluated_levels(container: Container) -> list[int]:
     """The levels at which decoding to the last step evaluates the network."""
     reached = [container.header.start, *(step.level for step in container.steps)]
     whole = len(container.messages)
@@ -47,7 +47,7 @@ def evaluated(container: Container) -> list[int]:
 
 def last_state(container: Container, denoiser: Denoiser, progress: Progress = silent) -> State:
     """The state after the last whole step; `progress` is called with the network evaluations done and in all."""
-    total = len(evaluated(container))
+    total = len(evaluated_levels(container))
     done = 0
     for state in states(container, denoiser):
         following = container.steps[state.index] if state.index < len(container.messages) else None

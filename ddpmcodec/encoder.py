@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ddpmcodec import arrays, precision, quality
-from ddpmcodec.chain import State, coded, delta_of, step_posterior, walk
+from ddpmcodec.chain import State, coded_elements, delta_of, step_posterior, walk
 from ddpmcodec.channel.channel import Channel, TrellisChannel
 from ddpmcodec.channel.randomness import SharedRandomness
 from ddpmcodec.denoiser import Denoiser
@@ -149,7 +149,7 @@ class Sender:
         error -= x0hat
         if self.visible is not None:
             error *= self.visible.reshape(len(error), 1, *error.shape[2:])
-        error = coded(error, self.header)
+        error = coded_elements(error, self.header)
         step = self.plan.next_step(state.level, arrays.squared_norm(error), self.psnr[max(self.psnr)])
         if step is None:
             return None

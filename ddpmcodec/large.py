@@ -62,5 +62,5 @@ def announce_encoding(note: Note, picture: "Picture", model: "Model", target: Ta
 def announce_decoding(note: Note, parsed: Container, denoiser: Denoiser) -> None:
     """Say it of a file's picture."""
     header = parsed.header
-    evaluations = sum(fold_of(header.levels, level) ** -2 for level in decoder.evaluated(parsed))
+    evaluations = sum(fold_of(header.levels, level) ** -2 for level in decoder.evaluated_levels(parsed))
     announce(note, header.pixels, denoiser, evaluations, header.network_pixels / header.pixels)

@@ -164,7 +164,7 @@ def from_array(array: np.ndarray, max_pixels: int = MAX_PIXELS) -> Picture:
     return Picture(array[..., :3], alpha=alpha)
 
 
-def together(pictures: Sequence[Picture], max_pixels: int = MAX_PIXELS) -> Picture:
+def stack(pictures: Sequence[Picture], max_pixels: int = MAX_PIXELS) -> Picture:
     """Pictures of one size as one. It is gray where all are, and has the metadata that they share.
 
     Raises:

@@ -6,13 +6,13 @@ of the format.
 
 import math
 
-from ddpmcodec import schedule
+from ddpmcodec import spacing
 from ddpmcodec.channel import codeword
 from ddpmcodec.format import container
 from ddpmcodec.format.header import Header
 from ddpmcodec.format.steptable import Step
 from ddpmcodec.models.process import snr_of_sigma
-from ddpmcodec.target import Levels, Lossless, Psnr, Target
+from ddpmcodec.target import Lossless, Psnr, Target, VisitedLevels
 
 DEFAULT_EVALUATIONS = 30
 DEFAULT_EFFORT = 5
@@ -57,7 +57,7 @@ class Plan:
         budget: bytes that the file may have, or None.
 
     Where there is an end to be reached, `evaluations` is only a wish: there are more where few would make steps of more than
-    `schedule.MAX_STEP`; and a step that would need more bits than a step can have ends early, and the network is evaluated once more in
+    `spacing.MAX_STEP`; and a step that would need more bits than a step can have ends early, and the network is evaluated once more in
     place of keeping x0hat, which makes files of noise a tenth as long.
 
     Attributes:
@@ -77,13 +77,13 @@ class Plan:
         self.nu = nu
         self.budget = budget
         self.evaluations = evaluations
-        levels = target.levels if isinstance(target, Levels | Lossless) else None
-        self.levels = iter(levels) if levels is not None else None
+        visited = target.visited if isinstance(target, VisitedLevels | Lossless) else None
+        self.visited = iter(visited) if visited is not None else None
         self.has_end = target.has_end
-        self.finest = header.levels.nearest(snr_of_sigma(target.sigma))
+        self.last_level = header.levels.nearest(snr_of_sigma(target.sigma))
         self.psnr = target.psnr if isinstance(target, Psnr) else None
-        self.seen: tuple[float, float] | None = None  # ln snr and PSNR at the network's evaluation before the last one
-        self.slope = 1.0  # dB gained by the last step, of what a typical picture gains
+        self.last_measured: tuple[float, float] | None = None  # ln snr and PSNR at the network's evaluation before the last one
+        self.gain_ratio = 1.0  # dB gained by the last step, of what a typical picture gains
         self.steps: list[Step] = []
         self.remainder = 0.0  # path bits that rounding has kept back so far
         self.destination: int | None = None  # where a step that had to be split is going
@@ -111,15 +111,15 @@ class Plan:
     def _destination(self, level: int, error: float, psnr: float) -> int | None:
         """The level to go to, were there no limit to a step's bits; None at the end."""
         levels = self.header.levels
-        if self.levels is not None:
-            return next((following for following in self.levels if levels.distance(level, following) > 0), None)
+        if self.visited is not None:
+            return next((following for following in self.visited if levels.distance(level, following) > 0), None)
         steps_left = self.evaluations - 1 - sum(step.evaluate for step in self.steps)
         if self.has_end:
             steps_left = max(1, steps_left)
-        if steps_left <= 0 or self._bits_left() < LAST_STEP_BITS or self.header.levels.distance(level, self.finest) <= 0:
+        if steps_left <= 0 or self._bits_left() < LAST_STEP_BITS or self.header.levels.distance(level, self.last_level) <= 0:
             return None
         snr = levels.snr(level)
-        end = limit = self.finest
+        end = limit = self.last_level
         if self.psnr is not None:
             wanted = self.psnr + PSNR_AIM - psnr
             if psnr >= self.psnr:
@@ -128,28 +128,28 @@ class Plan:
             end = self._level_of_gain(math.log(snr), wanted)
             limit = end if wanted <= PSNR_LAST_STEP else self._level_of_gain(math.log(snr), PSNR_SHARE * wanted)
         if self.has_end:
-            limit = self._towards(level, levels.nearest(snr * math.exp(schedule.MAX_STEP)), limit)
+            limit = self._towards(level, levels.nearest(snr * math.exp(spacing.MAX_STEP)), limit)
         if steps_left == 1:
             return limit
         elements = self.header.elements
         nats = ideal_bits(self._bits_left() - steps_left * STEP_COST_BITS, self.nu) * math.log(2)
-        log_step = schedule.next_step(math.log(snr), error * snr / elements, steps_left, nats / elements, math.log(levels.snr(end)))
+        log_step = spacing.next_step(math.log(snr), error * snr / elements, steps_left, nats / elements, math.log(levels.snr(end)))
         worthwhile = snr_reached(snr, error, SHORTEST_STEP_BITS, self.header.dimensions)
         return self._towards(level, levels.nearest(max(snr * math.exp(log_step), worthwhile)), limit)
 
     def _learn(self, log_snr: float, psnr: float) -> None:
         """How much the last step has gained, of what a typical picture gains."""
-        if self.seen is not None and log_snr > self.seen[0]:
-            typical = float(schedule.typical_gain(self.seen[0], log_snr))
-            self.slope = min(max((psnr - self.seen[1]) / typical, 0.5), 2.0)
-        self.seen = log_snr, psnr
+        if self.last_measured is not None and log_snr > self.last_measured[0]:
+            typical = float(spacing.typical_gain(self.last_measured[0], log_snr))
+            self.gain_ratio = min(max((psnr - self.last_measured[1]) / typical, 0.5), 2.0)
+        self.last_measured = log_snr, psnr
 
     def _level_of_gain(self, log_snr: float, gain: float) -> int:
         """The level at which so many dB more are to be expected."""
-        low, high = log_snr, math.log(self.header.levels.snr(self.finest))
+        low, high = log_snr, math.log(self.header.levels.snr(self.last_level))
         for _ in range(40):
             middle = (low + high) / 2
-            low, high = (middle, high) if self.slope * schedule.typical_gain(log_snr, middle) < gain else (low, middle)
+            low, high = (middle, high) if self.gain_ratio * spacing.typical_gain(log_snr, middle) < gain else (low, middle)
         return self.header.levels.nearest(math.exp(high))
 
     def _towards(self, origin: int, level: int, limit: int) -> int:
@@ -163,7 +163,7 @@ class Plan:
         snr = levels.snr(level)
         kl = kl_bits(error * (levels.snr(destination) - snr), dimensions)
         if (
-            self.levels is not None and kl < STARTING_BITS
+            self.visited is not None and kl < STARTING_BITS
         ):  # sending nothing costs the steps that follow less than this one's beginning would
             return Step(destination, 0, self.nu, evaluate)
         wanted = max(1, round(path_bits(kl, self.nu) + self.remainder))

@@ -27,12 +27,12 @@ def for_encoding(header: Header, target: Target, max_bytes: int | None, wanted: 
     if isinstance(target, Lossless):
         return "fp32"
     if isinstance(target, Quality):
-        fine = target.sigma < FINEST_SIGMA
+        would_show = target.sigma < FINEST_SIGMA
     elif isinstance(target, Psnr):
-        fine = target.psnr > HIGHEST_PSNR
+        would_show = target.psnr > HIGHEST_PSNR
     else:
-        fine = max_bytes is not None and 8 * max_bytes > HIGHEST_BPP * header.pixels
-    return "fp32" if wanted == "auto" and (fine or header.pixels < LEAST_PIXELS) else wanted
+        would_show = max_bytes is not None and 8 * max_bytes > HIGHEST_BPP * header.pixels
+    return "fp32" if wanted == "auto" and (would_show or header.pixels < LEAST_PIXELS) else wanted
 
 
 def for_decoding(parsed: Container, wanted: str = "auto") -> str:
@@ -41,5 +41,5 @@ def for_decoding(parsed: Container, wanted: str = "auto") -> str:
         return "fp32"
     header = parsed.header
     last = parsed.steps[-1].level if parsed.steps else header.start
-    fine = sigma(header.levels, last) < FINEST_SIGMA
-    return "fp32" if wanted == "auto" and (fine or header.pixels < LEAST_PIXELS) else wanted
+    would_show = sigma(header.levels, last) < FINEST_SIGMA
+    return "fp32" if wanted == "auto" and (would_show or header.pixels < LEAST_PIXELS) else wanted

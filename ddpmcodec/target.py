@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from ddpmcodec.errors import RateError
 from ddpmcodec.format.header import Header
-from ddpmcodec.models.levels import Levels as LevelNumbers
+from ddpmcodec.models.levels import Levels
 
 MAX_BPP = 24.0
 DEFAULT_BPP = 1.0
@@ -46,11 +46,11 @@ class Target:
         """
         return extra + max(DEFAULT_MIN_BYTES, int(DEFAULT_BPP * header.pixels / 8))
 
-    def asked(self, max_bytes: int) -> str:
+    def description(self, max_bytes: int) -> str:
         """What was asked for, in words."""
         return f"{max_bytes} bytes"
 
-    def check_levels(self, levels: LevelNumbers, start: int) -> None:
+    def check_levels(self, levels: Levels, start: int) -> None:
         """Raise ValueError where the target names levels that a model does not have, or in a wrong order."""
 
 
@@ -89,7 +89,7 @@ class Rate(Target):
     def max_bytes(self, header: Header, extra: int, least: int) -> int | None:
         return int(self.bpp * header.pixels / 8)
 
-    def asked(self, max_bytes: int) -> str:
+    def description(self, max_bytes: int) -> str:
         return f"{self.bpp:g} bpp is {max_bytes} bytes"
 
 
@@ -126,23 +126,23 @@ class Psnr(Target):
 
 
 @dataclass(frozen=True)
-class Levels(Target):
+class VisitedLevels(Target):
     """Visit exactly these noise levels (of a model of the paper's kind: timesteps) after the first, however many bits that takes."""
 
-    levels: tuple[int, ...]
+    visited: tuple[int, ...]
 
     def max_bytes(self, header: Header, extra: int, least: int) -> int | None:
         return None
 
-    def check_levels(self, levels: LevelNumbers, start: int) -> None:
-        _check_order(levels, start, self.levels)
+    def check_levels(self, levels: Levels, start: int) -> None:
+        _check_order(levels, start, self.visited)
 
 
 @dataclass(frozen=True)
 class Lossless(Target):
     """To the last bit; by way of these levels where they are given."""
 
-    levels: tuple[int, ...] | None = None
+    visited: tuple[int, ...] | None = None
 
     @property
     def sigma(self) -> float:
@@ -155,8 +155,8 @@ class Lossless(Target):
     def max_bytes(self, header: Header, extra: int, least: int) -> int | None:
         return None
 
-    def check_levels(self, levels: LevelNumbers, start: int) -> None:
-        _check_order(levels, start, self.levels or ())
+    def check_levels(self, levels: Levels, start: int) -> None:
+        _check_order(levels, start, self.visited or ())
 
 
 def _most_bytes(header: Header, least: int) -> int:
@@ -168,7 +168,7 @@ def sigma_of_quality(quality: float) -> float:
     return 100 ** (1 - quality / 100)
 
 
-def _check_order(kind: LevelNumbers, start: int, levels: Sequence[int]) -> None:
+def _check_order(kind: Levels, start: int, levels: Sequence[int]) -> None:
     for before, level in pairwise((start, *levels)):
         if not (kind.contains(level) and kind.distance(before, level) > 0):
             raise ValueError(f"level {level} does not follow level {before}")
@@ -201,7 +201,7 @@ def choose(
     if lossless:
         found.append(Lossless(None if levels is None else tuple(levels)))
     elif levels is not None:
-        found.append(Levels(tuple(levels)))
+        found.append(VisitedLevels(tuple(levels)))
     if len(found) > 1:
         raise ConflictError(
             "at most one of quality, bpp, max_bytes, psnr, lossless and levels says where to end; levels may go with lossless"
@@ -221,5 +221,5 @@ def check_budget(target: Target, header: Header, extra: int, least: int) -> int 
     if least > limit:
         beside = f", {extra} of them alpha and metadata" if extra else ""
         smallest = f"this picture's smallest file has {least}: {8 * least / header.pixels:.3g} bpp{beside}"
-        raise RateError(f"{target.asked(limit)}, and {smallest}")
+        raise RateError(f"{target.description(limit)}, and {smallest}")
     return limit - extra

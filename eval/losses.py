@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ddpmcodec import schedule, workers
+from ddpmcodec import spacing, workers
 from ddpmcodec.encoder import EncodeOptions, encode_pixels
 from ddpmcodec.errors import InputError
 from ddpmcodec.eval import bits_per_dimension as bpd
@@ -79,7 +79,7 @@ def rule(denoising: Denoising, first: float, last: float, evaluations: int) -> l
     visited = [first]
     for left in range(evaluations - 1, 1, -1):
         error = float(denoising.mse(visited[-1])) * math.exp(visited[-1])
-        visited.append(min(visited[-1] + schedule.next_step(visited[-1], error, left, math.inf, last), last))
+        visited.append(min(visited[-1] + spacing.next_step(visited[-1], error, left, math.inf, last), last))
     return [*visited, last]
 
 

@@ -128,7 +128,7 @@ def together(
     """
     each = [pixels for _, pixels in pictures]
     advance = Counter(progress, 2 * len(each))
-    stacked = picture.together([picture.Picture(pixels) for pixels in each]).pixels
+    stacked = picture.stack([picture.Picture(pixels) for pixels in each]).pixels
     encoding = encode_pixels(Picture(stacked, count=len(each)), model, Lossless(), EncodeOptions(evaluations=evaluations, effort=effort))
     parsed = container.parse(encoding.data)
     state = decoder.last_state(parsed, arithmetic.denoiser(model, "cpu", "fp32"))

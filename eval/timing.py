@@ -71,7 +71,7 @@ def measure(pixels: np.ndarray, model: str, *, bpp: float, evaluations: int, eff
         "height": pixels.shape[0],
         "bpp": 8 * len(encoded["data"]) / (pixels.shape[0] * pixels.shape[1]),
         "psnr": encoded["psnr"],
-        "evaluations": len(decoder.evaluated(container.parse(encoded["data"]))),
+        "evaluations": len(decoder.evaluated_levels(container.parse(encoded["data"]))),
         "effort": effort,
         "threads": threads,
         "repeats": repeats,

@@ -17,7 +17,7 @@ def prefixes(parsed: Container, denoiser: Denoiser, done: Callable[[int, int], N
     """Bytes, and the picture that they decode to (of several the first), wherever the chain evaluates the network."""
     payload = next(section.offset for section in parsed.sections if section.type == "P")
     tail = next((section.offset + section.size for section in parsed.sections if section.type == "L"), 0)
-    whole, total = len(parsed.messages), len(decoder.evaluated(parsed))
+    whole, total = len(parsed.messages), len(decoder.evaluated_levels(parsed))
     found: list[tuple[int, Image.Image]] = []
     for state in decoder.states(parsed, denoiser):
         if state.index == whole or parsed.steps[state.index].evaluate:

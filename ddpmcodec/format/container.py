@@ -54,11 +54,11 @@ from ddpmcodec.format.steptable import Step
 SIGNATURE = b"\x89DDPM\r\n\x1a\n"
 VERSION = 1
 CHECKPOINT_BYTES = 1024
-MAX_SECTIONS = 64  # nine kinds are known: the rest is for those to come, and no file makes a reader keep a list without end
+MAX_SECTIONS = 64  # nine kinds are known, more may come; without a limit a file could make a reader's list as long as it likes
 
 
 class Place(Enum):
-    """Where in the file sections of a kind stand, in the order of the file."""
+    """The places in a file where sections of a kind may stand, in the order of the file."""
 
     HEADER = "first"
     BEFORE_STEPS = "between header and step table, in any order"
@@ -83,7 +83,7 @@ PLACES = {
 
 
 def _kinds(*places: Place) -> str:
-    """The types of the sections that stand there."""
+    """Return the types of the sections that stand in these places."""
     return "".join(kind for kind, place in PLACES.items() if place in places)
 
 
@@ -92,14 +92,15 @@ class Container:
     """A parsed file.
 
     Attributes:
+        header: the H section.
         steps: the whole step table.
         messages: the payload of each step that is whole; fewer than `steps` where the file was cut.
         tail: the body of the L section, where the file has it whole.
-        alpha: the body of the A section.
-        metadata: what the file has whole.
+        alpha: the body of the A section; None where there is none.
+        metadata: those metadata that the file has whole.
         ends: for each step, the number of bytes of the file up to its end.
-        complete: the end mark was reached.
-        sections: all sections seen.
+        complete: whether the end mark was reached.
+        sections: all sections in the file, known or not.
     """
 
     header: Header
@@ -113,7 +114,7 @@ class Container:
     sections: tuple[Section, ...] = ()
 
     def first(self, count: int) -> "Container":
-        """The file of the first `count` steps (all where there are fewer); without the tail."""
+        """Return the file of the first `count` steps (all where there are fewer), without the tail."""
         return replace(self, steps=self.steps[:count], messages=self.messages[:count], tail=None)
 
 
@@ -121,6 +122,7 @@ END = section("E", b"")
 
 
 def _payload(messages: tuple[bytes, ...]) -> bytes:
+    """Return the body of the P section: the messages, and a CRC after each `CHECKPOINT_BYTES` or more."""
     out = bytearray()
     checked = 0
     for message in messages:
@@ -132,7 +134,7 @@ def _payload(messages: tuple[bytes, ...]) -> bytes:
 
 
 def serialize(container: Container) -> bytes:
-    """The bytes of a file with all of its steps."""
+    """Return the bytes of a file; `container.messages` has all of its steps."""
     before, after = _extras(container.alpha, container.metadata)
     head = SIGNATURE + bytes([VERSION]) + section("H", headers.encode(container.header))
     table = section("T", steptable.encode(container.steps, container.header))
@@ -141,7 +143,7 @@ def serialize(container: Container) -> bytes:
 
 
 def _extras(alpha: bytes | None, metadata: Metadata) -> tuple[bytes, bytes]:
-    """The sections of alpha and metadata, before the step table and before the end."""
+    """Return the sections of alpha and metadata: those before the step table, and those before the end."""
     bodies = dict(zip(METADATA_KINDS, metadata.bodies, strict=True)) | {"A": alpha}
 
     def standing(place: Place) -> bytes:
@@ -151,13 +153,13 @@ def _extras(alpha: bytes | None, metadata: Metadata) -> tuple[bytes, bytes]:
 
 
 def extra_size(alpha: bytes | None, metadata: Metadata) -> int:
-    """Bytes that these add to a file."""
+    """Return the number of bytes that alpha and metadata add to a file."""
     before, after = _extras(alpha, metadata)
     return len(before) + len(after)
 
 
 def _layout(steps: tuple[Step, ...]) -> tuple[list[tuple[int, int]], list[int], int]:
-    """For a step table: (begin, end) of each message in the payload, the offsets of the CRCs, the payload's length."""
+    """Return for a step table (begin, end) of each message in the payload, the offsets of the CRCs, and the payload's length."""
     spans: list[tuple[int, int]] = []
     crcs: list[int] = []
     at = checked = 0
@@ -171,12 +173,13 @@ def _layout(steps: tuple[Step, ...]) -> tuple[list[tuple[int, int]], list[int], 
 
 
 def serialized_size(header: Header, steps: tuple[Step, ...]) -> int:
-    """Bytes of the file that these steps make, without alpha and metadata."""
+    """Return the number of bytes of the file that these steps make, without alpha and metadata."""
     payload = _layout(steps)[2]
     return len(serialize(Container(header, steps, ()))) - len(varint(0)) + len(varint(payload)) + payload
 
 
 def _verify_payload(payload: bytes, crcs: list[int], base: int) -> None:
+    """Raise CorruptFileError unless the CRCs at these offsets fit; `base` is the payload's place in the file."""
     checked = 0
     view = memoryview(payload)
     for offset in crcs:
@@ -186,8 +189,99 @@ def _verify_payload(payload: bytes, crcs: list[int], base: int) -> None:
             checked = offset + CRC_BYTES
 
 
+class _FileReader(Reader):
+    """A cursor over a file, which keeps account of the sections that it has passed.
+
+    Attributes:
+        sections: those passed, and where.
+        extras: bodies of the sections beside the expected ones, by type.
+    """
+
+    def __init__(self, data: bytes):
+        super().__init__(data)
+        self.view = memoryview(data)
+        self.sections: list[Section] = []
+        self.extras: dict[str, bytes] = {}
+
+    def signature(self) -> None:
+        """Pass signature and version."""
+        if self.data[: len(SIGNATURE)] != SIGNATURE[: len(self.data)] or not self.data:
+            raise ForeignFileError("not a .ddpm file: the signature is missing" if self.data else "the file is empty")
+        self.take(len(SIGNATURE))
+        if (version := self.take(1)[0]) != VERSION:
+            draft = ", a draft," if version == 0 else ""
+            raise UnsupportedVersionError(f"format version {version}{draft} is not supported (this is {VERSION})")
+
+    def section(self, expected: str, known: str = "") -> bytes:
+        """Return the body of the next section of a type. Before it, those in `known` go to `extras`; unknown ancillary ones are skipped."""
+        while True:
+            begin = self.at
+            kind = self.take(1)
+            size = self.varint()
+            body = self.take(size)
+            if self.take(CRC_BYTES) != crc(self.view[begin : self.at - CRC_BYTES]):
+                raise CorruptFileError(f"the checksum of the section at byte {begin} fails")
+            check(len(self.sections) < MAX_SECTIONS, f"there are more than {MAX_SECTIONS} sections")
+            check(kind.isalpha(), f"the section at byte {begin} has no valid type")
+            name = kind.decode()
+            self.sections.append(Section(name, begin, self.at - begin, True))
+            if name == expected:
+                return body
+            if name in known:
+                check(name not in self.extras, f"the section {name!r} at byte {begin} is there twice")
+                self.extras[name] = body
+            else:
+                _check_place(name, begin, expected == "H")
+
+    def payload(self, steps: tuple[Step, ...]) -> tuple[tuple[bytes, ...], tuple[int, ...], bool]:
+        """The messages that are whole, where in the file each step's ends, and whether the section is whole; it may be cut anywhere."""
+        spans, crcs, size = _layout(steps)
+        begin = self.at
+        prefix = b"P" + varint(size)
+        if self.data[begin : begin + len(prefix)] != prefix[: len(self.data) - begin]:
+            raise CorruptFileError(f"the payload at byte {begin} is not the one that the step table describes")
+        base = begin + len(prefix)
+        end = base + size + CRC_BYTES
+        payload = self.data[base : base + size]
+        _verify_payload(payload, crcs, base)
+        whole = len(self.data) >= end
+        self.sections.append(Section("P", begin, min(end, len(self.data)) - begin, whole))
+        if whole:
+            if self.data[end - CRC_BYTES : end] != crc(self.view[begin : end - CRC_BYTES]):
+                raise CorruptFileError(f"the checksum of the payload at byte {begin} fails")
+            self.at = end
+        messages = tuple(payload[a:b] for a, b in spans if b <= len(payload))
+        return messages, tuple(base + b for _, b in spans), whole
+
+    def ending(self) -> tuple[bytes | None, bool]:
+        """The tail, where there is one, and whether the end mark was reached; what follows a whole payload may be cut anywhere, too."""
+        tail = None
+        try:
+            if self.data[self.at : self.at + 1] == b"L":
+                tail = self.section("L")
+                tails.check(tail)
+            check(self.section("E", _kinds(Place.AFTER)) == b"", "the end mark is not empty")
+        except TruncatedFileError:
+            self._cut_section()
+            return tail, False
+        check(self.at == len(self.data), "bytes follow the end mark")
+        return tail, True
+
+    def _cut_section(self) -> None:
+        """Account for a section that the data end in, if it can be the beginning of one."""
+        begin = self.sections[-1].offset + self.sections[-1].size
+        if rest := self.data[begin:]:
+            kind = rest[:1].decode("latin-1")
+            check(rest[:1].isalpha(), f"the section at byte {begin} has no valid type")
+            if kind not in _kinds(Place.TAIL, Place.AFTER, Place.END):
+                _check_place(kind, begin)
+            right = END.startswith(rest) if kind == "E" else not rest.endswith(END)
+            check(right, f"the length of the section at byte {begin} is wrong")
+            self.sections.append(Section(kind, begin, len(rest), False))
+
+
 def _check_place(kind: str, begin: int, first: bool = False) -> None:
-    """Raise an error unless a section that was not expected here can be skipped."""
+    """Raise UnsupportedVersionError or CorruptFileError unless a section that was not expected here can be skipped."""
     if kind.isupper() and kind not in PLACES:
         raise UnsupportedVersionError(f"section {kind!r} at byte {begin} is not known")
     check(kind not in PLACES and not first, f"the section {kind!r} at byte {begin} is in the wrong place")
@@ -198,92 +292,25 @@ def parse(data: bytes, max_pixels: int | None = None) -> Container:
 
     Args:
         data: the file's bytes, or any prefix of them.
-        max_pixels: refuse larger pictures.
+        max_pixels: refuse pictures of more pixels in all.
 
     Raises:
-        ForeignFileError: not a .ddpm file.
-        UnsupportedVersionError: a version, mode or critical section unknown here.
-        TruncatedFileError: cut before the end of the step table.
+        ForeignFileError: it is not a .ddpm file.
+        UnsupportedVersionError: a version, mode or critical section is not known here.
+        TruncatedFileError: the file is cut before the end of the step table.
         CorruptFileError: a checksum fails or fields contradict each other.
-        LimitError: more than `max_pixels` pixels.
+        LimitError: there are more than `max_pixels` pixels.
     """
-    if data[: len(SIGNATURE)] != SIGNATURE[: len(data)] or not data:
-        raise ForeignFileError("not a .ddpm file: the signature is missing" if data else "the file is empty")
-    r = Reader(data)
-    r.take(len(SIGNATURE))
-    if (version := r.take(1)[0]) != VERSION:
-        draft = ", a draft," if version == 0 else ""
-        raise UnsupportedVersionError(f"format version {version}{draft} is not supported (this is {VERSION})")
-    view = memoryview(data)
-    sections: list[Section] = []
-    extras: dict[str, bytes] = {}
-
-    def next_section(expected: str, known: str = "") -> bytes:
-        """The body of the next section of this type. Before it, those in `known` go to `extras`; unknown ancillary ones are skipped."""
-        while True:
-            begin = r.at
-            kind = r.take(1)
-            size = r.varint()
-            body = r.take(size)
-            if r.take(CRC_BYTES) != crc(view[begin : r.at - CRC_BYTES]):
-                raise CorruptFileError(f"the checksum of the section at byte {begin} fails")
-            check(len(sections) < MAX_SECTIONS, f"there are more than {MAX_SECTIONS} sections")
-            check(kind.isalpha(), f"the section at byte {begin} has no valid type")
-            name = kind.decode()
-            sections.append(Section(name, begin, r.at - begin, True))
-            if name == expected:
-                return body
-            if name in known:
-                check(name not in extras, f"the section {name!r} at byte {begin} is there twice")
-                extras[name] = body
-            else:
-                _check_place(name, begin, expected == "H")
-
-    header = headers.decode(next_section("H"))
+    r = _FileReader(data)
+    r.signature()
+    header = headers.decode(r.section("H"))
     if max_pixels is not None and header.pixels > max_pixels:
         several = f"{header.pictures} pictures have" if header.pictures > 1 else "the picture has"
         raise LimitError(f"{several} {header.width} x {header.height} pixels, the limit is {max_pixels}", parameter="max_pixels")
-    steps = steptable.decode(next_section("T", _kinds(Place.BEFORE_STEPS)), header)
-    spans, crcs, payload_size = _layout(steps)
-
-    # From here on the file may be cut.
-    begin = r.at
-    prefix = b"P" + varint(payload_size)
-    if data[begin : begin + len(prefix)] != prefix[: len(data) - begin]:
-        raise CorruptFileError(f"the payload at byte {begin} is not the one that the step table describes")
-    base = begin + len(prefix)
-    ends = tuple(base + end for _, end in spans)
-    end = base + payload_size + CRC_BYTES
-    payload = data[base : base + payload_size]
-    _verify_payload(payload, crcs, base)
-    whole = len(data) >= end
-    messages = tuple(payload[a:b] for a, b in spans if b <= len(payload))
-    sections.append(Section("P", begin, min(end, len(data)) - begin, whole))
-    complete = False
-    tail = None
-    if whole:
-        if data[end - CRC_BYTES : end] != crc(view[begin : end - CRC_BYTES]):
-            raise CorruptFileError(f"the checksum of the payload at byte {begin} fails")
-        r.at = end
-        try:
-            if data[end : end + 1] == b"L":
-                tail = next_section("L")
-                tails.check(tail)
-            complete = next_section("E", _kinds(Place.AFTER)) == b""
-            check(complete, "the end mark is not empty")
-        except TruncatedFileError:
-            begin = sections[-1].offset + sections[-1].size
-            if rest := data[begin:]:
-                kind = rest[:1].decode("latin-1")
-                check(rest[:1].isalpha(), f"the section at byte {begin} has no valid type")
-                if kind not in _kinds(Place.TAIL, Place.AFTER, Place.END):
-                    _check_place(kind, begin)
-                right = END.startswith(rest) if kind == "E" else not rest.endswith(END)
-                check(right, f"the length of the section at byte {begin} is wrong")
-                sections.append(Section(kind, begin, len(rest), False))
-        else:
-            check(r.at == len(data), "bytes follow the end mark")
+    steps = steptable.decode(r.section("T", _kinds(Place.BEFORE_STEPS)), header)
+    messages, ends, whole = r.payload(steps)
+    tail, complete = r.ending() if whole else (None, False)
     for step, message in zip(steps, messages, strict=False):
         check(step.n % 8 == 0 or message[-1] & (0xFF >> step.n % 8) == 0, "a step's padding is not zero")
-    metadata = Metadata.of(extras.get(kind) for kind in METADATA_KINDS)
-    return Container(header, steps, messages, tail, extras.get("A"), metadata, ends, complete, tuple(sections))
+    metadata = Metadata.from_bodies(r.extras.get(kind) for kind in METADATA_KINDS)
+    return Container(header, steps, messages, tail, r.extras.get("A"), metadata, ends, complete, tuple(r.sections))

@@ -1,4 +1,4 @@
-"""What a picture carries beside its pixels: a colour profile, EXIF, XMP, each a section of the file, deflated."""
+"""Metadata that a picture carries beside its pixels: a colour profile, EXIF, XMP, each a section of the file, deflated."""
 
 import struct
 import zlib
@@ -9,12 +9,16 @@ from functools import cached_property
 from ddpmcodec.errors import CorruptFileError, LimitError
 
 ORIENTATION = 0x0112  # in EXIF
-MAX_BYTES = 1 << 24  # of one of them, inflated: a profile has less than 4 MB, and JPEG's EXIF less than 64 kB
+MAX_BYTES = 1 << 24  # of one kind, inflated: a profile has less than 4 MB, and JPEG's EXIF less than 64 kB
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """As Pillow has them in an image's `info`, b"" where there is none."""
+    """The metadata of a picture as Pillow has them in an image's `info`; b"" where there is none.
+
+    Raises:
+        LimitError: one has more than `MAX_BYTES` bytes.
+    """
 
     icc_profile: bytes = b""
     exif: bytes = b""
@@ -27,25 +31,25 @@ class Metadata:
 
     @property
     def info(self) -> dict[str, bytes]:
-        """Those that there are. The picture is upright, and EXIF says nothing else."""
+        """The metadata that there are, by name. EXIF says that the picture is upright, as a decoded one is."""
         found = {name: content for name in NAMES if (content := getattr(self, name))}
         return found | {"exif": upright(self.exif)} if self.exif else found
 
     @cached_property
     def bodies(self) -> tuple[bytes | None, ...]:
-        """Of their sections: made once, and those of a file kept, since what is made to be slow takes minutes to deflate."""
+        """The bodies of their sections. Those of a file are kept: content made to be slow would take minutes to deflate again."""
         return tuple(pack(content) if (content := getattr(self, name)) else None for name in NAMES)
 
     @classmethod
-    def of(cls, bodies: Iterable[bytes | None]) -> "Metadata":
-        """What sections say.
+    def from_bodies(cls, bodies: Iterable[bytes | None]) -> "Metadata":
+        """Return the metadata in the bodies of sections, in the order of `KINDS`; None where there is no section.
 
         Raises:
-            CorruptFileError: see `unpack`.
+            CorruptFileError: as `unpack`.
         """
-        kept = tuple(bodies)
-        metadata = cls(*(b"" if body is None else unpack(body) for body in kept))
-        metadata.__dict__["bodies"] = kept
+        known = tuple(bodies)
+        metadata = cls(*(b"" if body is None else unpack(body) for body in known))
+        metadata.__dict__["bodies"] = known
         return metadata
 
 
@@ -55,7 +59,7 @@ KINDS = "iex"  # the type of the section of each
 
 
 def upright(exif: bytes) -> bytes:
-    """EXIF whose orientation, where it has one, is 1: no viewer turns again a picture that has been turned."""
+    """Return EXIF with its orientation, where it has one, set to 1, so that no viewer turns a picture again that has been turned."""
     begin = 6 if exif.startswith(b"Exif\0\0") else 0
     order = {b"MM": ">", b"II": "<"}.get(exif[begin : begin + 2])
     if order is None:
@@ -67,21 +71,21 @@ def upright(exif: bytes) -> bytes:
             entry = at + 2 + 12 * i
             if struct.unpack_from(f"{order}H", exif, entry)[0] == ORIENTATION:
                 struct.pack_into(f"{order}HIHH", changed, entry + 2, 3, 1, 1, 0)  # one SHORT
-    except struct.error:  # it ends before it should
+    except struct.error:  # EXIF that ends before it should stays as it is
         pass
     return bytes(changed)
 
 
 def pack(content: bytes) -> bytes:
-    """The body of a section."""
+    """Return the body of a section with this content."""
     return zlib.compress(content, 9)
 
 
 def unpack(body: bytes) -> bytes:
-    """What a section says.
+    """Return the content of a section's body.
 
     Raises:
-        CorruptFileError: it is no zlib stream, or one of more than `MAX_BYTES`.
+        CorruptFileError: the body is no zlib stream, or one of nothing or more than `MAX_BYTES`.
     """
     inflate = zlib.decompressobj()
     try:

@@ -13,7 +13,7 @@ from ddpmcodec.format import container
 from ddpmcodec.format.header import Header
 from ddpmcodec.models import arithmetic
 from ddpmcodec.picture import Picture
-from ddpmcodec.target import Levels, Rate, Target, choose
+from ddpmcodec.target import VisitedLevels, Rate, Target, choose
 
 
 def decoded(data, model):
@@ -136,7 +136,7 @@ def test_any_picture_within_any_rate(model, height, width, kind, bpp, seed, eval
     assert len(e.data) <= budget
     parsed = container.parse(e.data)
     assert parsed.complete and (parsed.header.width, parsed.header.height, parsed.header.seed) == (width, height, seed)
-    assert len(decoder.evaluated(parsed)) <= evaluations
+    assert len(decoder.evaluated_levels(parsed)) <= evaluations
     assert np.array_equal(decoded(e.data, model), e.pixels)
 
 
@@ -178,7 +178,7 @@ def test_the_network_is_evaluated_as_often_as_said(photo, model):
             )
             assert len(calls) == evaluations == len(progress) and progress[-1] == (evaluations, evaluations)
             parsed = container.parse(e.data)
-            assert len(decoder.evaluated(parsed)) == evaluations
+            assert len(decoder.evaluated_levels(parsed)) == evaluations
             calls.clear(), progress.clear()
             decoder.last_state(parsed, arithmetic.denoiser(model, "cpu", "fp32"), lambda *p: progress.append(p))
             assert len(calls) == evaluations
@@ -200,7 +200,7 @@ def test_steps_of_more_bits_than_words_have_are_split(photo, model):
     parsed = container.parse(e.data)
     assert not all(step.evaluate for step in parsed.steps)
     assert max(step.n for step in parsed.steps) == codeword.legal_bits(parsed.header.dimensions // 2)
-    assert len(decoder.evaluated(parsed)) <= 4
+    assert len(decoder.evaluated_levels(parsed)) <= 4
     assert np.array_equal(decoded(e.data, model), e.pixels)
     count = next(i for i, step in enumerate(parsed.steps) if not step.evaluate)  # a prefix inside such a group
     within, before = (decoded(container.serialize(parsed.first(n)), model) for n in (count, count - 1))
@@ -209,7 +209,7 @@ def test_steps_of_more_bits_than_words_have_are_split(photo, model):
 
 def test_given_levels_are_visited(photo, model):
     levels = [-2000, -1000, -500, 0, 300, 700]
-    e = encode_pixels(Picture(photo[:40, :40]), model, Levels(tuple(levels)), EncodeOptions(effort=1))
+    e = encode_pixels(Picture(photo[:40, :40]), model, VisitedLevels(tuple(levels)), EncodeOptions(effort=1))
     parsed = container.parse(e.data)
     assert [step.level for step in parsed.steps] == levels
     assert np.array_equal(decoded(e.data, model), e.pixels)

@@ -24,7 +24,7 @@ from ddpmcodec.models import checkpoint, crops
 from ddpmcodec.models.configuration import Data
 from ddpmcodec.models.levels import ContinuousLevels, DiscreteLevels
 from ddpmcodec.picture import Picture
-from ddpmcodec.target import Levels
+from ddpmcodec.target import VisitedLevels
 
 
 def file_of_empty_steps(count, width=64, height=64):
@@ -43,7 +43,7 @@ def test_as_many_steps_as_there_can_be():
 def test_metadata_that_take_a_minute_to_deflate(header):
     """Deflated as encoders do; a file's are not deflated again."""
     slow = np.random.default_rng(0).choice(np.frombuffer(b"ab", np.uint8), 1 << 20).tobytes() * (MAX_BYTES >> 20)
-    metadata = Metadata.of([zlib.compress(slow, 1), None, None])
+    metadata = Metadata.from_bodies([zlib.compress(slow, 1), None, None])
     data = container.serialize(Container(header, (Step(-3000, 8, 8),), (b"a",), metadata=metadata))
     begin = time.process_time()
     small = ddpmcodec.truncate(data, steps=0)
@@ -115,7 +115,7 @@ def test_negative_steps(encoding, model_path):
 @pytest.mark.parametrize("levels", [[0, 0], [100, 50], [99999]])
 def test_levels_that_do_not_descend(photo, model, levels):
     with pytest.raises(ValueError, match="level"):
-        encode_pixels(Picture(photo[:16, :16]), model, Levels(tuple(levels)), EncodeOptions(effort=1))
+        encode_pixels(Picture(photo[:16, :16]), model, VisitedLevels(tuple(levels)), EncodeOptions(effort=1))
 
 
 @pytest.mark.parametrize("options", [{"bpp": 0}, {"bpp": float("nan")}, {"bpp": 1e6}, {"evaluations": 1}, {"effort": 6}, {"seed": -1}])

@@ -9,7 +9,7 @@ from ddpmcodec.errors import CorruptFileError
 from ddpmcodec.format import container
 from ddpmcodec.format.steptable import Step
 from ddpmcodec.picture import Picture
-from ddpmcodec.target import Levels, Rate
+from ddpmcodec.target import VisitedLevels, Rate
 
 
 def decoded(data, **options):
@@ -26,7 +26,7 @@ def test_no_steps_hold_nothing_of_the_picture(drawing, drawing_encoding, photo, 
 
 def test_a_split_step_can_be_cut_in_two(drawing, model):
     """Given levels too far apart for D / 2 path bits are reached by several steps, and each of them ends in a picture."""
-    e = encode_pixels(Picture(drawing), model, Levels(tuple([0, 1200, 2000])), EncodeOptions(effort=1))
+    e = encode_pixels(Picture(drawing), model, VisitedLevels(tuple([0, 1200, 2000])), EncodeOptions(effort=1))
     steps = container.parse(e.data).steps
     assert [step.level for step in steps if step.level in (0, 1200, 2000)] == [0, 1200, 2000]
     assert [step.evaluate for step in steps].count(True) == 3 < len(steps)
@@ -38,7 +38,7 @@ def test_a_split_step_can_be_cut_in_two(drawing, model):
 
 def test_a_discrete_model_to_its_last_timestep(drawing, discrete_model, discrete_model_path):
     levels = [600, 300, 100, 50, 30, 20, 14, 10, 7, 5, 4, 3, 2, 1]
-    e = encode_pixels(Picture(drawing), discrete_model, Levels(tuple(levels)), EncodeOptions(effort=1))
+    e = encode_pixels(Picture(drawing), discrete_model, VisitedLevels(tuple(levels)), EncodeOptions(effort=1))
     assert container.parse(e.data).steps[-1].level == 1
     assert np.array_equal(decoded(e.data, model=discrete_model_path), e.pixels) and e.psnr > 30
 
