@@ -68,8 +68,8 @@ def save(model, path: str, say) -> None:
     """Write a model with its schedules."""
     from ddpmcodec.models import checkpoint
 
-    checkpoint.save(Path(path), model.name, model.config, model.network.state_dict(), model.schedules)
-    say(f"{path}: {model.name}, hash {model.hash.hex()}, schedules of {', '.join(map(str, model.schedules)) or 'no'} levels")
+    checkpoint.save(Path(path), model.name, model.config, model.network.state_dict(), model.best_visited)
+    say(f"{path}: {model.name}, hash {model.hash.hex()}, schedules of {', '.join(map(str, model.best_visited)) or 'no'} levels")
 
 
 def write(path: Path, results: list[dict]) -> None:

@@ -31,8 +31,8 @@ def levels(model, start: int, count: str | int | None) -> Sequence[int]:
     from ddpmcodec.models.levels import DiscreteLevels
     from ddpmcodec.models.reverse import subsequence
 
-    if start == model.start and count in model.schedules:
-        return list(model.schedules[count])
+    if start == model.start and count in model.best_visited:
+        return list(model.best_visited[count])
     timesteps = start if isinstance(model.levels, DiscreteLevels) else None
     if count == ALL and timesteps is None:
         raise click.BadParameter(f"the levels of {model.name} are continuous: there is no 'all' of them", param_hint="--steps")

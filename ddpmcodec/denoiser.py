@@ -16,7 +16,7 @@ class Denoiser(Protocol):
         hash: the first bytes of its SHA-256 (models/identity.py).
         levels: how its noise levels are numbered.
         start: the level of x_T.
-        schedules: visited levels, by their number, that were found best for it.
+        best_visited: lists of the levels to visit that were found best for it, by their length.
         precision: "bf16" where any evaluation so far has run in bfloat16, else "fp32".
     """
 
@@ -33,7 +33,7 @@ class Denoiser(Protocol):
     def start(self) -> int: ...
 
     @property
-    def schedules(self) -> Mapping[int, Sequence[int]]: ...
+    def best_visited(self) -> Mapping[int, Sequence[int]]: ...
 
     @property
     def precision(self) -> str: ...

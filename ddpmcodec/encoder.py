@@ -1,4 +1,4 @@
-"""Encoding: a picture to a file, in one pass over the chain."""
+"""The encoder, which makes a file of a picture in one pass over the chain (Algorithm 3 of arXiv 2006.11239)."""
 
 import time
 from collections.abc import Callable
@@ -26,13 +26,16 @@ from ddpmcodec.target import Lossless, Target, check_budget
 
 @dataclass(frozen=True)
 class EncodeOptions:
-    """How to encode, wherever it is to end.
+    """Options of an encode other than where it ends.
 
     Attributes:
         evaluations: network evaluations that decoding takes, at least 2.
         effort: 1 ... 5, the channel coder's search.
         seed: of the shared randomness, in [0, 2^63).
         device, precision: of the network, as `models.arithmetic.denoiser` has them.
+
+    Raises:
+        ValueError: one of them is out of its range.
     """
 
     evaluations: int = DEFAULT_EVALUATIONS
@@ -50,20 +53,20 @@ class EncodeOptions:
 
 @dataclass
 class Encoding:
-    """What an encode made and measured.
+    """A file that was encoded, and the measurements made on the way.
 
     Attributes:
         data: the file.
         pixels: the picture that the whole file decodes to, (P H, W, 3) uint8.
         psnr: its PSNR in dB, where it is visible; infinite where it is exact.
-        tail_bytes: what the lossless end takes of the file.
-        extra_bytes: what alpha and metadata take.
-        kl_bits: the ideal, the sum over steps of KL(q || p).
+        tail_bytes: size of the lossless tail.
+        extra_bytes: size of alpha and metadata.
+        kl_bits: the ideal number of bits, the sum over steps of KL(q || p).
         path_bits: bits of the steps' messages, before padding, checksums and tables.
-        network_seconds, seconds: in the network, and in all.
-        precision: that the network has run in: "bf16" where any evaluation has.
-        step_kl_bits: KL of each step.
-        prefix_psnr: PSNR of the picture after so many steps, for those at which the network was evaluated.
+        network_seconds, seconds: time spent in the network, and in all.
+        precision: "bf16" where any evaluation of the network has run in it, else "fp32".
+        step_kl_bits: KL(q || p) of each step, in bits.
+        prefix_psnr: PSNR in dB of the picture after so many steps, for those at which the network was evaluated.
     """
 
     data: bytes
@@ -85,7 +88,7 @@ class Encoding:
         return 8 * len(self.data) / (self.pixels.shape[0] * self.pixels.shape[1])
 
     def summary(self) -> str:
-        """One line of all of it; bits/KL counts all bits of the file but those of the lossless tail, alpha and metadata."""
+        """Return one line of all of it; bits/KL counts all bits of the file but those of the lossless tail, alpha and metadata."""
         ratio = 8 * (len(self.data) - self.tail_bytes - self.extra_bytes) / self.kl_bits if self.kl_bits else float("inf")
         reached = f"lossless, tail {self.tail_bytes} bytes" if self.tail_bytes else f"PSNR {self.psnr:.2f} dB"
         return (
@@ -95,17 +98,17 @@ class Encoding:
 
 
 class Sender:
-    """The encoder's side of the chain: makes the message of each step that the plan names.
+    """The encoder's side of the chain (`chain.Peer`): makes the message of each step that the plan names.
 
     Args:
         pixels: the picture, (P H, W, 3) uint8.
-        visible: (P H, W) bool: what is not costs no bits, and its errors count for nothing. None: all is.
-        progress: called with the evaluations done.
+        visible: the pixels that count, (P H, W) bool: others cost no bits, and their errors are not measured. None: all count.
+        progress: called with the number of evaluations done.
 
     Attributes:
         messages, kl_bits: of each step so far.
         decoded: the last picture evaluated, (P H, W, 3) uint8.
-        psnr: in dB, of the pictures evaluated, by the number of steps before them.
+        psnr: PSNR in dB of the pictures evaluated, by the number of steps before them.
         network_seconds: time spent in evaluations.
     """
 
@@ -131,7 +134,7 @@ class Sender:
         self.psnr: dict[int, float] = {}
 
     def evaluate(self, state: State) -> np.ndarray:
-        """x0hat of a state, timed and compared with the picture."""
+        """Return x0hat of a state, timed and compared with the picture."""
         state.release()
         begin = time.perf_counter()
         x0hat = state.evaluate()
@@ -142,7 +145,7 @@ class Sender:
         return x0hat
 
     def __call__(self, state: State) -> tuple[Step, bytes] | None:
-        """The next step and its message; None at the end."""
+        """Return the next step and its message; None at the end."""
         x0hat = state.previous_x0hat if self.plan.keeps_x0hat else self.evaluate(state)
         assert x0hat is not None
         error = arrays.from_pixels(self.pixels, self.header.pictures)
@@ -175,7 +178,7 @@ def encode_pixels(
     Raises:
         RateError: not even a file without steps is as small as the target asks.
         ModelError: there is no such model or device, or the network is one for fp32 only.
-        ValueError: the target's levels are not the model's.
+        ValueError: the target's levels are not the model's, or in a wrong order.
     """
     begin = time.perf_counter()
     found = registry.resolve(model)
@@ -209,13 +212,14 @@ def encode_pixels(
 
 
 def _with_best_levels(target: Target, model: Model, evaluations: int) -> Target:
-    """A lossless target with the levels that were found best for a model, where it has a schedule of so many and none is given."""
-    if isinstance(target, Lossless) and target.levels is None and evaluations in model.schedules:
-        return Lossless(tuple(model.schedules[evaluations][1:]))
+    """Return a lossless target with the visited levels that were found best for a model, where it has so many and none are given."""
+    if isinstance(target, Lossless) and target.visited is None and evaluations in model.best_visited:
+        return Lossless(tuple(model.best_visited[evaluations][1:]))
     return target
 
 
 def _header(picture: Picture, model: Model, seed: int) -> Header:
+    """Return the header of a picture's file."""
     rows, width = picture.pixels.shape[:2]
     identity = (model.name, model.hash, model.levels, model.start, seed)
     return Header(width, rows // picture.count, *identity, pictures=picture.count, gray=picture.gray)
@@ -224,7 +228,7 @@ def _header(picture: Picture, model: Model, seed: int) -> Header:
 def _send(
     picture: Picture, denoiser: Denoiser, header: Header, plan: Plan, exact: bool, progress: Callable[[int], None]
 ) -> tuple[Sender, State]:
-    """Walk the chain to the plan's end; the sender, and the last state, whose picture has been evaluated."""
+    """Walk the chain to the plan's end; return the sender, and the last state, whose picture has been evaluated."""
     randomness = SharedRandomness(header.seed, container.VERSION)
     channel = TrellisChannel(randomness, header.elements, header.width)
     visible = picture.alpha > 0 if picture.alpha is not None and not exact else None

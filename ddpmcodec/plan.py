@@ -1,7 +1,7 @@
-"""The encoder's plan: which step comes next, and how many bits it has.
+"""The encoder's plan, which decides where the next step goes and how many bits it has.
 
-Works on numbers alone: the level reached and |x_0 - x0hat|^2 there. The decoder reads the steps from the file, so nothing here is part
-of the format.
+It works on numbers alone: the level reached and |x_0 - x0hat|^2 there. The decoder reads the steps from the file, so nothing here is
+part of the format.
 """
 
 import math
@@ -17,33 +17,36 @@ from ddpmcodec.target import Lossless, Psnr, Target, VisitedLevels
 DEFAULT_EVALUATIONS = 30
 DEFAULT_EFFORT = 5
 NU_OF_EFFORT = {1: 8, 2: 10, 3: 12, 4: 14, 5: 16}
-PSNR_AIM = 0.1  # dB beyond the PSNR asked for, where its last step aims: what prediction errs by, and less than is allowed
+PSNR_AIM = 0.1  # dB beyond the PSNR asked for that its last step aims at: as much as predictions err, and less than is allowed
 PSNR_LAST_STEP = 0.6  # dB that the last step to a PSNR may gain
-PSNR_SHARE = 0.6  # of what is wanted, where more is: prediction errs by up to 60 %
-SHORTEST_STEP_BITS = 128  # where there is a choice: shorter ones are merged (measured on 64 x 64 pictures)
-LAST_STEP_BITS = 48  # shorter, a step that fills up the budget is not worth its table entry
+PSNR_SHARE = 0.6  # of the dB still wanted that a step may gain, where there are more: predictions err by up to 60 %
+SHORTEST_STEP_BITS = 128  # where there is a choice: shorter steps are merged (measured on 64 x 64 pictures)
+LAST_STEP_BITS = 48  # the shortest step that fills up a budget: shorter ones are not worth their entry in the table
 STARTING_BITS = 5  # measured for blocks of 16 to 1000 bits: eta n / (n + 5) of the ideal
-TABLE_BYTES = 2  # a step's entry in the table, for planning
+TABLE_BYTES = 2  # estimate of a step's entry in the table
 STEP_COST_BITS = 8 * TABLE_BYTES + STARTING_BITS + 4  # what one more step costs in all, padding included
 
 
 def kl_bits(energy: float, count: int) -> float:
-    """KL(q || p) in bits of a step with |delta|^2 = `energy` over `count` dimensions: N/2 log2(1 + d^2), p's variance q's (1 + d^2)."""
+    """Return KL(q || p) in bits of a step with |delta|^2 = `energy` over `count` elements: N/2 log2(1 + d^2), d^2 = energy / N.
+
+    p has the variance of q times 1 + d^2 (docs/format.md, "Why this sends a sample of q").
+    """
     return count / 2 * math.log2(1 + energy / count)
 
 
 def path_bits(kl: float, nu: int) -> float:
-    """Path bits that carry `kl` ideal bits: those of long blocks, and what a block needs before its windows fill."""
+    """Return the number of path bits that carry `kl` ideal bits: as in long blocks, and those that a block needs to fill its windows."""
     return kl / codeword.ETA[nu] + STARTING_BITS
 
 
 def ideal_bits(n: float, nu: int) -> float:
-    """The ideal bits that n path bits carry: the inverse of `path_bits`."""
+    """Return the ideal bits that n path bits carry: the inverse of `path_bits`."""
     return max(0.0, codeword.ETA[nu] * (n - STARTING_BITS))
 
 
 def snr_reached(snr: float, error: float, kl: float, dimensions: int) -> float:
-    """The snr at which a step from `snr` with |x_0 - x0hat|^2 = `error` has spent `kl` bits: the inverse of `kl_bits`."""
+    """Return the snr at which a step from `snr` with |x_0 - x0hat|^2 = `error` has spent `kl` bits: the inverse of `kl_bits`."""
     return snr + dimensions * math.expm1(2 * math.log(2) * kl / dimensions) / max(error, 1e-12)
 
 
@@ -51,18 +54,17 @@ class Plan:
     """The steps of one encode, made one at a time.
 
     Args:
-        nu: memory of the code.
+        nu: memory of the code, in bits.
         evaluations: network evaluations that decoding the whole file takes, the last picture's included.
-        target: where to end. Of levels to visit, those that a step which had to end early has left behind are passed over.
-        budget: bytes that the file may have, or None.
+        target: where to end.
+        budget: bytes that the file may have beside alpha and metadata; None where there is no limit.
 
-    Where there is an end to be reached, `evaluations` is only a wish: there are more where few would make steps of more than
-    `spacing.MAX_STEP`; and a step that would need more bits than a step can have ends early, and the network is evaluated once more in
-    place of keeping x0hat, which makes files of noise a tenth as long.
+    A target with an end may take more than `evaluations`, where steps would be longer than `spacing.MAX_STEP`. A step that would need
+    more bits than a step can have ends early. With such a target the network is then evaluated once more instead of using x0hat again,
+    which makes files of noise a tenth as long.
 
     Attributes:
         steps: those planned so far.
-        keeps_x0hat: whether the next step goes on towards the last one's destination, with the x0hat that it had.
     """
 
     def __init__(
@@ -82,18 +84,19 @@ class Plan:
         self.has_end = target.has_end
         self.last_level = header.levels.nearest(snr_of_sigma(target.sigma))
         self.psnr = target.psnr if isinstance(target, Psnr) else None
-        self.last_measured: tuple[float, float] | None = None  # ln snr and PSNR at the network's evaluation before the last one
-        self.gain_ratio = 1.0  # dB gained by the last step, of what a typical picture gains
+        self.last_measured: tuple[float, float] | None = None  # ln snr and PSNR at the last evaluation of the network
+        self.gain_ratio = 1.0  # dB gained by the last step, over those that a typical picture gains
         self.steps: list[Step] = []
-        self.remainder = 0.0  # path bits that rounding has kept back so far
-        self.destination: int | None = None  # where a step that had to be split is going
+        self.remainder = 0.0  # path bits that rounding has taken away so far, which the next step gets
+        self.destination: int | None = None  # level that a step which had to be split leads to
 
     @property
     def keeps_x0hat(self) -> bool:
+        """Whether the next step goes on towards the last one's destination, with the x0hat that it had."""
         return self.destination is not None
 
     def next_step(self, level: int, error: float, psnr: float) -> Step | None:
-        """The step from `level`, where |x_0 - x0hat|^2 = `error` and x0hat, as 8 bits, has `psnr` dB; None at the end."""
+        """Return the step from `level`, where |x_0 - x0hat|^2 = `error` and x0hat, as 8 bits, has `psnr` dB; None at the end."""
         evaluate = not self.keeps_x0hat
         destination = self.destination if self.destination is not None else self._destination(level, error, psnr)
         if destination is None or (step := self._step(level, error, destination, evaluate)) is None:
@@ -103,15 +106,16 @@ class Plan:
         return step
 
     def _bits_left(self) -> float:
-        """Path bits that one more step could have, about."""
+        """Return about how many path bits one more step could have."""
         if self.budget is None:
             return math.inf
         return 8 * (self.budget - container.serialized_size(self.header, tuple(self.steps)) - TABLE_BYTES)
 
     def _destination(self, level: int, error: float, psnr: float) -> int | None:
-        """The level to go to, were there no limit to a step's bits; None at the end."""
+        """Return the level to go to, were there no limit to a step's bits; None at the end."""
         levels = self.header.levels
         if self.visited is not None:
+            # A step that had to end early may have left some of them behind.
             return next((following for following in self.visited if levels.distance(level, following) > 0), None)
         steps_left = self.evaluations - 1 - sum(step.evaluate for step in self.steps)
         if self.has_end:
@@ -138,14 +142,14 @@ class Plan:
         return self._towards(level, levels.nearest(max(snr * math.exp(log_step), worthwhile)), limit)
 
     def _learn(self, log_snr: float, psnr: float) -> None:
-        """How much the last step has gained, of what a typical picture gains."""
+        """Compare the dB that the last step has gained with those that a typical picture gains."""
         if self.last_measured is not None and log_snr > self.last_measured[0]:
             typical = float(spacing.typical_gain(self.last_measured[0], log_snr))
             self.gain_ratio = min(max((psnr - self.last_measured[1]) / typical, 0.5), 2.0)
         self.last_measured = log_snr, psnr
 
     def _level_of_gain(self, log_snr: float, gain: float) -> int:
-        """The level at which so many dB more are to be expected."""
+        """Return the level at which a gain of so many dB is to be expected."""
         low, high = log_snr, math.log(self.header.levels.snr(self.last_level))
         for _ in range(40):
             middle = (low + high) / 2
@@ -153,18 +157,17 @@ class Plan:
         return self.header.levels.nearest(math.exp(high))
 
     def _towards(self, origin: int, level: int, limit: int) -> int:
-        """`level`, but at least one below `origin` in noise and not beyond `limit`."""
+        """Return `level`, or the nearest to it that is at least one below `origin` in noise and not beyond `limit`."""
         levels = self.header.levels
         return levels.descend(origin, max(1, min(levels.distance(origin, level), levels.distance(origin, limit))))
 
     def _step(self, level: int, error: float, destination: int, evaluate: bool) -> Step | None:
-        """The step to the destination, or as far as a step's bits, or the budget's, go; None where that is nowhere."""
+        """Return the step to the destination, or as far as the bits of a step or of the budget go; None where that is nowhere."""
         levels, dimensions = self.header.levels, self.header.dimensions
         snr = levels.snr(level)
         kl = kl_bits(error * (levels.snr(destination) - snr), dimensions)
-        if (
-            self.visited is not None and kl < STARTING_BITS
-        ):  # sending nothing costs the steps that follow less than this one's beginning would
+        if self.visited is not None and kl < STARTING_BITS:
+            # Sending nothing costs the steps that follow less than this one's beginning would.
             return Step(destination, 0, self.nu, evaluate)
         wanted = max(1, round(path_bits(kl, self.nu) + self.remainder))
         bits_left = max(0, self._bits_left())

@@ -1,6 +1,6 @@
-"""Where an encode is to end: one of a quality, a rate, a size, a PSNR, noise levels to visit, or the exact picture.
+"""Targets of an encode: a quality, a rate, a size, a PSNR, noise levels to visit, or the exact picture.
 
-A target knows the noise that it ends at and what it leaves of a file's bytes to its steps. Its constructor is where ranges are checked.
+A target knows the noise at which to end and the bytes that the file may have. Its constructor checks ranges.
 """
 
 import math
@@ -14,7 +14,7 @@ from ddpmcodec.models.levels import Levels
 
 MAX_BPP = 24.0
 DEFAULT_BPP = 1.0
-DEFAULT_MIN_BYTES = 512  # without an explicit rate, small pictures get at least this
+DEFAULT_MIN_BYTES = 512  # which small pictures get where no rate is given
 TAIL_SIGMA = 1.0  # of 255: where the payload of a lossless file ends (measured: docs/lossless.md)
 FINEST_SIGMA = 0.5  # of 255: below it a picture gains nothing that 8 bits would show
 
@@ -29,7 +29,7 @@ class Target:
 
     @property
     def sigma(self) -> float:
-        """The noise of 255 at which to end at the latest."""
+        """The noise, of 255, at which to end at the latest."""
         return FINEST_SIGMA
 
     @property
@@ -38,7 +38,7 @@ class Target:
         return False
 
     def max_bytes(self, header: Header, extra: int, least: int) -> int | None:
-        """The most bytes that the file may have; None where the target does not count them.
+        """Return the most bytes that the file may have; None where the target does not limit them.
 
         Args:
             extra: bytes of alpha and metadata.
@@ -47,16 +47,16 @@ class Target:
         return extra + max(DEFAULT_MIN_BYTES, int(DEFAULT_BPP * header.pixels / 8))
 
     def description(self, max_bytes: int) -> str:
-        """What was asked for, in words."""
+        """Return what was asked for, in words."""
         return f"{max_bytes} bytes"
 
     def check_levels(self, levels: Levels, start: int) -> None:
-        """Raise ValueError where the target names levels that a model does not have, or in a wrong order."""
+        """Raise ValueError where the target visits levels that a model does not have, or in a wrong order."""
 
 
 @dataclass(frozen=True)
 class Quality(Target):
-    """End at this noise: 100 of 255 at 0, 10 at 50, 1 at 100, and as much less for each unit."""
+    """A quality in [0, 100]: the noise to end at, from 100 of 255 at 0 over 10 at 50 to 1 at 100, in equal ratios."""
 
     quality: float
 
@@ -66,10 +66,12 @@ class Quality(Target):
 
     @property
     def sigma(self) -> float:
+        """The noise of the quality, of 255."""
         return sigma_of_quality(self.quality)
 
     @property
     def has_end(self) -> bool:
+        """True: the noise of the quality."""
         return True
 
     def max_bytes(self, header: Header, extra: int, least: int) -> int | None:
@@ -78,7 +80,7 @@ class Quality(Target):
 
 @dataclass(frozen=True)
 class Rate(Target):
-    """At most so many bits per pixel, in (0, 24], alpha and metadata included."""
+    """A rate that is not exceeded, in bits per pixel, in (0, 24]; alpha and metadata count."""
 
     bpp: float
 
@@ -95,7 +97,7 @@ class Rate(Target):
 
 @dataclass(frozen=True)
 class Bytes(Target):
-    """At most so many bytes."""
+    """A size that is not exceeded, in bytes; alpha and metadata count."""
 
     count: int
 
@@ -109,7 +111,7 @@ class Bytes(Target):
 
 @dataclass(frozen=True)
 class Psnr(Target):
-    """At least this PSNR of the decoded picture, in dB, and .3 more at most; the best there is where 24 bits per pixel do not reach it."""
+    """A PSNR of the decoded picture to be reached, in dB, and exceeded by .3 at most; the best there is within 24 bits per pixel."""
 
     psnr: float
 
@@ -119,6 +121,7 @@ class Psnr(Target):
 
     @property
     def has_end(self) -> bool:
+        """True: the PSNR."""
         return True
 
     def max_bytes(self, header: Header, extra: int, least: int) -> int | None:
@@ -127,7 +130,7 @@ class Psnr(Target):
 
 @dataclass(frozen=True)
 class VisitedLevels(Target):
-    """Visit exactly these noise levels (of a model of the paper's kind: timesteps) after the first, however many bits that takes."""
+    """Noise levels (of a model of the paper's kind: timesteps) to visit after the first, however many bits that takes."""
 
     visited: tuple[int, ...]
 
@@ -140,16 +143,18 @@ class VisitedLevels(Target):
 
 @dataclass(frozen=True)
 class Lossless(Target):
-    """To the last bit; by way of these levels where they are given."""
+    """The exact picture; the noise levels to visit on the way, after the first, where they are given."""
 
     visited: tuple[int, ...] | None = None
 
     @property
     def sigma(self) -> float:
+        """The noise at which the tail takes over, of 255."""
         return TAIL_SIGMA
 
     @property
     def has_end(self) -> bool:
+        """True: the start of the tail."""
         return True
 
     def max_bytes(self, header: Header, extra: int, least: int) -> int | None:
@@ -160,17 +165,19 @@ class Lossless(Target):
 
 
 def _most_bytes(header: Header, least: int) -> int:
+    """Return the most bytes of a file whose target is a quality or a PSNR: `MAX_BPP` beside a file without steps."""
     return least + int(MAX_BPP * header.pixels / 8) + DEFAULT_MIN_BYTES
 
 
 def sigma_of_quality(quality: float) -> float:
-    """The noise of 255 that a file of this quality ends at."""
+    """Return the noise, of 255, that a file of this quality ends at."""
     return 100 ** (1 - quality / 100)
 
 
-def _check_order(kind: Levels, start: int, levels: Sequence[int]) -> None:
-    for before, level in pairwise((start, *levels)):
-        if not (kind.contains(level) and kind.distance(before, level) > 0):
+def _check_order(levels: Levels, start: int, visited: Sequence[int]) -> None:
+    """Raise ValueError unless visited levels exist and each has less noise than the one before."""
+    for before, level in pairwise((start, *visited)):
+        if not (levels.contains(level) and levels.distance(before, level) > 0):
             raise ValueError(f"level {level} does not follow level {before}")
 
 
@@ -183,11 +190,14 @@ def choose(
     lossless: bool = False,
     levels: Sequence[int] | None = None,
 ) -> Target:
-    """The target of the one that is given; `levels` may stand beside `lossless`.
+    """Return the target of the one argument that is given; `levels` may stand beside `lossless`.
+
+    Args:
+        as `ddpmcodec.encode` has them.
 
     Raises:
         ConflictError: several are given.
-        ValueError: it is out of its range.
+        ValueError: the one given is out of its range.
     """
     found: list[Target] = []
     if quality is not None:
@@ -210,7 +220,11 @@ def choose(
 
 
 def check_budget(target: Target, header: Header, extra: int, least: int) -> int | None:
-    """Bytes that the file may have beside alpha and metadata; None where they are not counted.
+    """Return the number of bytes that the file may have beside alpha and metadata; None where there is no limit.
+
+    Args:
+        extra: bytes of alpha and metadata.
+        least: bytes of a file without steps, `extra` included.
 
     Raises:
         RateError: not even a file without steps is small enough.

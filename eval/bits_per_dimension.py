@@ -223,7 +223,7 @@ def fit(model: Model, pictures: Sequence[tuple[str, np.ndarray]], bound: Bound, 
     config = {**model.config, "variance": "fitted"}
     tensors = {k: v for k, v in model.network.state_dict().items() if k != "variance_fraction"}
     tensors["variance_fraction"] = torch.tensor(fractions[::-1], dtype=torch.float32)  # t = 1 first
-    return checkpoint.assemble(model.name, config, tensors, model.schedules)
+    return checkpoint.assemble(model.name, config, tensors, model.best_visited)
 
 
 def _best_fraction(process: ReverseProcess, pictures: Sequence[tuple[str, np.ndarray]], center: float, seed: int) -> float:
@@ -289,7 +289,7 @@ def study(
         schedule = best_schedule(model.levels, every, bound.mse.mean(0), search)
         note(f"{search} levels: {', '.join(map(str, schedule))}")
         results.append(summary(bound_of(schedule, model, variance), model, f"{named}, levels searched for"))
-        found.schedules[search] = tuple(schedule)
+        found.best_visited[search] = tuple(schedule)
     return results, found
 
 

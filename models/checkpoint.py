@@ -131,10 +131,10 @@ class Model:
         start: the level of x_T.
         prediction: what its network predicts (`models/parameterization.py`).
         variance: of its reverse process (`models/reverse.py`), which the codec has no use for.
-        schedules: visited levels, by their number, that were found best for it (`ddpmcodec bpd --search`).
+        best_visited: lists of the levels to visit that were found best for it, by their length (`ddpmcodec bpd --search`).
     """
 
-    def __init__(self, name: str, config: dict, network: Network, schedules: Mapping[int, Sequence[int]] | None = None):
+    def __init__(self, name: str, config: dict, network: Network, best_visited: Mapping[int, Sequence[int]] | None = None):
         self.name = name
         self.config = config
         self.hash = model_hash(config, network.state_dict())
@@ -142,12 +142,12 @@ class Model:
         self.start = config["start"]
         self.prediction: str = config.get("prediction", "v")
         self.variance: str = config.get("variance", "beta-tilde")
-        self.schedules = {count: tuple(levels) for count, levels in (schedules or {}).items()}
+        self.best_visited = {count: tuple(levels) for count, levels in (best_visited or {}).items()}
         if not NAME.fullmatch(name):
             raise ModelError(f"the model's name {name!r} is not 1 ... 64 characters of a-z, 0-9, '.', '_', '-'")
         if type(self.start) is not int or not self.levels.contains(self.start):
             raise ModelError(f"the model's start level {self.start} is out of range")
-        for levels in self.schedules.values():
+        for levels in self.best_visited.values():
             visited = [self.start, *levels[1:]]
             if not all(self.levels.contains(b) and self.levels.distance(a, b) > 0 for a, b in pairwise(visited)):
                 raise ModelError(f"the model's schedule of {len(levels)} levels is none")
@@ -227,18 +227,18 @@ def load(path: Path) -> Model:
         name = metadata["name"]
         if not isinstance(config, dict):
             raise ValueError("not an object")
-        schedules = msgspec.json.decode(metadata.get("schedules", "{}"), type=dict[int, tuple[int, ...]])
+        best_visited = msgspec.json.decode(metadata.get("schedules", "{}"), type=dict[int, tuple[int, ...]])
     except (KeyError, ValueError, RecursionError) as e:
         raise ModelError(f"{path} holds no ddpmcodec model: its metadata lack a name or a configuration") from e
     try:
-        return assemble(name, config, tensors, schedules)
+        return assemble(name, config, tensors, best_visited)
     except ModelError as e:
         raise ModelError(f"{path}: {e}") from e
     except RecursionError as e:
         raise ModelError(f"{path} holds no ddpmcodec model: its configuration is nested too deeply") from e
 
 
-def assemble(name: str, config: dict, tensors: dict[str, torch.Tensor], schedules: Mapping[int, Sequence[int]] | None = None) -> Model:
+def assemble(name: str, config: dict, tensors: dict[str, torch.Tensor], best_visited: Mapping[int, Sequence[int]] | None = None) -> Model:
     """A model of a configuration and its tensors, in float32.
 
     Raises:
@@ -253,7 +253,7 @@ def assemble(name: str, config: dict, tensors: dict[str, torch.Tensor], schedule
         network.load_state_dict(fitting, assign=True)
     except RuntimeError as e:
         raise ModelError(f"the tensors do not fit the configuration: {' '.join(str(e).split())[:200]}") from e
-    return Model(name, complete(config), network, schedules)
+    return Model(name, complete(config), network, best_visited)
 
 
 def write(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
@@ -266,12 +266,12 @@ def write(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]
 
 
 def save(
-    path: Path, name: str, config: dict, tensors: dict[str, torch.Tensor], schedules: Mapping[int, Sequence[int]] | None = None
+    path: Path, name: str, config: dict, tensors: dict[str, torch.Tensor], best_visited: Mapping[int, Sequence[int]] | None = None
 ) -> None:
     """Write a model, as `write` does; tensors that float16 holds exactly, in float16."""
     metadata = {"name": name, "config": canonical_json(config)}
-    if schedules:
-        metadata["schedules"] = canonical_json({str(count): list(levels) for count, levels in schedules.items()})
+    if best_visited:
+        metadata["schedules"] = canonical_json({str(count): list(levels) for count, levels in best_visited.items()})
     kept = {key: value.half() if _is_half(value) else value for key, value in tensors.items()}
     write(path, kept, metadata)
 

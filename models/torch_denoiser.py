@@ -22,7 +22,7 @@ class TorchDenoiser:
             model.network = copy.deepcopy(model.network).to(device)
         self.model = model
         self.name, self.hash = model.name, model.hash
-        self.levels, self.start, self.schedules = model.levels, model.start, model.schedules
+        self.levels, self.start, self.best_visited = model.levels, model.start, model.best_visited
         self.bfloat16_from = bfloat16_from
         self.precision = "fp32"
 

@@ -152,12 +152,12 @@ def test_a_schedule_is_searched_for_stored_and_used(run, paper):
     run("bpd", *MODEL, "--data", "crops", "--search", 8, "--store", "with.safetensors")
     run("bpd", "--model", "with.safetensors", "--quiet", "--data", "crops", "--search", 6, "--store", "with.safetensors")
     model = checkpoint.load(Path("with.safetensors"))
-    assert model.hash == paper.hash and sorted(model.schedules) == [6, 8]
+    assert model.hash == paper.hash and sorted(model.best_visited) == [6, 8]
     run("encode", "crops/0.png", "-o", "a.ddpm", "--model", "with.safetensors", "--lossless", "--evaluations", 8, "--effort", 1)
     levels = [step["timestep"] for step in ddpmcodec.info(Path("a.ddpm").read_bytes())["steps"]]
-    assert tuple(levels) == model.schedules[8][1:]
+    assert tuple(levels) == model.best_visited[8][1:]
     run("bpd", "--model", "with.safetensors", "--quiet", "--data", "crops", "--steps", 8, "-o", "results")
-    assert tuple(t["from"] for t in json.loads(Path("results/bpd.json").read_text())["results"][0]["terms"]) == model.schedules[8]
+    assert tuple(t["from"] for t in json.loads(Path("results/bpd.json").read_text())["results"][0]["terms"]) == model.best_visited[8]
     run("decode", "a.ddpm", "-o", "a.png", "--model", "with.safetensors")
     assert Path("a.png").exists() and np.array_equal(np.asarray(Image.open("a.png")), np.asarray(Image.open("crops/0.png")))
 

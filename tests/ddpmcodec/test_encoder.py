@@ -13,7 +13,7 @@ from ddpmcodec.format import container
 from ddpmcodec.format.header import Header
 from ddpmcodec.models import arithmetic
 from ddpmcodec.picture import Picture
-from ddpmcodec.target import VisitedLevels, Rate, Target, choose
+from ddpmcodec.target import Rate, Target, VisitedLevels, choose
 
 
 def decoded(data, model):

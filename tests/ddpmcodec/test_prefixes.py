@@ -9,7 +9,7 @@ from ddpmcodec.errors import CorruptFileError
 from ddpmcodec.format import container
 from ddpmcodec.format.steptable import Step
 from ddpmcodec.picture import Picture
-from ddpmcodec.target import VisitedLevels, Rate
+from ddpmcodec.target import Rate, VisitedLevels
 
 
 def decoded(data, **options):

@@ -128,7 +128,7 @@ def test_models_are_saved_and_loaded(variance, prediction, paper_model, tmp_path
     model = paper_model(variance=variance, prediction=prediction)
     checkpoint.save(tmp_path / "m.safetensors", "m", model.config, model.network.state_dict(), {5: [50, 30, 10, 5, 1]})
     loaded = checkpoint.load(tmp_path / "m.safetensors")
-    assert loaded.hash == model.hash and loaded.schedules == {5: (50, 30, 10, 5, 1)} and loaded.variance == variance
+    assert loaded.hash == model.hash and loaded.best_visited == {5: (50, 30, 10, 5, 1)} and loaded.variance == variance
     x = torch.randn(2, 3, 16, 16)
     a, b = model.predict(x, 17), loaded.predict(x, 17)
     assert torch.equal(a.x_0, b.x_0)
