@@ -9,22 +9,35 @@ Errors are in `ddpmcodec.errors`.
 from typing import TYPE_CHECKING, Any
 
 from ddpmcodec import errors
-from ddpmcodec.api import decode, decode_pictures, decode_progressive, encode, info, truncate
+from ddpmcodec.api import decode, decode_pictures, decode_progressive, encode, encode_image, info, truncate
 
 if TYPE_CHECKING:
     from ddpmcodec.streaming import Decoder
 
 __version__ = "0.1.0"
-__all__ = ["Decoder", "__version__", "decode", "decode_pictures", "decode_progressive", "encode", "errors", "info", "register", "truncate"]
+__all__ = [
+    "Decoder",
+    "__version__",
+    "decode",
+    "decode_pictures",
+    "decode_progressive",
+    "encode",
+    "encode_image",
+    "errors",
+    "info",
+    "register",
+    "truncate",
+]
 
 
 def register() -> None:
     """Make Pillow open and save .ddpm files: see `ddpmcodec.pillow`."""
-    import ddpmcodec.pillow  # noqa: F401 - which registers itself
+    import ddpmcodec.pillow  # noqa: F401 - the module registers itself
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Decoder":  # which needs torch: describing a file does not
+    """Import `Decoder` when it is asked for: it needs torch, and describing a file does not."""
+    if name == "Decoder":
         from ddpmcodec.streaming import Decoder
 
         return Decoder

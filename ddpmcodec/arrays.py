@@ -1,15 +1,15 @@
-"""Pictures as the chain has them: 8-bit pixels to x in [-1, 1] and back.
+"""The arrays of the chain: 8-bit pixels to x in [-1, 1] and back.
 
 Several pictures of one size that are coded together are one array of pixels, (P H, W, 3): one above the other.
 """
 
 import numpy as np
 
-ROWS = 256  # at a time, where more would take too much memory
+ROWS = 256  # at a time: more would take too much memory
 
 
 def from_pixels(pixels: np.ndarray, pictures: int = 1) -> np.ndarray:
-    """(P H, W, 3) uint8 to (P, 3, H, W) float32 in [-1, 1]."""
+    """Return pixels, (P H, W, 3) uint8, as x, (P, 3, H, W) float32 in [-1, 1]."""
     height = len(pixels) // pictures
     x = np.empty((pictures, pixels.shape[2], height, pixels.shape[1]), np.float32)
     x[:] = pixels.reshape(pictures, height, *pixels.shape[1:]).transpose(0, 3, 1, 2)
@@ -19,7 +19,7 @@ def from_pixels(pixels: np.ndarray, pictures: int = 1) -> np.ndarray:
 
 
 def to_pixels(x: np.ndarray) -> np.ndarray:
-    """(P, 3, H, W), clamped to [-1, 1], to (P H, W, 3) uint8."""
+    """Return x, (P, 3, H, W), clamped to [-1, 1], as pixels, (P H, W, 3) uint8."""
     pixels = np.empty((len(x), *x.shape[2:], x.shape[1]), np.uint8)
     for y in range(0, x.shape[2], ROWS):
         part = np.clip(x[:, :, y : y + ROWS], -1, 1)
@@ -30,11 +30,11 @@ def to_pixels(x: np.ndarray) -> np.ndarray:
 
 
 def planes(x: np.ndarray) -> np.ndarray:
-    """(P, 3, H, W) to (3, P H, W)."""
+    """Return pictures (P, 3, H, W) one above the other, (3, P H, W)."""
     return x.transpose(1, 0, 2, 3).reshape(x.shape[1], -1, x.shape[3])
 
 
 def squared_norm(x: np.ndarray) -> float:
-    """|x|^2, in float64."""
+    """Return |x|^2, summed in float64."""
     flat = x.reshape(-1)
     return sum(float(np.square(flat[i : i + (1 << 20)], dtype=np.float64).sum()) for i in range(0, flat.size, 1 << 20))

@@ -9,7 +9,7 @@ from ddpmcodec.errors import OutputError
 
 
 def _unnamed(directory: Path) -> int | None:
-    """A file that has no name yet, where the system has such files: nothing is left of it if the process is killed."""
+    """Open a file that has no name yet, of which nothing is left if the process is killed; None where the system has no such files."""
     if not hasattr(os, "O_TMPFILE") or not os.path.isdir("/proc/self/fd"):
         return None
     try:

@@ -22,17 +22,17 @@ from ddpmcodec.prediction import predict_x_0
 
 
 def step_posterior(levels: Levels, level_s: int, level_t: int) -> Posterior:
-    """q(x_s | x_t, x_0) between two levels."""
+    """Return q(x_s | x_t, x_0) between two levels (equations 6 and 7)."""
     return posterior(abar_of_snr(levels.snr(level_s)), abar_of_snr(levels.snr(level_t)))
 
 
 def coded_elements(x: np.ndarray, header: Header) -> np.ndarray:
-    """The elements of x (P, 3, H, W) that steps code, flat (N,)."""
+    """Return the elements of x (P, 3, H, W) that steps code, (N,)."""
     return (gray.luma(x) if header.gray else x).reshape(-1)
 
 
 def delta_of(error: np.ndarray, q: Posterior) -> np.ndarray:
-    """delta = (q's mean - p's mean) / q's standard deviation for x_0 - x0hat, both (N,)."""
+    """Return delta = (q's mean - p's mean) / q's standard deviation, (N,), for an error x_0 - x0hat, (N,)."""
     return error * error.dtype.type(q.x_0_weight / math.sqrt(q.variance))
 
 
@@ -42,9 +42,9 @@ class State:
 
     Attributes:
         level: the noise level t reached.
-        x_t: (P, 3, H, W) float32, variance preserving, of P pictures.
-        gray: whether the picture is.
-        previous_x0hat: what the last step used; None before the first step, or when released.
+        x_t: P pictures with the noise of that level, variance preserving, (P, 3, H, W) float32.
+        gray: whether the pictures are gray.
+        previous_x0hat: the x0hat that the last step used; None before the first step, or when released.
     """
 
     denoiser: Denoiser
@@ -56,14 +56,18 @@ class State:
     _x0hat: np.ndarray | None = field(default=None, init=False, repr=False)
 
     def evaluate(self) -> np.ndarray:
-        """x0hat given x_t, (P, 3, H, W) in [-1, 1]: the picture at this point of the file. The network runs at the first call."""
+        """Return x0hat given x_t, (P, 3, H, W) in [-1, 1]: the picture at this point of the file. The network runs at the first call.
+
+        Raises:
+            ModelError: the network predicts values that are not numbers.
+        """
         if self._x0hat is None:
             x0hat = predict_x_0(self.denoiser, self.x_t, self.level)
             self._x0hat = gray.without_chroma(x0hat) if self.gray else x0hat
         return self._x0hat
 
     def release(self) -> None:
-        """Let go of the previous x0hat, where the next step evaluates anew: a twelfth of the memory that large pictures take."""
+        """Release the previous x0hat, where the next step evaluates anew: a twelfth of the memory that large pictures take."""
         self.previous_x0hat = None
 
 
@@ -71,7 +75,7 @@ Peer = Callable[[State], tuple[Step, bytes] | None]
 
 
 def walk(denoiser: Denoiser, header: Header, randomness: SharedRandomness, channel: Channel, peer: Peer) -> Iterator[State]:
-    """Yield every state from x_T on, until `peer` has no further step."""
+    """Yield every state from x_T on, until `peer` has no further step: Algorithm 4, and with an encoder as peer Algorithm 3."""
     shape = (header.pictures, CHANNELS, header.height, header.width)
     x_T = randomness.gaussians(math.prod(shape), STREAM_START).reshape(shape)
     state = State(denoiser, 0, header.start, x_T, header.gray)
@@ -82,7 +86,7 @@ def walk(denoiser: Denoiser, header: Header, randomness: SharedRandomness, chann
 
 
 def _after(state: State, step: Step, message: bytes, header: Header, randomness: SharedRandomness, channel: Channel) -> State:
-    """The state that a step's message leads to."""
+    """Return the state that a step's message leads to."""
     if step.evaluate:
         state.release()
     x0hat = state.evaluate() if step.evaluate else state.previous_x0hat

@@ -1,4 +1,4 @@
-"""Decoding: any prefix of a file to a picture."""
+"""The decoder, which makes a picture of any prefix of a file (Algorithm 4 of arXiv 2006.11239)."""
 
 import math
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ def states(container: Container, denoiser: Denoiser, peer: Peer | None = None) -
 
 
 def evaluated_levels(container: Container) -> list[int]:
-    """The levels at which decoding to the last step evaluates the network."""
+    """Return the levels at which decoding to the last whole step evaluates the network."""
     reached = [container.header.start, *(step.level for step in container.steps)]
     whole = len(container.messages)
     return [reached[i] for i in range(whole) if container.steps[i].evaluate] + [reached[whole]]

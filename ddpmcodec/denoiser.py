@@ -1,4 +1,4 @@
-"""A denoiser as the codec knows it: numbers that name its noise levels, and a function of arrays."""
+"""The denoiser as the codec knows it: a numbering of noise levels, and a function of arrays."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -14,7 +14,7 @@ class Denoiser(Protocol):
     Attributes:
         name: by which files refer to it.
         hash: the first bytes of its SHA-256 (models/identity.py).
-        levels: how its noise levels are numbered.
+        levels: the numbering of its noise levels.
         start: the level of x_T.
         best_visited: lists of the levels to visit that were found best for it, by their length.
         precision: "bf16" where any evaluation so far has run in bfloat16, else "fp32".
@@ -39,8 +39,8 @@ class Denoiser(Protocol):
     def precision(self) -> str: ...
 
     def predict_x_0(self, x_t: np.ndarray, level: int) -> np.ndarray:
-        """x0hat of pictures x_t, both (P, 3, H, W) float32 of any size, not clamped.
+        """Return x0hat of pictures x_t, both (P, 3, H, W) float32 of any size, not clamped.
 
         Raises:
-            ModelError: it predicts values that are not numbers.
+            ModelError: the network predicts values that are not numbers.
         """

@@ -1,8 +1,8 @@
-"""Every error this package raises on purpose. Each class has its own exit code on the command line."""
+"""The errors that this package raises on purpose. Each class has its own exit code on the command line."""
 
 
 def printable(text: str) -> str:
-    """One line that does nothing to a terminal: what is not printed, escape sequences from a file say, becomes as Python writes it."""
+    """Return text that does nothing to a terminal: characters that are not printable, such as a file's escape sequences, are escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -10,7 +10,7 @@ class DdpmcodecError(Exception):
     """Base of all typed errors. Its text is one line that says what is wrong.
 
     Attributes:
-        parameter: the name of the one that another value of helps, if there is one.
+        parameter: the name of the parameter whose value to change, if one can help.
     """
 
     exit_code = 1
@@ -33,7 +33,7 @@ class PictureError(DdpmcodecError):
 
 
 class FormatError(DdpmcodecError):
-    """The data cannot be decoded as a .ddpm file: the base of the next four."""
+    """The data cannot be decoded as a .ddpm file: the base of the next four classes."""
 
 
 class ForeignFileError(FormatError):
@@ -52,7 +52,7 @@ class TruncatedFileError(FormatError):
     """The data ends before the first step could be decoded. (A file cut later is legal and decodes to its last whole step.)
 
     Attributes:
-        needed: bytes of the file that there have to be before it is worth while to look again.
+        needed: bytes that there have to be before parsing again can find more.
     """
 
     exit_code = 7
@@ -99,7 +99,7 @@ class EvaluationError(DdpmcodecError):
 
 
 class ConfigurationError(DdpmcodecError):
-    """A training configuration cannot be used: not there, not TOML, or a field is missing, unknown or out of its range."""
+    """A training configuration cannot be used: it is not there, not TOML, or a field is missing, unknown or out of its range."""
 
     exit_code = 14
 
@@ -115,7 +115,7 @@ class PeerError(TrainingError):
 
 
 class DriftError(DdpmcodecError):
-    """A lossless file cannot be recovered here: arithmetic differs from the encoder's by more than the file allows for."""
+    """A lossless file cannot be recovered here: the arithmetic differs from the encoder's by more than the file allows for."""
 
     exit_code = 16
 

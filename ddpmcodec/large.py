@@ -1,4 +1,4 @@
-"""What a large picture will take, said before it does."""
+"""Announcements of the time and memory that a large picture will take."""
 
 import time
 from typing import TYPE_CHECKING
@@ -24,16 +24,17 @@ SAMPLE = 512  # pixels of a side, on which the network's time is measured
 
 
 def memory(pixels: int) -> float:
-    """Bytes that encoding or decoding a large picture takes, about: measured with photo-2."""
+    """Estimate the bytes of memory that encoding or decoding a large picture takes (measured with photo-2)."""
     return 1.2e9 + 62 * pixels
 
 
 def announce(note: Note, pixels: int, denoiser: Denoiser, evaluations: float, padding: float = 1.0) -> None:
-    """Say what a picture will take of memory and of time in the network, if it is large.
+    """Say how much memory and time in the network a picture will take, if it is large.
 
     Args:
-        evaluations: of all its pixels.
-        padding: how many times as many pixels the network sees: 16 of a picture one pixel wide.
+        note: called with the sentence.
+        evaluations: network evaluations, of all its pixels; those of fewer pixels count as their share.
+        padding: pixels that the network sees over those of the picture: 16 where it is one pixel wide.
     """
     network_pixels = pixels * padding
     if network_pixels < LARGE:
@@ -49,7 +50,7 @@ def announce(note: Note, pixels: int, denoiser: Denoiser, evaluations: float, pa
 
 
 def announce_encoding(note: Note, picture: "Picture", model: "Model", target: Target, options: "EncodeOptions") -> None:
-    """Say it of a picture to be encoded, by the arithmetic that it will be encoded with."""
+    """Announce a picture to be encoded, by the arithmetic that it will be encoded with."""
     rows, width = picture.pixels.shape[:2]
     header = Header(width, rows // picture.count, model.name, model.hash, model.levels, model.start, pictures=picture.count)
     if header.network_pixels < LARGE:
@@ -60,7 +61,7 @@ def announce_encoding(note: Note, picture: "Picture", model: "Model", target: Ta
 
 
 def announce_decoding(note: Note, parsed: Container, denoiser: Denoiser) -> None:
-    """Say it of a file's picture."""
+    """Announce a file to be decoded."""
     header = parsed.header
     evaluations = sum(fold_of(header.levels, level) ** -2 for level in decoder.evaluated_levels(parsed))
     announce(note, header.pixels, denoiser, evaluations, header.network_pixels / header.pixels)

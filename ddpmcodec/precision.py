@@ -1,8 +1,8 @@
-"""What the network computes with: one rule for encoder and decoder, which is not part of the format.
+"""The network's precision: one rule for encoder and decoder, which is not part of the format.
 
-bfloat16 may be used where the pictures of two machines differ by less than .1 dB by it: at levels from sigma 127.5 of 255 on, as errors at
-higher noise persist as low frequencies; in files that end above `FINEST_SIGMA`, of pictures that take some time. Lossless files are
-fp32 always.
+bfloat16 may be used where it makes the pictures of two machines differ by less than .1 dB: at levels from sigma 127.5 of 255 on, since
+errors at higher noise persist as low frequencies, and in files that end above `FINEST_SIGMA`. It is not used for pictures so small that
+it saves no time. Lossless files are always fp32.
 """
 
 from ddpmcodec.format.container import Container
@@ -18,10 +18,10 @@ HIGHEST_PSNR, HIGHEST_BPP = 45.0, 3.0  # about where a file reaches `FINEST_SIGM
 
 
 def for_encoding(header: Header, target: Target, max_bytes: int | None, wanted: str = "auto") -> str:
-    """The precision to ask for in encoding: `wanted`, but "fp32" where bfloat16 would show or must not be.
+    """Return the precision to ask for in encoding: `wanted`, but "fp32" where bfloat16 would show or must not be used.
 
     Args:
-        max_bytes: that the file may have, where there is a limit.
+        max_bytes: the most bytes that the file may have; None where there is no limit.
         wanted: one of `PRECISIONS`.
     """
     if isinstance(target, Lossless):
@@ -36,7 +36,7 @@ def for_encoding(header: Header, target: Target, max_bytes: int | None, wanted: 
 
 
 def for_decoding(parsed: Container, wanted: str = "auto") -> str:
-    """The precision to ask for in decoding a file, as `for_encoding`."""
+    """Return the precision to ask for in decoding a file, as `for_encoding` does."""
     if parsed.tail is not None:
         return "fp32"
     header = parsed.header

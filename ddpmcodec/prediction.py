@@ -1,4 +1,4 @@
-"""x0hat of a picture of any size: in tiles where it is large, and with fewer pixels where noise hides the details.
+"""The prediction x0hat of a picture of any size: in tiles where it is large, and with fewer pixels where noise hides the details.
 
 A network for continuous noise sees at high noise the means of 2 x 2 or 4 x 4 pixels, which is a picture with a half or a quarter of the
 noise, and its prediction is interpolated: faster, and closer to x_0. Everything here is part of the format.
@@ -13,15 +13,20 @@ from ddpmcodec.denoiser import Denoiser
 from ddpmcodec.models.levels import Levels
 from ddpmcodec.models.process import abar_of_snr
 
-# Pixels of a side that the network sees as one, up to which level (sigma 1020 and 361 of 255): where it does no harm (docs/benchmarks.md).
+# Fold, the pixels of a side that the network sees as one, and the last level that has it (sigma 1020 and 361 of 255): where it does no
+# harm (docs/benchmarks.md).
 FOLDS = ((4, -1536), (2, -768))
 TILE = 1024  # pixels of a side that are one tile
 GRAIN = 64  # tiles begin at multiples of it
-HALO = 64  # pixels that a tile's prediction sees beyond it: where a seam was seen no more (measured up to 128)
+HALO = 64  # pixels that a tile's prediction sees beyond it: enough that no seam was measured (up to 128 were tried)
 
 
 def predict_x_0(denoiser: Denoiser, x_t: np.ndarray, level: int) -> np.ndarray:
-    """x0hat(x_t, t): (P, 3, H, W) float32 in [-1, 1]."""
+    """Return x0hat(x_t, t), (P, 3, H, W) float32 in [-1, 1], of x_t of the same shape.
+
+    Raises:
+        ModelError: the network predicts values that are not numbers.
+    """
     levels = denoiser.levels
     fold = fold_of(levels, level)
     if fold == 1:
@@ -34,7 +39,7 @@ def predict_x_0(denoiser: Denoiser, x_t: np.ndarray, level: int) -> np.ndarray:
 
 
 def fold_of(levels: Levels, level: int) -> int:
-    """How many pixels of a side a network with these levels sees as one."""
+    """Return the number of pixels of a side that a network with these levels sees as one: 1, 2 or 4."""
     if levels.kind == "continuous":
         for fold, highest in FOLDS:
             if level <= highest:
@@ -43,7 +48,7 @@ def fold_of(levels: Levels, level: int) -> int:
 
 
 def _means(x: np.ndarray, fold: int) -> np.ndarray:
-    """Means of fold x fold pixels of x (P, 3, H, W), which is continued by reflection to multiples of it."""
+    """Return means of fold x fold pixels of x (P, 3, H, W), which is continued by reflection to multiples of it."""
     height, width = x.shape[2:]
     padded = np.pad(x, [(0, 0), (0, 0), (0, -height % fold), (0, -width % fold)], mode="reflect")
     rows = functools.reduce(np.add, (padded[:, :, i::fold] for i in range(fold)))
@@ -51,7 +56,7 @@ def _means(x: np.ndarray, fold: int) -> np.ndarray:
 
 
 def _interpolated(x: np.ndarray, fold: int, axis: int) -> np.ndarray:
-    """Linearly along a side, to `fold` times as many pixels."""
+    """Interpolate linearly along a side, to `fold` times as many pixels."""
     places = np.arange(x.shape[axis])
     parts = []
     for k in range(fold):
@@ -63,20 +68,20 @@ def _interpolated(x: np.ndarray, fold: int, axis: int) -> np.ndarray:
 
 
 def tiles(size: int) -> list[tuple[int, int]]:
-    """Begin and end of the tiles of a side: as few as `TILE` allows, about equally long."""
+    """Return begin and end of the tiles of a side: as few as `TILE` allows, about equally long."""
     count = -(-size // TILE)
     step = -(-size // (count * GRAIN)) * GRAIN if count > 1 else size
     return [(begin, min(begin + step, size)) for begin in range(0, size, step)]
 
 
 def _tiled(denoiser: Denoiser, x_t: np.ndarray, level: int) -> np.ndarray:
-    """(P, 3, H, W) in [-1, 1]."""
+    """Return x0hat, (P, 3, H, W) in [-1, 1], evaluated tile by tile."""
     rows, columns = (tiles(size) for size in x_t.shape[2:])
     x0hat = np.empty_like(x_t)
     for top, bottom in rows:
         for left, right in columns:
-            above, before = max(top - HALO, 0), max(left - HALO, 0)
-            whole = denoiser.predict_x_0(x_t[:, :, above : bottom + HALO, before : right + HALO], level)
-            inner = whole[:, :, top - above : bottom - above, left - before : right - before]
+            outer_top, outer_left = max(top - HALO, 0), max(left - HALO, 0)
+            outer = denoiser.predict_x_0(x_t[:, :, outer_top : bottom + HALO, outer_left : right + HALO], level)
+            inner = outer[:, :, top - outer_top : bottom - outer_top, left - outer_left : right - outer_left]
             np.clip(inner, -1, 1, out=x0hat[:, :, top:bottom, left:right])
     return x0hat

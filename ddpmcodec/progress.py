@@ -1,4 +1,4 @@
-"""How long work tells its caller how far it is, and what there is to say on the way."""
+"""The calls by which long work tells its caller how far it is, and what the user should read on the way."""
 
 from collections.abc import Callable
 
@@ -7,4 +7,4 @@ Note = Callable[[str], None]  # called with a sentence that the user should read
 
 
 def silent(*said: object) -> None:
-    """Progress, or a note, that nobody wants to hear."""
+    """Ignore progress, or a note."""

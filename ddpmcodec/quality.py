@@ -1,15 +1,15 @@
-"""Peak signal-to-noise ratio, which is what an encoder can measure at each step."""
+"""Peak signal-to-noise ratio, which is cheap enough for the encoder to measure at each step."""
 
 import numpy as np
 
-ROWS = 256  # at a time, where more would take too much memory
+ROWS = 256  # at a time: more would take too much memory
 
 
 def psnr(a: np.ndarray, b: np.ndarray, visible: np.ndarray | None = None) -> float:
-    """PSNR of two uint8 pictures (H, W, 3) in dB, over all channels; infinite where they are equal.
+    """Return the PSNR of two pictures, (H, W, 3) uint8, in dB, over all channels; infinite where they are equal.
 
     Args:
-        visible: (H, W) bool: count only these pixels.
+        visible: the pixels that count, (H, W) bool; all where it is None.
     """
     if visible is not None:
         a, b = a[visible], b[visible]

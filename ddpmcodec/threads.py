@@ -1,4 +1,4 @@
-"""How many threads this process computes with: one number, which the search, the arrays and the network all obey."""
+"""The number of threads that this process computes with: one number, which the search, the arrays and the network all obey."""
 
 import os
 
@@ -6,7 +6,7 @@ _count: int | None = None
 
 
 def available() -> int:
-    """The processors that this process may use."""
+    """Return the number of processors that this process may use."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # a system without affinities
@@ -14,7 +14,7 @@ def available() -> int:
 
 
 def count() -> int:
-    """The number in force: that of `use`, else OMP_NUM_THREADS, else all processors that the process may use."""
+    """Return the number in force: that of `use`, else OMP_NUM_THREADS, else all processors that the process may use."""
     if _count is not None:
         return _count
     asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
@@ -22,7 +22,7 @@ def count() -> int:
 
 
 def use(number: int | None) -> None:
-    """Compute with so many threads from now on; None leaves it as it is."""
+    """Compute with so many threads from now on; None leaves the number as it is."""
     global _count
     if number is not None:
         _count = number

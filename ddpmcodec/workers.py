@@ -15,7 +15,7 @@ from ddpmcodec.errors import WorkerError
 
 
 def _begin(threads: int, parent: int) -> None:
-    """In a worker: so many threads; the end with the parent, however that ends; Ctrl-C is the parent's."""
+    """Set up a worker: it computes with so many threads, ends with its parent, however that ends, and leaves Ctrl-C to it."""
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -29,13 +29,13 @@ def _begin(threads: int, parent: int) -> None:
 
 @contextmanager
 def pool(jobs: int, threads: int, tasks: int | None = None) -> Iterator[ProcessPoolExecutor]:
-    """`jobs` processes of `threads` threads each. An error within stops them at once.
+    """Start `jobs` processes of `threads` threads each; an error within the context stops them at once.
 
     Args:
-        tasks: that a process does before another takes its place.
+        tasks: the number of tasks that a process does before another takes its place; None: no limit.
 
     Raises:
-        WorkerError: one of them has died.
+        WorkerError: a process has died.
     """
     before = set(multiprocessing.active_children())
     executor = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _begin, (threads, os.getpid()), max_tasks_per_child=tasks)

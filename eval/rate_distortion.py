@@ -67,6 +67,8 @@ def entry_of(codec: Codec, pixels: np.ndarray, measured: Sequence[Metric] = DEFA
             values, failures = metrics.quality(pixels, coded.pixels, measured)
             unmeasured |= failures
             times = zip(TIMES, (coded.encode_seconds, coded.decode_seconds), strict=True)
+            if coded.precision is not None:
+                entry["precision"] = coded.precision
             points.append({"bytes": coded.bytes, "bpp": coded.bpp, **values, **dict(times)})
     except EvaluationError as e:
         return entry | {"error": str(e)}

@@ -190,11 +190,11 @@ def _verify_payload(payload: bytes, crcs: list[int], base: int) -> None:
 
 
 class _FileReader(Reader):
-    """A cursor over a file, which keeps account of the sections that it has passed.
+    """A cursor over a file, which keeps account of the sections that it has passed. Its errors are those of `parse`.
 
     Attributes:
-        sections: those passed, and where.
-        extras: bodies of the sections beside the expected ones, by type.
+        sections: the sections passed, with their places.
+        extras: bodies of the alpha and metadata sections passed, by type.
     """
 
     def __init__(self, data: bytes):
@@ -234,7 +234,7 @@ class _FileReader(Reader):
                 _check_place(name, begin, expected == "H")
 
     def payload(self, steps: tuple[Step, ...]) -> tuple[tuple[bytes, ...], tuple[int, ...], bool]:
-        """The messages that are whole, where in the file each step's ends, and whether the section is whole; it may be cut anywhere."""
+        """Return the messages that are whole, where in the file each step ends, and whether the section is whole; it may be cut anywhere."""
         spans, crcs, size = _layout(steps)
         begin = self.at
         prefix = b"P" + varint(size)
@@ -254,7 +254,7 @@ class _FileReader(Reader):
         return messages, tuple(base + b for _, b in spans), whole
 
     def ending(self) -> tuple[bytes | None, bool]:
-        """The tail, where there is one, and whether the end mark was reached; what follows a whole payload may be cut anywhere, too."""
+        """Return the tail, None where it is not whole, and whether the end mark was reached: behind the payload, too, a cut may be anywhere."""
         tail = None
         try:
             if self.data[self.at : self.at + 1] == b"L":

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from PIL import Image
 
 import ddpmcodec
 from ddpmcodec import quality
+from ddpmcodec.encoder import EncodeOptions
 from ddpmcodec.errors import (
     CorruptFileError,
     ForeignFileError,
@@ -19,6 +21,7 @@ from ddpmcodec.errors import (
 )
 from ddpmcodec.format import container
 from ddpmcodec.models import registry
+from ddpmcodec.target import Bytes, ConflictError, Psnr, Rate
 
 
 def array(image):
@@ -214,7 +217,8 @@ def test_describing_and_truncating_import_no_torch(encoding, tmp_path):
         "main(['info', sys.argv[1]], standalone_mode=False)\n"
         "main(['truncate', sys.argv[1], '--steps', '1', '-o', sys.argv[1] + '.short'], standalone_mode=False)\n"
         "main(['models'], standalone_mode=False)\n"
-        "for wrong in (['encode'], ['encode', 'a.png', '-o', 'b.ddpm', '--bpp', '1', '--psnr', '30'], ['decode', '--help'], ['eval', '--nothing']):\n"
+        "both = ['encode', 'a.png', '-o', 'b.ddpm', '--bpp', '1', '--psnr', '30']\n"
+        "for wrong in (['encode'], both, ['decode', '--help'], ['eval', '--nothing']):\n"
         "    try:\n"
         "        main(wrong, standalone_mode=True)\n"
         "    except SystemExit:\n"
@@ -235,3 +239,33 @@ def test_decoding_imports_no_numba(encoding, tmp_path, model_path):
     )
     done = subprocess.run([sys.executable, "-c", script, str(path), model_path], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+def test_encode_image_tells_what_came_of_it(photo, model, model_path):
+    """The same bytes as `encode`, with PSNR and KL beside them; a loaded model serves as well as its path."""
+    options = EncodeOptions(evaluations=6, effort=1, seed=3)
+    encoding = ddpmcodec.encode_image(photo, Rate(1.5), options, model=model)
+    assert encoding.data == ddpmcodec.encode(photo, bpp=1.5, evaluations=6, effort=1, seed=3, model=model_path)
+    assert encoding.data == ddpmcodec.encode(photo, bpp=1.5, evaluations=6, effort=1, seed=3, model=Path(model_path))
+    assert encoding.precision == "fp32" and encoding.kl_bits > 0
+    decoded = np.asarray(ddpmcodec.decode(encoding.data, model=model))
+    assert np.array_equal(decoded, encoding.pixels) and quality.psnr(photo, decoded) == encoding.psnr
+
+
+def test_encode_image_says_what_could_not_be_had(photo, model):
+    notes: list[str] = []
+    options = EncodeOptions(evaluations=2, effort=1)
+    ddpmcodec.encode_image(Image.fromarray(photo[:8, :8]).convert("CMYK"), Bytes(100_000), options, notes.append, model=model)
+    assert notes[0] == "converted from mode CMYK to RGB" and len(notes) == 2 and "no use for more bytes" in notes[1]
+    notes.clear()
+    ddpmcodec.encode_image(np.random.default_rng(0).integers(0, 256, (6, 7, 3), np.uint8), Psnr(90), options, notes.append, model=model)
+    assert len(notes) == 1 and notes[0].startswith("90 dB is out of reach, by ")
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [{"bpp": 1, "levels": [300]}, {"quality": 40, "psnr": 30}, {"max_bytes": 99, "lossless": True}, {"levels": [300], "quality": 3}],
+)
+def test_one_target_at_most(photo, ends):
+    with pytest.raises(ConflictError, match="at most one"):
+        ddpmcodec.encode(photo, **ends)
