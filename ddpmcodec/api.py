@@ -30,8 +30,8 @@ if TYPE_CHECKING:  # torch and Pillow are imported by the functions that need th
     ModelName = str | Path | Model
     Source = Image.Image | np.ndarray
 
-MAX_WORK = 1000  # steps of the largest picture allowed, each with an evaluation of the network or without; of smaller ones accordingly more
-USED_SHARE = 0.95  # of a size asked for: less is said
+MAX_WORK = 1000  # steps of the largest picture allowed, with or without an evaluation of the network; smaller ones may have more
+USED_SHARE = 0.95  # of a size asked for: a file that uses less of it brings a note
 
 
 def encode(
@@ -55,35 +55,37 @@ def encode(
 ) -> bytes:
     """Encode a picture, or several of one size together, which costs fewer bytes than one by one where they are small.
 
-    At most one of `quality`, `bpp`, `max_bytes`, `psnr` and `lossless` says where to end.
+    At most one of `quality`, `bpp`, `max_bytes`, `psnr`, `lossless` and `levels` says where to end; `levels` may go with `lossless`.
 
     Args:
         image: a PIL image or a uint8 array, (H, W, 3), (H, W, 4) with alpha or (H, W), or a sequence of them. Alpha is coded losslessly,
             and the colour where it is 0 not at all. Colour profile, EXIF and XMP of an image's `info` are carried.
-        strip: do not carry them.
+        strip: leave colour profile, EXIF and XMP out.
         model: the denoiser, or its name or path; default the bundled one.
-        max_pixels: refuse larger pictures (default `ddpmcodec.picture.MAX_PIXELS`).
+        max_pixels: refuse pictures of more pixels in all (default `ddpmcodec.picture.MAX_PIXELS`).
         device: "cpu", "cuda", or "auto": a GPU where there is one.
         precision: of the network, "fp32", "bf16", or "auto": bf16 where it is fast and does not show. A decoder may choose another.
             Lossless files are fp32, and so are models of the paper's kind.
-        quality: in [0, 100]: the noise that the last step ends at, from 100 of 255 at 0 over 10 at 50 to 1 at 100.
+        quality: in [0, 100]: the noise that the last step ends at, from 100 of 255 at 0 over 10 at 50 to 1 at 100, in equal ratios.
         bpp: bits per pixel in (0, 24], never exceeded. Default: 1 beside alpha and metadata, or 512 bytes where that is more.
-        max_bytes: of the file, never exceeded.
-        psnr: in dB, of the decoded picture: reached, and exceeded by 0.3 dB at most in files of more than 1 kB; where 24 bits per pixel
-            do not reach it, the best there is.
-        lossless: to the last bit; a prefix of the file is still a lossy file.
+        max_bytes: size of the file in bytes, never exceeded.
+        psnr: PSNR of the decoded picture in dB: reached, and exceeded by 0.3 dB at most in files of more than 1 kB; where 24 bits per
+            pixel do not reach it, the best there is.
+        lossless: code the picture to the last bit; a prefix of the file is still a lossy file.
         evaluations: network evaluations that decoding takes, at least 2: more are slower and smaller. Where a quality, a PSNR or a
             lossless file takes steps that are too long otherwise, there are more.
         effort: 1 ... 5, the channel coder's search: less is faster and larger.
         seed: of the shared randomness, in [0, 2^63).
         levels: noise levels (of a model of the paper's kind: timesteps) to visit after the first, instead of an end.
-        progress: called with the evaluations done and in all.
+        progress: called with the network evaluations done and in all.
 
     Returns:
         The bytes of a .ddpm file.
 
     Raises:
-        PictureError, LimitError, ModelError, RateError: see `ddpmcodec.errors`. ValueError: an option is out of its range.
+        PictureError, LimitError, ModelError, RateError: see `ddpmcodec.errors`.
+        ConflictError: several ends are given (`ddpmcodec.target`).
+        ValueError: an option is out of its range.
     """
     from ddpmcodec import target
     from ddpmcodec.encoder import EncodeOptions
@@ -104,16 +106,17 @@ def encode_image(
     max_pixels: int | None = None,
     progress: Progress = silent,
 ) -> Encoding:
-    """Encode as `encode` does, and tell what came of it: the picture, PSNR, KL and seconds beside the bytes.
+    """Encode as `encode` does, and return measurements beside the bytes: the decoded picture, PSNR, KL and seconds.
 
     Args:
-        image: as `encode`, or what `ddpmcodec.picture` has read.
-        target: where to end (`ddpmcodec.target`), if not at about 1 bit per pixel.
-        options: if not the default ones.
+        image: as `encode` takes it, or a `ddpmcodec.picture.Picture`.
+        target: where to end (`ddpmcodec.target`); default about 1 bit per pixel.
+        options: evaluations, effort, seed, device and precision; default those of `encode`.
         note: called with each sentence that the user should read: what the file will not have, and what could not be reached.
+        model, strip, max_pixels, progress: as `encode`.
 
     Raises:
-        As `encode`.
+        PictureError, LimitError, ModelError, RateError: see `ddpmcodec.errors`.
     """
     from ddpmcodec import large, picture
     from ddpmcodec.encoder import EncodeOptions, encode_pixels
@@ -140,10 +143,12 @@ def encode_image(
 
 
 def open_file(data: bytes, steps: int | None = None, max_pixels: int | None = None) -> Container:
-    """Parse a whole or cut file for decoding, down to its first `steps` steps.
+    """Parse a whole or cut file for decoding, no further than its first `steps` steps.
 
     Raises:
-        FormatError and its kinds; LimitError: more pixels than `max_pixels`, or more than `MAX_WORK` steps of so many.
+        FormatError and its kinds: see `ddpmcodec.errors`.
+        LimitError: there are more than `max_pixels` pixels, or more than `MAX_WORK` steps of so many.
+        ValueError: `steps` is negative.
     """
     from ddpmcodec import picture
 
@@ -160,13 +165,15 @@ def open_file(data: bytes, steps: int | None = None, max_pixels: int | None = No
 
 
 def denoiser_of(parsed: Container, model: ModelName | None = None, device: str = "auto", precision: str = "auto") -> Denoiser:
-    """The denoiser that a file needs, ready to run: found by the file's own name for it, or the one given.
+    """Return the denoiser that a file needs, ready to run: the one that the file names, or the one given.
 
     Args:
+        model: the denoiser, or its name or path.
         device, precision: as `decode`.
 
     Raises:
         ModelError: it is not there, or `model` is another one; or there is no such device.
+        CorruptFileError: the file's noise levels are not the model's.
     """
     from ddpmcodec import precision as policy
     from ddpmcodec.models import arithmetic, registry
@@ -181,7 +188,7 @@ def denoiser_of(parsed: Container, model: ModelName | None = None, device: str =
 
 
 def decode(data: bytes, steps: int | None = None, *, max_pixels: int | None = None, **options: Unpack[DecodeOptions]) -> Image.Image:
-    """Decode a file of one picture, or any prefix of one, from its last whole step. Arguments and errors as `decode_pictures`.
+    """Decode a file of one picture, or any prefix of one, to its last whole step. Arguments and errors are those of `decode_pictures`.
 
     Raises:
         PictureError: the file holds several pictures.
@@ -205,18 +212,20 @@ def decode_pictures(
     precision: str = "auto",
     progress: Progress = silent,
 ) -> list[Image.Image]:
-    """Decode all pictures of a file, or of any prefix of one, from its last whole step.
+    """Decode all pictures of a file, or of any prefix of one, to its last whole step.
 
     Args:
         steps: use only the first so many steps, and not the tail of a lossless file.
         model: the denoiser, or its name or path, where it is not found by the file's own name.
         reconstruct: "mean", x0hat, has the best PSNR; "sample" draws the rest of the chain (Algorithm 4).
-        seed: of the noise of "sample".
-        device, precision: as `encode`. A file that ends at very little noise is "auto"matically decoded in fp32, a lossless one always.
+        seed: of the noise of "sample", in [0, 2^64).
+        max_pixels: refuse pictures of more pixels in all (default `ddpmcodec.picture.MAX_PIXELS`).
+        device, precision: as `encode`. With "auto" a file that ends at very little noise is decoded in fp32; a lossless one always is.
         progress: called with the network evaluations done and in all.
 
     Raises:
-        FormatError and its kinds, ModelError, LimitError: see `ddpmcodec.errors`.
+        FormatError and its kinds, ModelError, LimitError, DriftError: see `ddpmcodec.errors`.
+        ValueError: an option is out of its range.
     """
     parsed = open_file(data, steps, max_pixels)
     return _decoded(parsed, model=model, reconstruct=reconstruct, seed=seed, device=device, precision=precision, progress=progress)
@@ -242,7 +251,7 @@ def _decoded(
     precision: str = "auto",
     progress: Progress = silent,
 ) -> list[Image.Image]:
-    """The pictures of a file that is parsed."""
+    """Return the pictures of a parsed file."""
     from ddpmcodec import decoder, picture
 
     if reconstruct not in ("mean", "sample"):
@@ -260,9 +269,9 @@ def decode_progressive(
     device: str = "auto",
     precision: str = "auto",
 ) -> Iterator[tuple[int, Image.Image]]:
-    """Every picture on the way: (step, picture) after 0, 1, ... whole steps; of several pictures, the first.
+    """Yield every picture on the way, (step, picture) after 0, 1, ... whole steps; the first where a file holds several.
 
-    Arguments and errors as `decode`.
+    Arguments and errors are those of `decode_pictures`.
     """
     from ddpmcodec import decoder, picture
 
@@ -272,10 +281,10 @@ def decode_progressive(
 
 
 def info(data: bytes) -> dict[str, Any]:
-    """What a file, whole or cut, says about itself; every checksum is verified. JSON-serializable; imports no torch.
+    """Describe a file, whole or cut, and verify every checksum. The result is JSON-serializable; torch is not imported.
 
     Raises:
-        FormatError and its kinds, see `ddpmcodec.errors`.
+        FormatError and its kinds: see `ddpmcodec.errors`.
     """
     parsed = _container.parse(bytes(data))
     header = parsed.header
@@ -321,14 +330,16 @@ def info(data: bytes) -> dict[str, Any]:
 def truncate(
     data: bytes, *, steps: int | None = None, max_bytes: int | None = None, bpp: float | None = None, strip: bool = False
 ) -> bytes:
-    """A whole file of the longest prefix of steps that meets all limits given. No network.
+    """Return a whole file of the longest prefix of steps that meets all limits given; the network does not run.
 
     Args:
+        steps, max_bytes, bpp: the most steps, bytes, and bits per pixel of the file.
         strip: leave colour profile, EXIF and XMP out.
 
     Raises:
         RateError: not even a file without steps is small enough.
-        FormatError and its kinds, see `ddpmcodec.errors`.
+        FormatError and its kinds: see `ddpmcodec.errors`.
+        ValueError: a limit is out of its range.
     """
     if (steps is not None and steps < 0) or not (bpp is None or 0 < bpp < math.inf):
         raise ValueError(f"out of range: steps={steps} or bpp={bpp}")

@@ -22,10 +22,10 @@ SAMPLING_END = 1.0
 
 
 def states(container: Container, denoiser: Denoiser, peer: Peer | None = None) -> Iterator[State]:
-    """The state after 0, 1, ... whole steps. A state evaluates the network only when its picture, or the next step, needs it.
+    """Yield the state after 0, 1, ... whole steps. A state evaluates the network only when its picture, or the next step, needs it.
 
     Args:
-        peer: has the messages, instead of the container.
+        peer: the source of messages; default the container.
     """
     header = container.header
     randomness = SharedRandomness(header.seed, VERSION)
@@ -46,20 +46,20 @@ def evaluated_levels(container: Container) -> list[int]:
 
 
 def last_state(container: Container, denoiser: Denoiser, progress: Progress = silent) -> State:
-    """The state after the last whole step; `progress` is called with the network evaluations done and in all."""
+    """Return the state after the last whole step; `progress` is called with the network evaluations done and in all."""
     total = len(evaluated_levels(container))
     done = 0
     for state in states(container, denoiser):
         following = container.steps[state.index] if state.index < len(container.messages) else None
         if following is None or following.evaluate:
-            state.evaluate()  # here, so that progress is told
+            state.evaluate()  # the walk would do it later, and progress would not be told
             done += 1
             progress(done, total)
     return state
 
 
 def pixels(container: Container, state: State) -> np.ndarray:
-    """The picture at a state, (P H, W, 3) uint8: x0hat, and exactly the one encoded where the payload ends in a lossless file.
+    """Return the picture at a state, (P H, W, 3) uint8: x0hat, or the exact one where the payload ends in a lossless file.
 
     Raises:
         DriftError: the exact picture cannot be recovered here.
@@ -70,18 +70,22 @@ def pixels(container: Container, state: State) -> np.ndarray:
 
 
 def reconstructed(container: Container, state: State, reconstruct: str, seed: int = 0, progress: Progress = silent) -> np.ndarray:
-    """The picture at a state, (P H, W, 3) uint8: `pixels` for "mean", `sample` for "sample"."""
+    """Return the picture at a state, (P H, W, 3) uint8: that of `pixels` for "mean", of `sample` for "sample".
+
+    Raises:
+        DriftError: the exact picture cannot be recovered here.
+    """
     return arrays.to_pixels(sample(state, seed, progress)) if reconstruct == "sample" else pixels(container, state)
 
 
 def sample(state: State, seed: int = 0, progress: Progress = silent) -> np.ndarray:
-    """x_0 sampled from p given a state: Algorithm 4's stochastic decoder, which draws the rest of the chain.
+    """Sample x_0 from p given a state: Algorithm 4's stochastic decoder, which draws the rest of the chain.
 
     Args:
         seed: of the decoder's own noise, in [0, 2^64).
 
     Returns:
-        (P, 3, H, W) in [-1, 1].
+        x_0, (P, 3, H, W) in [-1, 1].
     """
     levels = state.denoiser.levels
     begin, end = math.log(levels.snr(state.level)), math.log(snr_of_sigma(SAMPLING_END))  # logarithms: a model's snr may be next to nothing

@@ -1,4 +1,4 @@
-"""Pictures in and out: what is coded of Pillow's images, of files and of arrays; and a file's images."""
+"""Pictures to be coded, from Pillow's images, picture files and arrays; and the images of a decoded file."""
 
 import io
 import warnings
@@ -17,10 +17,11 @@ from ddpmcodec.format.metadata import NAMES, NONE, Metadata
 from ddpmcodec.progress import Note, silent
 
 MAX_PIXELS = 50_000_000
-MODES = ("RGB", "RGBA", "RGBa", "L", "LA", "La", "P", "PA", "1", "CMYK", "YCbCr", "LAB", "HSV")  # that can be coded
+MODES = ("RGB", "RGBA", "RGBa", "L", "LA", "La", "P", "PA", "1", "CMYK", "YCbCr", "LAB", "HSV")  # Pillow's, that can be coded
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:
+    """Raise PictureError where a picture is empty, LimitError where it is too large."""
     if not width or not height:
         raise PictureError(f"the picture has {width} x {height} pixels")
     if width * height > max_pixels or max(width, height) > MAX_SIDE:
@@ -29,13 +30,14 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
 
 @dataclass(frozen=True)
 class Picture:
-    """What is coded of a picture, or of several of one size, one above the other.
+    """The parts of a picture that are coded, or of several of one size, one above the other.
 
     Attributes:
         pixels: (P H, W, 3) uint8.
-        gray: it came as gray, and the three channels are equal.
-        alpha: (P H, W) uint8, None where all is opaque.
-        count: P, how many there are.
+        gray: whether it came as gray, so that the three channels are equal.
+        alpha: (P H, W) uint8; None where all is opaque.
+        metadata: colour profile, EXIF, XMP.
+        count: P, the number of pictures.
     """
 
     pixels: np.ndarray
@@ -51,7 +53,7 @@ class Picture:
 
 @contextmanager
 def _reading() -> Iterator[None]:
-    """What goes wrong in Pillow as errors of ours."""
+    """Turn Pillow's errors into PictureError and LimitError."""
     try:
         yield
     except DdpmcodecError:
@@ -66,15 +68,15 @@ def _reading() -> Iterator[None]:
 
 @_reading()
 def from_image(image: Image.Image, note: Note = silent, max_pixels: int = MAX_PIXELS, page: int | None = None) -> Picture:
-    """What is coded of an image, turned as its EXIF orientation says.
+    """Return the picture of an image, turned as its EXIF orientation says.
 
     Args:
         note: called with a sentence for each thing that the coded picture will not have.
-        page: of several, from 1 on.
+        page: the number of the one to take of several, from 1 on.
 
     Raises:
-        PictureError: several pages and none chosen, or more than 8 bits.
-        LimitError: more than `max_pixels` pixels.
+        PictureError: there are several pages and none is chosen, or more than 8 bits a channel, or the image is damaged.
+        LimitError: there are more than `max_pixels` pixels.
     """
     _check_size(image.width, image.height, max_pixels)  # before its pages are counted, which reads them
     pages = getattr(image, "n_frames", 1)
@@ -86,7 +88,7 @@ def from_image(image: Image.Image, note: Note = silent, max_pixels: int = MAX_PI
     elif pages > 1:
         if image.format != "MPO":
             raise PictureError(f"the file has {pages} pages or frames: choose one", parameter="page")
-        note(f"only the first of {pages} pictures is coded")  # a JPEG photo with a preview or depth map behind it
+        note(f"only the first of {pages} pictures is coded")  # behind a JPEG photo there may be a preview or a depth map
     if _is_deep(image):
         raise PictureError("pictures of more than 8 bits a channel cannot be coded yet")
     if image.mode not in MODES:
@@ -95,15 +97,15 @@ def from_image(image: Image.Image, note: Note = silent, max_pixels: int = MAX_PI
     if image.mode in ("RGBa", "La"):  # colours multiplied with alpha
         image = image.convert(image.mode.upper())
     gray = image.mode in ("L", "LA", "1")
-    kept = _metadata(image, "GRAY" if gray else "RGB", note)
+    metadata = _metadata(image, "GRAY" if gray else "RGB", note)
     alpha = _alpha(image, note)
     if image.mode not in ("RGB", "RGBA", "L", "LA"):
         note(f"converted from mode {image.mode} to {'gray' if gray else 'RGB'}")
-    return Picture(np.asarray(image.convert("RGB")), gray, alpha, kept)
+    return Picture(np.asarray(image.convert("RGB")), gray, alpha, metadata)
 
 
 def _alpha(image: Image.Image, note: Note) -> np.ndarray | None:
-    """(H, W) uint8; None where there is none, or all is opaque."""
+    """Return alpha, (H, W) uint8; None where there is none, or all is opaque."""
     if not image.has_transparency_data:
         return None
     alpha = np.asarray(image.convert("RGBA").getchannel("A"))
@@ -114,11 +116,11 @@ def _alpha(image: Image.Image, note: Note) -> np.ndarray | None:
 
 
 def _metadata(image: Image.Image, space: str, note: Note) -> Metadata:
-    """Of an image that is coded in a colour space."""
+    """Return the metadata of an image, without a colour profile that is not of the colour space in which it is coded."""
     found = {name: image.info.get(name) or b"" for name in NAMES}
     profile = found["icc_profile"]
-    if profile and (of := profile[16:20].decode("latin-1").strip()) != space:
-        note(f"its colour profile, of {printable(of) or 'nothing'} instead of {space}, is left out")
+    if profile and (profile_space := profile[16:20].decode("latin-1").strip()) != space:
+        note(f"its colour profile, of {printable(profile_space) or 'nothing'} instead of {space}, is left out")
         found["icc_profile"] = b""
     return Metadata(**{name: content if isinstance(content, bytes) else str(content).encode() for name, content in found.items()})
 
@@ -133,10 +135,10 @@ def _is_deep(image: Image.Image) -> bool:
 
 
 def read(data: bytes, note: Note = silent, max_pixels: int = MAX_PIXELS, page: int | None = None) -> Picture:
-    """`from_image` of a picture file that Pillow opens.
+    """Return the picture in a file's bytes that Pillow can open. Arguments as `from_image`.
 
     Raises:
-        PictureError, LimitError: as `from_image`; PictureError also for what is no picture.
+        PictureError, LimitError: as `from_image`; PictureError also where it is no picture.
     """
     if not data:
         raise PictureError("the file is empty")
@@ -149,10 +151,11 @@ def read(data: bytes, note: Note = silent, max_pixels: int = MAX_PIXELS, page: i
 
 
 def from_array(array: np.ndarray, max_pixels: int = MAX_PIXELS) -> Picture:
-    """What is coded of an array: uint8, of (H, W, 3), with alpha (H, W, 4), or gray (H, W).
+    """Return the picture of a uint8 array: (H, W, 3), with alpha (H, W, 4), or gray (H, W).
 
     Raises:
-        PictureError, LimitError: it is not, or is too large.
+        PictureError: the array has another type or shape, or no pixels.
+        LimitError: there are more than `max_pixels` pixels.
     """
     gray = array.ndim == 2
     if array.dtype != np.uint8 or not (gray or (array.ndim == 3 and array.shape[2] in (3, 4))) or 0 in array.shape:
@@ -165,11 +168,11 @@ def from_array(array: np.ndarray, max_pixels: int = MAX_PIXELS) -> Picture:
 
 
 def stack(pictures: Sequence[Picture], max_pixels: int = MAX_PIXELS) -> Picture:
-    """Pictures of one size as one. It is gray where all are, and has the metadata that they share.
+    """Stack pictures of one size into one. It is gray where all are, and has their metadata where they are the same.
 
     Raises:
         PictureError: there is none, or their sizes differ.
-        LimitError: more than `max_pixels` pixels in all.
+        LimitError: there are more than `max_pixels` pixels in all.
     """
     if not pictures:
         raise PictureError("no picture is given")
@@ -194,7 +197,7 @@ def stack(pictures: Sequence[Picture], max_pixels: int = MAX_PIXELS) -> Picture:
 
 
 def to_images(pixels: np.ndarray, parsed: Container) -> list[Image.Image]:
-    """(P H, W, 3) uint8 to the images of a file, with its alpha and metadata.
+    """Return the images of a file whose pixels, (P H, W, 3) uint8, are decoded, with its alpha and metadata.
 
     Raises:
         CorruptFileError: alpha is damaged.
@@ -211,7 +214,7 @@ def to_images(pixels: np.ndarray, parsed: Container) -> list[Image.Image]:
 
 
 def to_image(pixels: np.ndarray, orientation: int) -> Image.Image:
-    """(H, W) or (H, W, 2 ... 4) uint8 to an image, turned as the EXIF orientation says."""
+    """Return the image of pixels, (H, W) or (H, W, 2 ... 4) uint8, turned as an EXIF orientation, 1 ... 8, says."""
     image = Image.fromarray(pixels)
     if orientation != 1:
         image.getexif()[0x0112] = orientation
@@ -220,7 +223,11 @@ def to_image(pixels: np.ndarray, orientation: int) -> Image.Image:
 
 
 def load(source: Image.Image | np.ndarray, max_pixels: int = MAX_PIXELS, note: Note = silent) -> Picture:
-    """What is coded of whatever `ddpmcodec.encode` takes."""
+    """Return the picture of an image or an array, as `ddpmcodec.encode` takes them.
+
+    Raises:
+        PictureError, LimitError: as `from_image` and `from_array`; PictureError also for an object of another type.
+    """
     if isinstance(source, np.ndarray):
         return from_array(source, max_pixels)
     if isinstance(source, Image.Image):

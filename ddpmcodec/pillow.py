@@ -22,11 +22,12 @@ OPTIONS = ("quality", "bpp", "max_bytes", "psnr", "lossless", "evaluations", "ef
 
 
 def _accept(prefix: bytes) -> bool:
+    """Whether a file begins like one of ours."""
     return prefix.startswith(container.SIGNATURE)
 
 
 class DdpmImageFile(ImageFile.ImageFile):
-    """A .ddpm file, decoded by `load`."""
+    """A .ddpm file as an image of Pillow's, decoded by `load`."""
 
     format = FORMAT
     format_description = "DDPM codec"
@@ -51,7 +52,11 @@ class DdpmImageFile(ImageFile.ImageFile):
         self._frames: list[Image.Image] = []
 
     def load(self) -> Any:
-        """Decode all frames, once."""
+        """Decode all frames, once.
+
+        Raises:
+            OSError: the file is cut and `ImageFile.LOAD_TRUNCATED_IMAGES` is not set, or it cannot be decoded.
+        """
         if not self._frames:
             if not self._complete and not ImageFile.LOAD_TRUNCATED_IMAGES:
                 raise OSError("the file is cut: set ImageFile.LOAD_TRUNCATED_IMAGES to decode it to its last whole step")
@@ -63,24 +68,29 @@ class DdpmImageFile(ImageFile.ImageFile):
         return super().load()
 
     def _show(self) -> None:
+        """Make the current frame the image's content."""
         self.im = self._frames[self._frame].copy().im
         self.tile = []
 
     def seek(self, frame: int) -> None:
+        """Go to a frame, numbered from 0; EOFError where there is none."""
         if self._seek_check(frame):
             self._frame = frame
             if self._frames:
                 self._show()
 
     def tell(self) -> int:
+        """Return the number of the current frame."""
         return self._frame
 
 
 def _save_all(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
+    """Write an image and those of `append_images`."""
     _save(image, fp, filename, True)
 
 
 def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes, several: bool = False) -> None:
+    """Write an image, with `several` those of `append_images` too."""
     given = image.encoderinfo
     images = [image, *given.get("append_images", [])] if several else [image]
     carried = {name: given[name] for name in NAMES if name in given}

@@ -1,4 +1,4 @@
-"""Decoding while the bytes arrive."""
+"""A decoder for files whose bytes are still arriving."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,13 +14,13 @@ from ddpmcodec.models.checkpoint import Model
 
 
 class Decoder:
-    """A file that is fed in pieces, of any size.
+    """A decoder of one file, which is fed in pieces of any size.
 
     Args:
         model, max_pixels, device, precision: as `ddpmcodec.decode`.
 
     Attributes:
-        complete: the end of the file has been fed.
+        complete: whether the end of the file has been fed.
     """
 
     def __init__(
@@ -33,13 +33,14 @@ class Decoder:
         self._parsed: Container | None = None
         self._states: Iterator[State] | None = None
         self._last: State | None = None
-        self._needed = 0  # bytes, before which parsing once more can find nothing
+        self._needed = 0  # bytes: with fewer, parsing again can find nothing new
         self._error: DdpmcodecError | None = None
 
     def feed(self, data: bytes) -> Iterator[tuple[int, Image.Image]]:
-        """Take more bytes: (step, picture) for each step that is whole with them, 0 for the start; of several pictures, the first.
+        """Take more bytes; return (step, picture) for each step that is whole with them, 0 for the start; of several pictures, the first.
 
-        A lossless file's last step comes once more when its tail is whole, exactly. What the iterator is not asked for is not decoded.
+        A lossless file's last step comes once more, exact, when its tail is whole. Pictures that the iterator is not asked for are not
+        decoded.
 
         Raises:
             FormatError and its kinds, ModelError, LimitError: see `ddpmcodec.errors`. A stream that has failed fails again.
@@ -48,6 +49,7 @@ class Decoder:
         return self._pictures()
 
     def _pictures(self) -> Iterator[tuple[int, Image.Image]]:
+        """Yield as `_decoded`; once it has failed, fail again."""
         if self._error is not None:
             raise self._error
         try:
@@ -57,6 +59,7 @@ class Decoder:
             raise
 
     def _decoded(self) -> Iterator[tuple[int, Image.Image]]:
+        """Yield (step, picture) for each step that is whole and has not been yielded."""
         if self._is_news(self._parsed):
             before = self._parsed
             try:
@@ -75,7 +78,7 @@ class Decoder:
                 yield self._last.index, self._picture(self._last)
 
     def _is_news(self, parsed: Container | None) -> bool:
-        """Whether parsing once more can find anything."""
+        """Whether parsing again can find anything new."""
         if parsed is not None and (whole := len(parsed.messages)) < len(parsed.steps):
             return len(self._data) >= parsed.ends[whole]
         if parsed is None:
@@ -83,12 +86,14 @@ class Decoder:
         return self.complete or self._data.endswith(END)
 
     def _receive(self, state: State) -> tuple[Step, bytes] | None:
+        """Return the next step and its message (`chain.Peer`)."""
         assert self._parsed is not None
         return self._parsed.steps[state.index], self._parsed.messages[state.index]
 
     def _picture(self, state: State) -> Image.Image:
+        """Return the first picture at a state."""
         assert self._parsed is not None
         if self._parsed.tail is not None and state.index == len(self._parsed.steps) and state.denoiser.precision == "bf16":
-            # Nothing said before that the file is lossless: once more, as lossless files are decoded.
+            # The tail alone shows that the file is lossless: decode it again in fp32, as lossless files are.
             state = decoder.last_state(self._parsed, api.denoiser_of(self._parsed, *self._model))
         return picture.to_images(decoder.pixels(self._parsed, state), self._parsed)[0]

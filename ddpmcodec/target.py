@@ -192,8 +192,7 @@ def choose(
 ) -> Target:
     """Return the target of the one argument that is given; `levels` may stand beside `lossless`.
 
-    Args:
-        as `ddpmcodec.encode` has them.
+    The arguments are those of `ddpmcodec.encode`.
 
     Raises:
         ConflictError: several are given.

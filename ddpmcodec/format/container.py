@@ -234,7 +234,7 @@ class _FileReader(Reader):
                 _check_place(name, begin, expected == "H")
 
     def payload(self, steps: tuple[Step, ...]) -> tuple[tuple[bytes, ...], tuple[int, ...], bool]:
-        """Return the messages that are whole, where in the file each step ends, and whether the section is whole; it may be cut anywhere."""
+        """Return the whole messages, where in the file each step ends, and whether the section is whole: it may be cut anywhere."""
         spans, crcs, size = _layout(steps)
         begin = self.at
         prefix = b"P" + varint(size)
@@ -254,7 +254,7 @@ class _FileReader(Reader):
         return messages, tuple(base + b for _, b in spans), whole
 
     def ending(self) -> tuple[bytes | None, bool]:
-        """Return the tail, None where it is not whole, and whether the end mark was reached: behind the payload, too, a cut may be anywhere."""
+        """Return the tail, None without a whole one, and whether the end mark was reached: behind the payload a cut may be anywhere."""
         tail = None
         try:
             if self.data[self.at : self.at + 1] == b"L":

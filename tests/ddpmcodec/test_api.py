@@ -254,7 +254,7 @@ def test_encode_image_tells_what_came_of_it(photo, model, model_path):
 
 def test_encode_image_says_what_could_not_be_had(photo, model):
     notes: list[str] = []
-    options = EncodeOptions(evaluations=2, effort=1)
+    options = EncodeOptions(evaluations=30, effort=1)
     ddpmcodec.encode_image(Image.fromarray(photo[:8, :8]).convert("CMYK"), Bytes(100_000), options, notes.append, model=model)
     assert notes[0] == "converted from mode CMYK to RGB" and len(notes) == 2 and "no use for more bytes" in notes[1]
     notes.clear()
