@@ -9,34 +9,31 @@ from ddpmcodec.models.levels import Levels
 
 
 class Denoiser(Protocol):
-    """A network that is ready to run; `models/` has them, one for each library that networks run on.
-
-    Attributes:
-        name: by which files refer to it.
-        hash: the first bytes of its SHA-256 (models/identity.py).
-        levels: the numbering of its noise levels.
-        start: the level of x_T.
-        best_visited: lists of the levels to visit that were found best for it, by their length.
-        precision: "bf16" where any evaluation so far has run in bfloat16, else "fp32".
-    """
+    """A network that is ready to run; `models/` has them, one for each library that networks run on."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The name by which files refer to it."""
 
     @property
-    def hash(self) -> bytes: ...
+    def hash(self) -> bytes:
+        """The first bytes of its SHA-256 (models/identity.py)."""
 
     @property
-    def levels(self) -> Levels: ...
+    def levels(self) -> Levels:
+        """The numbering of its noise levels."""
 
     @property
-    def start(self) -> int: ...
+    def start(self) -> int:
+        """The level of x_T."""
 
     @property
-    def best_visited(self) -> Mapping[int, Sequence[int]]: ...
+    def best_visited(self) -> Mapping[int, Sequence[int]]:
+        """Lists of the levels to visit that were found best for it, by their length."""
 
     @property
-    def precision(self) -> str: ...
+    def precision(self) -> str:
+        """The precision: "bf16" where any evaluation so far has run in bfloat16, else "fp32"."""
 
     def predict_x_0(self, x_t: np.ndarray, level: int) -> np.ndarray:
         """Return x0hat of pictures x_t, both (P, 3, H, W) float32 of any size, not clamped.

@@ -75,6 +75,7 @@ class Quality(Target):
         return True
 
     def max_bytes(self, header: Header, extra: int, least: int) -> int | None:
+        """Return a size that only a picture out of the target's reach would exceed."""
         return _most_bytes(header, least)
 
 
@@ -89,9 +90,11 @@ class Rate(Target):
             raise ValueError(f"bpp = {self.bpp} is out of range: (0, {MAX_BPP:g}]")
 
     def max_bytes(self, header: Header, extra: int, least: int) -> int | None:
+        """Return the bytes of the rate."""
         return int(self.bpp * header.pixels / 8)
 
     def description(self, max_bytes: int) -> str:
+        """Return the rate, and the bytes that it is, in words."""
         return f"{self.bpp:g} bpp is {max_bytes} bytes"
 
 
@@ -106,6 +109,7 @@ class Bytes(Target):
             raise ValueError(f"max_bytes = {self.count} is out of range: it is negative")
 
     def max_bytes(self, header: Header, extra: int, least: int) -> int | None:
+        """Return the size itself."""
         return self.count
 
 
@@ -125,6 +129,7 @@ class Psnr(Target):
         return True
 
     def max_bytes(self, header: Header, extra: int, least: int) -> int | None:
+        """Return a size that only a picture out of the target's reach would exceed."""
         return _most_bytes(header, least)
 
 
@@ -135,9 +140,11 @@ class VisitedLevels(Target):
     visited: tuple[int, ...]
 
     def max_bytes(self, header: Header, extra: int, least: int) -> int | None:
+        """Return None: the target takes as many bytes as it takes."""
         return None
 
     def check_levels(self, levels: Levels, start: int) -> None:
+        """Raise ValueError where a model does not have the levels to visit, or they are in a wrong order."""
         _check_order(levels, start, self.visited)
 
 
@@ -158,9 +165,11 @@ class Lossless(Target):
         return True
 
     def max_bytes(self, header: Header, extra: int, least: int) -> int | None:
+        """Return None: the target takes as many bytes as it takes."""
         return None
 
     def check_levels(self, levels: Levels, start: int) -> None:
+        """Raise ValueError where a model does not have the levels to visit, or they are in a wrong order."""
         _check_order(levels, start, self.visited or ())
 
 
