@@ -35,16 +35,18 @@ from parso.python.tree import Keyword, String
 
 ROOT = Path(__file__).parents[1]
 COPY = ROOT / "build" / "mutation"
-TESTS = {  # files of tests/ddpmcodec, and tests in them
-    "rangecoder": "rangecoder",
-    "metadata": "metadata modes hostile::test_metadata_that_take_a_minute_to_deflate",
-    "header": "container steptable rotation hostile",
-    "codeword": "codeword rotation",
-    "steptable": "steptable rangecoder format_document container",
-    "container": "container format_document modes::test_metadata_of_whole_and_cut_files modes::test_a_section_that_is_there_twice"
-    " lossless::test_the_encoding_says_what_it_is lossless::test_every_cut_is_a_lossy_file",
-    "tail": "tail rangecoder lossless::test_a_tail_with_fields_out_of_range",
-    "trellis": "trellis channel",
+TESTS = {  # by module, files of tests/ddpmcodec, and tests in them
+    "format/rangecoder": "format/rangecoder",
+    "format/sections": "format/container format/steptable",
+    "format/metadata": "format/metadata modes hostile::test_metadata_that_take_a_minute_to_deflate",
+    "format/alpha": "modes format/container",
+    "format/header": "format/container format/steptable channel/rotation hostile",
+    "channel/codeword": "channel/codeword channel/rotation",
+    "format/steptable": "format/steptable format/rangecoder format/format_document format/container",
+    "format/container": "format/container format/format_document modes::test_metadata_of_whole_and_cut_files"
+    " modes::test_a_section_that_is_there_twice lossless::test_the_encoding_says_what_it_is lossless::test_every_cut_is_a_lossy_file",
+    "format/tail": "format/tail format/rangecoder lossless::test_a_tail_with_fields_out_of_range",
+    "channel/trellis": "channel/trellis channel/channel",
 }
 MOST = 500  # mutants of a module
 MOST_COMPILED = 70  # of the trellis, each of which takes ten seconds to compile
@@ -150,6 +152,12 @@ def lay_out() -> None:
     compileall.compile_dir(COPY / "ddpmcodec", quiet=1, invalidation_mode=PycInvalidationMode.CHECKED_HASH)
 
 
+def file_of_tests(name: str) -> Path:
+    """The file of tests of that name, which is that of a module."""
+    path = Path("tests/ddpmcodec") / name
+    return path.with_name(f"test_{path.name}.py")
+
+
 def run_tests(module: str, limit: int) -> tuple[bool, float]:
     """Whether a module's tests pass within `limit` seconds of processor time, and the seconds that they took."""
     if child := os.fork():
@@ -166,7 +174,7 @@ def run_tests(module: str, limit: int) -> tuple[bool, float]:
     phases = [hypothesis.Phase.explicit, hypothesis.Phase.generate]  # any example will do
     hypothesis.settings.register_profile("mutation", derandomize=True, database=None, phases=phases)
     hypothesis.settings.load_profile("mutation")
-    tests = ["::".join([f"tests/ddpmcodec/test_{file}.py", *one]) for file, *one in (t.split("::") for t in TESTS[module].split())]
+    tests = ["::".join([str(file_of_tests(file)), *one]) for file, *one in (t.split("::") for t in TESTS[module].split())]
     os._exit(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests]))
 
 
@@ -195,7 +203,7 @@ def main(modules: tuple[str, ...], output: Path | None, again: Path | None) -> N
         original = path.read_text()
         count = survivors = 0
         chosen = (pair for pair in mutants(module) if not again or old.get(pair[0]))
-        for mutant, source in islice(chosen, MOST_COMPILED if module == "trellis" else MOST):
+        for mutant, source in islice(chosen, MOST_COMPILED if module == "channel/trellis" else MOST):
             if (survives := known.get(mutant)) is None:
                 path.write_text(source)
                 survives, _ = run_tests(module, 10 + round(2 * seconds))
