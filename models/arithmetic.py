@@ -1,4 +1,4 @@
-"""Where a network runs, and with what numbers.
+"""The device that a network runs on, and its precision.
 
 bfloat16 is for convolutions alone: the noise level, which scales and shifts their output, stays in fp32, and sums are fp32 everywhere.
 """
@@ -27,10 +27,11 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 def find_device(name: str) -> torch.device:
-    """The device of one of `DEVICES`: "auto" is a GPU where there is one.
+    """Return the device of one of `DEVICES`: "auto" is a GPU where there is one.
 
     Raises:
-        ModelError: there is none.
+        ModelError: there is no such device.
+        ValueError: the name is not one of `DEVICES`.
     """
     import torch
 
@@ -44,7 +45,7 @@ def find_device(name: str) -> torch.device:
 
 
 def denoiser(model: Model, device: str = "auto", precision: str = "fp32", *, bfloat16_from: int = 0) -> TorchDenoiser:
-    """A model ready to run on a device.
+    """Return a model as a denoiser that is ready to run on a device.
 
     Args:
         device: one of `DEVICES`.
@@ -53,6 +54,7 @@ def denoiser(model: Model, device: str = "auto", precision: str = "fp32", *, bfl
 
     Raises:
         ModelError: there is no such device, or the network is one for fp32 only.
+        ValueError: the device or the precision has no such name.
     """
     from ddpmcodec.models.torch_denoiser import TorchDenoiser
 

@@ -3,18 +3,18 @@
 import torch
 
 HALF_LEVEL = 1 / 255  # half of the distance of two gray levels in [-1, 1]
-INFINITY = 1e6  # standard deviations: a true infinity has no gradient
+INFINITY = 1e6  # in standard deviations: a true infinity has no gradient
 
 
 def discretized_log_likelihood(x_0: torch.Tensor, mean: torch.Tensor, log_variance) -> torch.Tensor:
-    """ln p_theta(x_0 | x_1) of equation 13 in nats: the Gaussian's mass on x_0's gray level, whose first and last reach to infinity.
+    """Return ln p_theta(x_0 | x_1) of equation 13 in nats: the Gaussian's mass on x_0's gray level; the first and last have open ends.
 
     Args:
         x_0: gray levels in [-1, 1].
         mean, log_variance: of the Gaussian; they broadcast.
 
     Returns:
-        float64 of x_0's shape. Exact in the tails too, where the mass is a difference of nearly equal numbers.
+        float64 of x_0's shape, exact in the tails too, where the mass is a difference of nearly equal numbers.
     """
     x_0, mean = x_0.double(), mean.double()
     inverse_deviation = (-0.5 * torch.as_tensor(log_variance, dtype=torch.float64, device=x_0.device)).exp()

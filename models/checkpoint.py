@@ -24,7 +24,7 @@ from ddpmcodec.models.process import abar_of_snr
 
 DTYPES = {"F16", "BF16", "F32", "F64"}
 CHANNELS = 3
-BATCH_PIXELS = 1 << 16  # of many small pictures, evaluated at once
+BATCH_PIXELS = 1 << 16  # pixels of many small pictures that are evaluated at once
 MAX_BLOCKS, MAX_STRIDE = 64, 256  # a picture is padded to the stride, so a larger one would cost memory that no picture has
 
 Network = PhotoUNet | DDPMUNet

@@ -1,4 +1,4 @@
-"""A model file described without torch: name, hash, sizes, noise levels."""
+"""Descriptions of model files, made without torch: name, hash, sizes, noise levels."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +23,8 @@ class Description:
     Attributes:
         name, hash: as files carry them.
         config: as the model's file has it.
-        parameters: numbers in all of its tensors.
-        levels: how its noise levels are numbered.
+        parameters: the number of elements in all of its tensors.
+        levels: the numbering of its noise levels.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Description:
 
 
 def _array(tensor: dict[str, Any]) -> np.ndarray:
-    """A tensor of a safetensors file, float32."""
+    """Return a tensor of a safetensors file, float32."""
     data, shape = tensor["data"], tensor["shape"]
     if tensor["dtype"] == "BF16":  # the upper half of a float32
         return (np.frombuffer(data, "<u2").astype("<u4") << 16).view("<f4").reshape(shape)
@@ -45,7 +45,7 @@ def _array(tensor: dict[str, Any]) -> np.ndarray:
 
 
 def describe(path: Path) -> Description:
-    """Describe the model in a safetensors file. That its tensors fit its network shows when it is loaded.
+    """Describe the model in a safetensors file; whether its tensors fit its network shows only when it is loaded.
 
     Raises:
         ModelError: the file cannot be read, or is no model of this package.

@@ -17,12 +17,12 @@ HASH_BYTES = 8  # of the SHA-256, which files carry
 
 
 def canonical_json(value: Any) -> str:
-    """The one way a configuration is written for hashing: sorted keys, no spaces."""
+    """Return the JSON of a configuration in the one form that is hashed: sorted keys, no spaces."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 def hash_of(config: dict, tensors: Mapping[str, np.ndarray]) -> bytes:
-    """The first `HASH_BYTES` of a model's SHA-256, given its tensors as arrays of numbers of any type."""
+    """Return the first `HASH_BYTES` of a model's SHA-256, given its tensors as arrays of numbers of any type."""
     digest = hashlib.sha256(canonical_json(config).encode())
     for name in sorted(tensors):
         values = np.ascontiguousarray(tensors[name], "<f4").reshape(np.shape(tensors[name]))

@@ -1,7 +1,7 @@
-"""Noise levels as integers, which is how files and networks name them.
+"""Numberings of noise levels: the integers by which files and networks name them.
 
-Two kinds: `ContinuousLevels` for models conditioned on continuous noise, L = round(256 log2 snr), and `DiscreteLevels` for models
-conditioned on the timestep. numpy only, so that a file can be described without torch.
+There are two kinds: `ContinuousLevels` for models conditioned on continuous noise, L = round(256 log2 snr), and `DiscreteLevels` for
+models conditioned on the timestep. They need numpy only, so that a file can be described without torch.
 """
 
 import math
@@ -16,34 +16,43 @@ from ddpmcodec.models import process
 
 @dataclass(frozen=True)
 class ContinuousLevels:
-    """Level L has snr 2^(L / 256). Less noise is a larger L."""
+    """A numbering in which level L has snr 2^(L / 256); less noise is a larger L."""
 
     kind = "continuous"
     UNITS = 256  # levels an octave of snr
     LOWEST, HIGHEST = -(1 << 13), 1 << 13
 
     def snr(self, level: int) -> float:
+        """Return the signal-to-noise ratio of a level."""
         return 2.0 ** (level / self.UNITS)
 
     def nearest(self, snr: float) -> int:
-        """The level whose snr is nearest."""
+        """Return the level whose log snr is nearest."""
         return max(self.LOWEST, min(self.HIGHEST, round(self.UNITS * math.log2(snr))))
 
     def descend(self, level: int, distance: int) -> int:
-        """The level that is `distance` less noisy."""
+        """Return the level that has `distance` levels less noise."""
         return level + distance
 
     def distance(self, a: int, b: int) -> int:
-        """How many levels b is less noisy than a."""
+        """Return by how many levels b has less noise than a."""
         return b - a
 
     def contains(self, level: int) -> bool:
+        """Whether there is such a level."""
         return self.LOWEST <= level <= self.HIGHEST
 
 
 @dataclass(frozen=True)
 class DiscreteLevels:
-    """Level t is the timestep of a schedule of T steps. Less noise is a smaller t; 1 is the last that a network sees."""
+    """A numbering in which level t is a timestep of a schedule of T betas; less noise is a smaller t, and 1 is a network's last.
+
+    Attributes:
+        schedule: of the betas (`models/process.py`), "linear" from beta_1 to beta_T or "cosine".
+
+    Raises:
+        ValueError: there is no such schedule.
+    """
 
     schedule: str
     T: int
@@ -66,26 +75,29 @@ class DiscreteLevels:
 
     @cached_property
     def alpha_bars(self) -> np.ndarray:
+        """The alpha_bars abar_0 = 1 ... abar_T, (T + 1,) float64."""
         linear = self.schedule == "linear"
         return process.alpha_bars(process.linear_betas(self.T, self.beta_1, self.beta_T) if linear else process.cosine_betas(self.T))
 
     def snr(self, level: int) -> float:
+        """Return the signal-to-noise ratio of a level."""
         return process.snr(float(self.alpha_bars[level]))
 
     def nearest(self, snr: float) -> int:
-        """The level in 1 ... T whose log snr is nearest."""
+        """Return the level in 1 ... T whose log snr is nearest."""
         abar = self.alpha_bars[1:]
         return 1 + int(np.abs(np.log(abar / (1 - abar)) - math.log(snr)).argmin())
 
     def descend(self, level: int, distance: int) -> int:
-        """The level that is `distance` less noisy."""
+        """Return the level that has `distance` levels less noise."""
         return level - distance
 
     def distance(self, a: int, b: int) -> int:
-        """How many levels b is less noisy than a."""
+        """Return by how many levels b has less noise than a."""
         return a - b
 
     def contains(self, level: int) -> bool:
+        """Whether there is such a level."""
         return 1 <= level <= self.T
 
 
@@ -93,15 +105,15 @@ Levels = ContinuousLevels | DiscreteLevels
 
 
 def sigma(levels: Levels, level: int) -> float:
-    """Standard deviation of a level's noise on [0, 255]."""
+    """Return the standard deviation of a level's noise on [0, 255]."""
     return process.sigma_of_snr(levels.snr(level))
 
 
 def build_levels(config: dict) -> Levels:
-    """The noise levels that a configuration describes.
+    """Return the numbering of noise levels that a model's configuration describes.
 
     Raises:
-        ModelError: they are not understood.
+        ModelError: it is not understood.
     """
     try:
         levels = dict(config["levels"])

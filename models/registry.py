@@ -1,6 +1,6 @@
-"""Finding models: bundled ones, directories of further ones, or a path; by name or, for files, by name and hash.
+"""The models that can be named: bundled ones, those in further directories, and paths. .ddpm files name them by name and hash.
 
-`DDPMCODEC_MODELS` may name more directories, separated as in PATH.
+`DDPMCODEC_MODELS` may hold further directories, separated as in PATH.
 """
 
 import os
@@ -18,24 +18,25 @@ if TYPE_CHECKING:  # a list of models needs no torch
     from ddpmcodec.models.checkpoint import Model
 
 BUNDLED = Path(__file__).parent / "weights"
-DEFAULT = "photo-2"  # the newest of the bundled that is released
+DEFAULT = "photo-2"  # the newest bundled model that is released
 UNRELEASED = frozenset({"photo-3"})  # still in training: the next version replaces it, and cannot read its files
 ENVIRONMENT = "DDPMCODEC_MODELS"
 
 
 def _load(path: Path) -> "Model":
+    """Load the model of a path, or return it where it has been loaded before and the file is the same."""
     try:
         found = os.stat(path)
     except OSError as e:
         raise ModelError(f"{path}: {e.strerror}") from e
-    if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):  # a pipe, which would be waited for
+    if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):  # such as a pipe, which would be waited for
         raise ModelError(f"{path} is neither a file nor a directory")
     return _loaded(path, found.st_mtime_ns)
 
 
 @lru_cache(maxsize=4)
 def _loaded(path: Path, modified: int) -> "Model":
-    """The model of a path; `modified` tells a file that has been replaced from the one loaded before."""
+    """Load the model of a path; `modified` tells a file that has been replaced from the one loaded before."""
     from ddpmcodec.models import checkpoint
 
     if not path.is_dir():
@@ -47,12 +48,12 @@ def _loaded(path: Path, modified: int) -> "Model":
 
 
 def directories() -> list[Path]:
-    """Where models are looked for, in order."""
+    """Return the directories in which models are looked for, in order."""
     return [BUNDLED, *(Path(d) for d in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if d)]
 
 
 def available() -> dict[str, Path]:
-    """Path of each model that can be named, by name."""
+    """Return the path of each model that can be named, by name."""
     found: dict[str, Path] = {}
     for directory in directories():
         for path in sorted(directory.glob("*.safetensors")):
@@ -61,7 +62,7 @@ def available() -> dict[str, Path]:
 
 
 def find(name: str = DEFAULT) -> "Model":
-    """The model of that name, or in the file, or diffusers folder, of that path.
+    """Return the model of a name, or the one in a file or diffusers folder of that path.
 
     Raises:
         ModelError: nothing has this name, or the file is not a model.
@@ -77,7 +78,7 @@ def find(name: str = DEFAULT) -> "Model":
 
 
 def resolve(model: "str | Path | Model | None") -> "Model":
-    """The model of a name or a path, the default one for None; a model that is loaded already stays what it is.
+    """Return the model of a name or a path, the default one for None; a loaded model is returned as it is.
 
     Raises:
         ModelError: as `find`.
@@ -88,22 +89,23 @@ def resolve(model: "str | Path | Model | None") -> "Model":
 
 
 def describe(path: Path) -> Description:
-    """Describe the model of a path without its network, which a diffusers folder's hash needs all the same.
+    """Describe the model of a path; its network is loaded only where it is a diffusers folder, whose hash needs it.
 
     Raises:
-        ModelError: it is none.
+        ModelError: it is no model.
     """
     if not path.exists():
-        return _described(find(str(path)))  # which says what is known
+        return _described(find(str(path)))  # whose error names the known models
     return _described(_load(path)) if path.is_dir() else describe_file(path)
 
 
 def _described(model: "Model") -> Description:
+    """Return the description of a loaded model."""
     return Description(model.name, model.hash, model.config, sum(p.numel() for p in model.network.parameters()), model.levels)
 
 
 def find_hash(name: str, model_hash: bytes) -> "Model":
-    """The model a .ddpm file names: the one of that name if its hash fits, else any with that hash.
+    """Return the model that a .ddpm file needs: the one of that name if it has the hash, else any with the hash.
 
     Raises:
         ModelError: no model has the hash.
@@ -112,7 +114,7 @@ def find_hash(name: str, model_hash: bytes) -> "Model":
     for candidate in sorted(models, key=lambda n: n != name):
         try:
             model = _load(models[candidate])
-        except ModelError:  # a broken file beside it hides no model
+        except ModelError:  # a broken file must not hide the model beside it
             continue
         if model.hash == model_hash:
             return model
