@@ -31,12 +31,12 @@ Network = PhotoUNet | DDPMUNet
 
 
 def model_hash(config: dict, tensors: dict[str, torch.Tensor]) -> bytes:
-    """The hash of a model's configuration and tensors: `identity.hash_of`."""
+    """Return the hash of a model's configuration and tensors (`identity.hash_of`)."""
     return hash_of(config, {name: value.detach().cpu().float().numpy() for name, value in tensors.items()})
 
 
 def build_network(config: dict, dropout: float = 0.0) -> Network:
-    """The network that a configuration describes, with new weights.
+    """Build the network that a configuration describes, with new weights.
 
     Args:
         dropout: of the paper's U-Net, in training.
@@ -53,6 +53,7 @@ def build_network(config: dict, dropout: float = 0.0) -> Network:
 
 
 def _photo_unet(config: dict) -> PhotoUNet:
+    """Build a photo denoiser; ModelError where the configuration has other fields, or sizes out of their ranges."""
     known = {"architecture", "channels", "blocks", "embedding", "unshuffle", "levels", "start"}
     if unknown := sorted(set(config) - known):
         raise ModelError(f"the model's configuration has an unknown field {unknown[0]!r}")
@@ -71,7 +72,7 @@ def _photo_unet(config: dict) -> PhotoUNet:
 
 
 class DDPMConfig(DDPMUNetConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What checkpoints carry of a model of the paper's kind: its U-Net, what that predicts, and its process (`models/reverse.py`)."""
+    """The configuration of a model of the paper's kind: its U-Net, what that predicts, and its process (`models/reverse.py`)."""
 
     architecture: Literal["ddpm-unet"] = "ddpm-unet"
     prediction: Literal["epsilon", "x_0", "mu", "v"] = "epsilon"
@@ -81,6 +82,7 @@ class DDPMConfig(DDPMUNetConfig, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 def _ddpm_unet(config: dict, dropout: float) -> DDPMUNet:
+    """Build the paper's U-Net, with the variance that a model keeps for each timestep."""
     c = _ddpm_config(config)
     levels = build_levels(config)
     if not isinstance(levels, DiscreteLevels):
@@ -92,6 +94,7 @@ def _ddpm_unet(config: dict, dropout: float) -> DDPMUNet:
 
 
 def _ddpm_config(config: dict) -> DDPMConfig:
+    """Check a configuration; ModelError where it is not understood."""
     try:
         return msgspec.convert(config, DDPMConfig)
     except ValueError as e:  # msgspec's errors are ValueErrors
@@ -99,18 +102,18 @@ def _ddpm_config(config: dict) -> DDPMConfig:
 
 
 def complete(config: dict) -> dict:
-    """A configuration with every field that it leaves to its default, as checkpoints carry it.
+    """Return a configuration with every field that it leaves to its default, as checkpoints carry it.
 
     Raises:
         ModelError: it is not understood.
     """
     if config.get("architecture") != "ddpm-unet":
         return config
-    return msgspec.json.decode(msgspec.json.encode(_ddpm_config(config)))  # as a file would have it
+    return msgspec.json.decode(msgspec.json.encode(_ddpm_config(config)))  # lists in place of tuples, as in a file
 
 
 class Prediction(NamedTuple):
-    """What a network says of x_t.
+    """The prediction of a network for x_t.
 
     Attributes:
         x_0: (B, 3, H, W), not clamped.
@@ -122,16 +125,21 @@ class Prediction(NamedTuple):
 
 
 class Model:
-    """A denoiser with what a codec must know of it.
+    """A denoiser, and everything that a codec must know of it.
 
     Attributes:
-        name: by which files refer to it.
-        hash: `HASH_BYTES` bytes, see `model_hash`.
-        levels: how its noise levels are numbered.
+        name: the name by which files refer to it.
+        config: its configuration, complete.
+        network: in fp32, for evaluation only.
+        hash: the first `HASH_BYTES` bytes of its SHA-256 (models/identity.py).
+        levels: the numbering of its noise levels.
         start: the level of x_T.
         prediction: what its network predicts (`models/parameterization.py`).
         variance: of its reverse process (`models/reverse.py`), which the codec has no use for.
         best_visited: lists of the levels to visit that were found best for it, by their length (`ddpmcodec bpd --search`).
+
+    Raises:
+        ModelError: its name, its noise levels or the lists of `best_visited` are not legal.
     """
 
     def __init__(self, name: str, config: dict, network: Network, best_visited: Mapping[int, Sequence[int]] | None = None):
@@ -142,15 +150,14 @@ class Model:
         self.start = config["start"]
         self.prediction: str = config.get("prediction", "v")
         self.variance: str = config.get("variance", "beta-tilde")
-        self.best_visited = {count: tuple(levels) for count, levels in (best_visited or {}).items()}
+        self.best_visited = {count: tuple(visited) for count, visited in (best_visited or {}).items()}
         if not NAME.fullmatch(name):
             raise ModelError(f"the model's name {name!r} is not 1 ... 64 characters of a-z, 0-9, '.', '_', '-'")
         if type(self.start) is not int or not self.levels.contains(self.start):
             raise ModelError(f"the model's start level {self.start} is out of range")
-        for levels in self.best_visited.values():
-            visited = [self.start, *levels[1:]]
-            if not all(self.levels.contains(b) and self.levels.distance(a, b) > 0 for a, b in pairwise(visited)):
-                raise ModelError(f"the model's schedule of {len(levels)} levels is none")
+        for visited in self.best_visited.values():
+            if not all(self.levels.contains(b) and self.levels.distance(a, b) > 0 for a, b in pairwise([self.start, *visited[1:]])):
+                raise ModelError(f"the model's schedule of {len(visited)} levels is none")
         self.network = network.eval().requires_grad_(False)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -160,14 +167,17 @@ class Model:
         return isinstance(self.network, PhotoUNet)
 
     def identity(self) -> dict[str, str]:
-        """What results say of it, JSON-serializable."""
+        """Return its name and hash as results have them, JSON-serializable."""
         return {"name": self.name, "hash": self.hash.hex()}
 
     @torch.no_grad()
     def predict(self, x_t: torch.Tensor, level: int, bfloat16: bool = False) -> Prediction:
-        """What the network says of x_t (B, 3, H, W), of any size.
+        """Evaluate the network at x_t (B, 3, H, W), of any size.
 
         Its input is padded to a multiple of its stride, in the network's precision; many pictures are evaluated `BATCH_PIXELS` at a time.
+
+        Raises:
+            ModelError: it predicts values that are not numbers.
         """
         snr = self.levels.snr(level)
         height, width = x_t.shape[2:]
@@ -188,27 +198,30 @@ class Model:
         return Prediction(x_0, variance_fraction(self.network, output, level))
 
     def predict_x_0(self, x_t: torch.Tensor, level: int, bfloat16: bool = False) -> torch.Tensor:
-        """x0hat(x_t, t): (B, 3, H, W), not clamped."""
+        """Return x0hat(x_t, t), (B, 3, H, W), not clamped; errors as `predict`."""
         return self.predict(x_t, level, bfloat16).x_0
 
 
 def pad_to_multiple(x: torch.Tensor, multiple: int) -> torch.Tensor:
-    """x (B, C, H, W) with rows below and columns to the right, by reflection (as often as it takes), so that both sides are multiples."""
+    """Pad x (B, C, H, W) at the bottom and on the right by reflection, as often as it takes, until both sides are multiples."""
     height, width = x.shape[2:]
     padding = [(0, 0), (0, 0), (0, -height % multiple), (0, -width % multiple)]
     return torch.from_numpy(np.pad(x.cpu().numpy(), padding, mode="reflect")) if any(map(any, padding)) else x
 
 
 def variance_fraction(network: Callable, output: torch.Tensor, t) -> torch.Tensor | None:
-    """f of `models/reverse.py` at timestep t (a number or one a picture): from a network's output, or what it keeps for each timestep."""
+    """Return f of `models/reverse.py` at timestep t (a number or one a picture); None where the variance is fixed.
+
+    It is in the network's output, one for each element, or the network has one for each timestep.
+    """
     if output.shape[1] > CHANNELS:
         return (output[:, CHANNELS:] + 1) / 2
-    kept = getattr(network, "variance_fraction", None)
-    return None if kept is None else kept[t - 1].view(-1, 1, 1, 1)
+    fractions = getattr(network, "variance_fraction", None)
+    return None if fractions is None else fractions[t - 1].view(-1, 1, 1, 1)
 
 
 def load(path: Path) -> Model:
-    """The model in a safetensors file.
+    """Load the model in a safetensors file.
 
     Raises:
         ModelError: the file cannot be read, is no model of this package, or its tensors do not fit its configuration.
@@ -239,16 +252,16 @@ def load(path: Path) -> Model:
 
 
 def assemble(name: str, config: dict, tensors: dict[str, torch.Tensor], best_visited: Mapping[int, Sequence[int]] | None = None) -> Model:
-    """A model of a configuration and its tensors, in float32.
+    """Make a model of a configuration and its tensors, in float32.
 
     Raises:
-        ModelError: they do not fit.
+        ModelError: the tensors do not fit the configuration, or it is not understood.
     """
     with torch.device("meta"):  # sizes that the tensors do not have cost no memory
         network = build_network(config)
     sizes = {name: value.shape for name, value in network.state_dict().items()}
     try:
-        # Numbers that do not fit stay what they are: they need not be there, and may be many.
+        # Tensors that do not fit are not converted: a file may claim a huge one without having its values.
         fitting = {name: value.float() if sizes.get(name) == value.shape else value for name, value in tensors.items()}
         network.load_state_dict(fitting, assign=True)
     except RuntimeError as e:
@@ -268,14 +281,18 @@ def write(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]
 def save(
     path: Path, name: str, config: dict, tensors: dict[str, torch.Tensor], best_visited: Mapping[int, Sequence[int]] | None = None
 ) -> None:
-    """Write a model, as `write` does; tensors that float16 holds exactly, in float16."""
+    """Write a model as `write` does, in float16 those tensors that it holds exactly.
+
+    Raises:
+        OutputError: it cannot be written; nothing is left behind.
+    """
     metadata = {"name": name, "config": canonical_json(config)}
     if best_visited:
         metadata["schedules"] = canonical_json({str(count): list(levels) for count, levels in best_visited.items()})
-    kept = {key: value.half() if _is_half(value) else value for key, value in tensors.items()}
-    write(path, kept, metadata)
+    stored = {key: value.half() if _is_half(value) else value for key, value in tensors.items()}
+    write(path, stored, metadata)
 
 
 def _is_half(value: torch.Tensor) -> bool:
-    """Whether a float32 tensor has no more than float16 holds."""
+    """Whether float16 holds a float32 tensor exactly."""
     return value.dtype == torch.float32 and torch.equal(value.half().float(), value)

@@ -1,4 +1,4 @@
-"""Training configurations: TOML files, checked against these classes."""
+"""Training configurations: TOML files that are checked against these classes."""
 
 import math
 import os
@@ -19,9 +19,13 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 
 
 class Reduce(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How pictures whose name matches `files` are reduced: to `factor`, and to each longer side of `longest`.
+    """The reduction of training pictures, before crops are cut.
 
-    `shortest` is the least that a shorter side is reduced to, in pixels.
+    Attributes:
+        files: the pattern of the names of the pictures that it applies to.
+        factor: of both sides.
+        longest: longer sides in pixels, to each of which a picture is reduced, in place of `factor` alone.
+        shortest: the least that a shorter side is reduced to, in pixels.
     """
 
     files: str
@@ -30,16 +34,20 @@ class Reduce(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     shortest: Annotated[int, Meta(ge=0)] = 0
 
     def scales(self, width: int, height: int) -> list[float]:
-        """Factors, at most 1, for a picture of that size."""
+        """Return the factors, at most 1, of a picture of that size."""
         wanted = [min(self.factor, longest / max(width, height)) for longest in self.longest] or [self.factor]
         return sorted({min(1.0, max(scale, self.shortest / min(width, height))) for scale in wanted}, reverse=True)
 
 
 class Whitening(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A `share` of the crops is whitened (`models/whitened_crops.py`).
+    """The whitening of crops (`models/whitened_crops.py`).
 
-    `power`: that the table's multipliers are raised to, at most. `field_share`: of the whitened crops that are divided by a field as well.
-    `field`: its largest value over its smallest, at most. `margin`: pixels around a crop that are filtered with it, then cut off.
+    Attributes:
+        share: of the crops that are whitened.
+        power: the largest that the table's multipliers are raised to.
+        field_share: of the whitened crops, those that are divided by a field as well.
+        field: the most that its largest value is over its smallest.
+        margin: pixels around a crop that are filtered with it, then cut off.
     """
 
     share: Share
@@ -50,9 +58,14 @@ class Whitening(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`crop`: side of the training crops in pixels. `square`: pictures are reduced to squares of that side, in place of `reduce`.
+    """The crops that a network is trained on.
 
-    `augment`: all eight flips and rotations of a crop, its mirror image, or neither. `whiten`: some crops, or none.
+    Attributes:
+        crop: their side in pixels.
+        reduce: how pictures are reduced before; the first rule whose pattern matches applies.
+        augment: by all eight flips and rotations of a crop, its mirror image, or neither.
+        square: whether pictures are reduced to squares of the crop's side, in place of `reduce`.
+        whiten: how some crops are whitened, if any.
     """
 
     crop: Count
@@ -63,14 +76,16 @@ class Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def side(self) -> int:
-        """Side in pixels of what is cut out of a picture: the crop, and the margin that whitening takes."""
+        """The side in pixels that is cut out of a picture: that of the crop, and the margin that whitening takes."""
         return self.crop + 2 * (self.whiten.margin if self.whiten else 0)
 
 
 class RelativeError(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="loss", tag="relative-error"):
-    """The squared eps-error over a good denoiser's at that noise level, for models that any noise level is told to or the nearest timestep.
+    """The squared eps-error over that of a good denoiser at the same noise level, for models of either kind of levels.
 
-    ln sigma is uniform between neighbours of `sigma` (of 255), which get these shares of the draws.
+    Attributes:
+        sigma: noise levels of 255, increasing; ln sigma is drawn uniformly between neighbours.
+        share: of the draws, for each interval between neighbours; they add up to 1.
     """
 
     sigma: tuple[Positive, ...]
@@ -92,10 +107,17 @@ class Bound(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
 
 
 class Optimizer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """AdamW; with a `muon_factor`, Muon at so many times its rate for the hidden convolutions.
+    """The optimizer, AdamW, and beside it Muon where it is asked for.
 
-    `batch`: crops an iteration, over all processes. `iterations`: of a whole run. `warmup`: iterations over which the rate rises. `clip`:
-    norm of AdamW's gradients. `dropout`: in the paper's U-Net.
+    Attributes:
+        batch: crops an iteration, over all processes.
+        learning_rate, betas, weight_decay: of AdamW.
+        warmup: iterations over which the learning rate rises.
+        clip: the largest norm of AdamW's gradients.
+        ema: decay of the exponential moving average of the weights.
+        muon_factor: Muon's learning rate over AdamW's, for the hidden convolutions; None: AdamW trains these too.
+        dropout: in the paper's U-Net.
+        iterations: of a whole run at constant rate; None: until it is stopped.
     """
 
     batch: Count
@@ -111,7 +133,7 @@ class Optimizer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything that a training run depends on but its data and seed. `model` is the one that checkpoints carry."""
+    """Everything that a training run depends on but its data and seed; `model` is the configuration that checkpoints carry."""
 
     model: dict[str, Any]
     data: Data
@@ -120,7 +142,7 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def load(name: str) -> Configuration:
-    """The bundled configuration of that name, or the one in the file of that path.
+    """Load the bundled configuration of that name, or the one in the file of that path.
 
     Raises:
         ConfigurationError: there is none, or a field is missing, unknown or out of its range.

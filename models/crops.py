@@ -13,14 +13,14 @@ from PIL import Image
 from ddpmcodec.errors import InputError
 from ddpmcodec.models.configuration import Data
 
-NOR = "nor batches of CIFAR10, nor an lmdb environment (data.mdb)"  # which a directory may hold instead: models/datasets.py
+OTHER_KINDS = "nor batches of CIFAR10, nor an lmdb environment (data.mdb)"  # which a directory may hold, too: models/datasets.py
 
 
 def find(directory: Path) -> list[Path]:
-    """All files below a directory, in sorted order, hidden ones aside.
+    """Return all files below a directory, in sorted order, but for hidden ones.
 
     Raises:
-        InputError: it is no directory, cannot be listed, or has none.
+        InputError: it is no directory, cannot be listed, or has no files.
     """
     try:
         if not directory.is_dir():
@@ -30,12 +30,16 @@ def find(directory: Path) -> list[Path]:
     except OSError as e:
         raise InputError(f"{e.filename or directory}: {e.strerror}") from e
     if not found:
-        raise InputError(f"no pictures in {directory}, {NOR}")
+        raise InputError(f"no pictures in {directory}, {OTHER_KINDS}")
     return found
 
 
 def rgb(image: Image.Image) -> Image.Image:
-    """In RGB; ValueError where its values do not fit, or it is a program that Pillow has Ghostscript run."""
+    """Return an image in RGB.
+
+    Raises:
+        ValueError: its values do not fit 8 bits, or it is a program that Pillow has Ghostscript run.
+    """
     if image.format == "EPS":
         raise ValueError("EPS is a program")
     if image.mode.startswith(("I", "F")):  # which Pillow would clip to 255
@@ -44,7 +48,11 @@ def rgb(image: Image.Image) -> Image.Image:
 
 
 def read(path: Path, data: Data) -> list[np.ndarray]:
-    """One picture file as (H, W, 3) uint8 arrays, reduced as the configuration says; OSError or ValueError where it cannot be read."""
+    """Read one picture file as arrays, (H, W, 3) uint8, one for each reduction that the configuration asks for.
+
+    Raises:
+        OSError, ValueError: it cannot be read. Pillow has more for damaged files.
+    """
     with Image.open(path) as image:
         whole = rgb(image)
     if data.square:
@@ -54,7 +62,7 @@ def read(path: Path, data: Data) -> list[np.ndarray]:
 
 
 def squared(image: Image.Image, side: int, enlarge: bool = False) -> np.ndarray:
-    """The square in the middle of an RGB image, reduced to (side, side, 3) uint8; a smaller one stays as it is unless to `enlarge`."""
+    """Return the square in the middle of an RGB image, reduced to (side, side, 3) uint8; smaller ones keep their size or are enlarged."""
     short = min(image.size)
     left, top = (image.width - short) // 2, (image.height - short) // 2
     square = image.crop((left, top, left + short, top + short))
@@ -66,7 +74,7 @@ def squared(image: Image.Image, side: int, enlarge: bool = False) -> np.ndarray:
 
 
 def _reduced(image: Image.Image, scale: float) -> Image.Image:
-    """By a whole number as means over squares, by any other with Lanczos' filter."""
+    """Reduce an image by a factor, by means over squares where its inverse is a whole number, else with Lanczos' filter."""
     if scale == 1:
         return image
     if (1 / scale).is_integer():
@@ -75,7 +83,7 @@ def _reduced(image: Image.Image, scale: float) -> Image.Image:
 
 
 def load(directory: Path, data: Data, note: Callable[[str], None] = lambda text: None) -> list[np.ndarray]:
-    """All pictures below a directory that a crop fits in.
+    """Load all pictures below a directory that a crop fits in, (H, W, 3) uint8, reduced as the configuration says.
 
     Args:
         note: called with a sentence for each file that is left out.
@@ -85,7 +93,7 @@ def load(directory: Path, data: Data, note: Callable[[str], None] = lambda text:
     """
     paths = find(directory)
 
-    def attempt(path: Path) -> list[np.ndarray] | Exception:
+    def read_or_error(path: Path) -> list[np.ndarray] | Exception:
         try:
             return read(path, data)
         except Exception as e:  # what Pillow raises for damaged files is up to each format's library
@@ -95,7 +103,7 @@ def load(directory: Path, data: Data, note: Callable[[str], None] = lambda text:
     readable = 0
     with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
         warnings.simplefilter("ignore")  # Pillow's on odd metadata
-        for path, result in zip(paths, pool.map(attempt, paths), strict=True):
+        for path, result in zip(paths, pool.map(read_or_error, paths), strict=True):
             if isinstance(result, Exception):
                 note(f"{path}: left out: {' '.join(str(result).split()) or type(result).__name__}")
                 continue
@@ -105,7 +113,7 @@ def load(directory: Path, data: Data, note: Callable[[str], None] = lambda text:
                 note(f"{path}: left out: smaller than the crop of {data.side} pixels")
             pictures += large
     if not readable:
-        raise InputError(f"no readable pictures in {directory}, {NOR}")
+        raise InputError(f"no readable pictures in {directory}, {OTHER_KINDS}")
     if not pictures:
         raise InputError(f"all pictures in {directory} are smaller than the crop of {data.side} pixels")
     return pictures
@@ -117,7 +125,8 @@ class Crops:
     A picture is drawn with a probability in proportion to the square root of its area.
 
     Args:
-        pictures: (H, W, 3) uint8 arrays, no side shorter than `size`. Emptied, since both copies need not fit in memory.
+        pictures: (H, W, 3) uint8 arrays, no side shorter than `size`. The list is emptied, since both copies need not fit in memory.
+        size: side of the crops in pixels.
         augment: "dihedral": flipped both ways and transposed at random; "flip": left and right exchanged; or "none".
     """
 
@@ -126,7 +135,7 @@ class Crops:
         area = shape.prod(1)
         self.pixels = torch.empty((int(area.sum()), 3), dtype=torch.uint8, device=device)
         self.begin = (area.cumsum(0) - area).to(device)
-        pictures.reverse()  # what is popped from the end takes no time, whatever their number
+        pictures.reverse()  # since only pops from the end of a list are fast
         for begin, n in zip(self.begin.tolist(), area.tolist(), strict=True):
             self.pixels[begin : begin + n] = torch.from_numpy(pictures.pop().reshape(-1, 3).copy())
         self.height, self.width = shape.to(device).unbind(1)
@@ -135,10 +144,11 @@ class Crops:
         self.augment = augment
 
     def description(self) -> str:
+        """Return the number of pictures and of pixels, in words."""
         return f"{self.height.numel()} pictures, {len(self.pixels) / 1e6:.1f} million pixels"
 
     def draw(self, count: int, generator: torch.Generator) -> torch.Tensor:
-        """(count, 3, size, size) float32 in [-1, 1]."""
+        """Draw crops, (count, 3, size, size) float32 in [-1, 1]."""
         device = self.pixels.device
         i = torch.multinomial(self.weights, count, replacement=True, generator=generator)
 
@@ -149,15 +159,15 @@ class Crops:
         left = (uniform() * (self.width[i] - self.size + 1)).long()
         forward = torch.arange(self.size, device=device).expand(count, -1)
 
-        def perhaps(augmented: bool) -> torch.Tensor:
+        def coins(augmented: bool) -> torch.Tensor:
             return uniform() < 0.5 if augmented else torch.zeros(count, dtype=torch.bool, device=device)
 
         dihedral = self.augment == "dihedral"
-        y = torch.where(perhaps(dihedral)[:, None], forward.flip(1), forward)
-        x = torch.where(perhaps(self.augment != "none")[:, None], forward.flip(1), forward)
-        transposed = perhaps(dihedral)[:, None, None]
+        y = torch.where(coins(dihedral)[:, None], forward.flip(1), forward)
+        x = torch.where(coins(self.augment != "none")[:, None], forward.flip(1), forward)
+        transposed = coins(dihedral)[:, None, None]
         row = torch.where(transposed, y[:, None, :], y[:, :, None])
         column = torch.where(transposed, x[:, :, None], x[:, None, :])
-        at = lambda v: v[:, None, None]  # noqa: E731
-        places = at(self.begin[i]) + (at(top) + row) * at(self.width[i]) + at(left) + column
+        begin, width, top, left = (v[:, None, None] for v in (self.begin[i], self.width[i], top, left))
+        places = begin + (top + row) * width + left + column
         return self.pixels[places].permute(0, 3, 1, 2).float() / 127.5 - 1

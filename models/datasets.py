@@ -1,4 +1,4 @@
-"""What a network is trained on: folders of pictures, CIFAR10, LSUN's lmdb, arrays.
+"""Training data: folders of pictures, CIFAR10, LSUN's lmdb, arrays.
 
 Nothing is fetched. CIFAR10 is at https://www.cs.toronto.edu/~kriz/cifar.html, its python or binary version, unpacked or not; LSUN's
 downloader at https://github.com/fyu/lsun; CelebA-HQ, a folder of pictures, is made by
@@ -34,7 +34,7 @@ TRAINING = re.compile(r"data_batch_.*")
 
 LEFT_OUT_IN_A_ROW = 16  # damaged pictures of an lmdb environment, before it is called unreadable
 
-# What is done at random, each with probability 1/2, to (N, H, W, 3) where no place of a crop is drawn.
+# Changes to (N, H, W, 3) by augmentation, each with probability 1/2, where no place of a crop is drawn.
 CHANGES: dict[str, list[Callable[[torch.Tensor], torch.Tensor]]] = {
     "none": [],
     "flip": [lambda x: x.flip(2)],
@@ -43,20 +43,20 @@ CHANGES: dict[str, list[Callable[[torch.Tensor], torch.Tensor]]] = {
 
 
 class Source(Protocol):
-    """Where batches come from."""
+    """The pictures that batches are drawn from."""
 
     def draw(self, count: int, generator: torch.Generator) -> torch.Tensor:
-        """(count, 3, side, side) float32 in [-1, 1], on the generator's device; which ones depends on the generator alone."""
+        """Draw crops, (count, 3, side, side) float32 in [-1, 1], on the generator's device; they depend on the generator alone."""
 
     def description(self) -> str:
-        """How much there is."""
+        """Return the amount of data, in words."""
 
 
 # ---- memory
 
 
 def _available_bytes() -> int:
-    """Memory that can be had without swapping, as Linux estimates it; elsewhere 64 GiB."""
+    """Return the bytes of memory that can be had without swapping, as Linux estimates them; elsewhere 64 GiB."""
     try:
         fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
         return int(fields["MemAvailable"].split()[0]) << 10
@@ -65,7 +65,7 @@ def _available_bytes() -> int:
 
 
 def _check_fits(name: str, size: int) -> None:
-    """Before anything of that many bytes is unpacked: a small file may claim any size."""
+    """Raise InputError where so many bytes do not fit in memory: to be asked before unpacking, as a small file may claim any size."""
     if size > (available := _available_bytes()):
         raise InputError(f"{name} takes {size / 2**30:.1f} GiB, {available / 2**30:.1f} GiB are available")
 
@@ -74,7 +74,7 @@ def _check_fits(name: str, size: int) -> None:
 
 
 class _Pickled:
-    """Stands in for a part of numpy in a pickle, and keeps what it was to be made of.
+    """A stand-in for a part of numpy in a pickle, which keeps the arguments and the state that it is given.
 
     Numpy itself trusts its pickles: it takes the bytes of a forged array for pointers.
     """
@@ -86,7 +86,7 @@ class _Pickled:
         self.state = state
 
     def array(self) -> np.ndarray:
-        """As one of uint8, the only type there is in CIFAR10."""
+        """Return the array that the pickle describes, of uint8, the only type there is in CIFAR10."""
         _version, shape, dtype, fortran_order, content = self.state
         if dtype.arguments[0] not in (b"u1", "u1"):
             raise ValueError(f"its data is of type {dtype.arguments[0]!r}")
@@ -103,7 +103,7 @@ PARTS: dict[tuple[str, str], Any] = {
 
 
 class _BatchUnpickler(pickle.Unpickler):
-    """Unpickles containers, and arrays as `_Pickled`; what would run code is refused."""
+    """An unpickler of containers, and of arrays as `_Pickled`, which refuses everything that would run code."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in PARTS:
@@ -112,6 +112,7 @@ class _BatchUnpickler(pickle.Unpickler):
 
 
 def _python_batch(data: bytes) -> np.ndarray:
+    """Return the planes of the pictures in a batch of the python version, (N, 3072) uint8."""
     try:
         planes = _BatchUnpickler(io.BytesIO(data), encoding="bytes").load()[b"data"].array()
         if planes.ndim != 2 or planes.shape[1] != CIFAR_RECORD - 1:
@@ -124,13 +125,14 @@ def _python_batch(data: bytes) -> np.ndarray:
 
 
 def _binary_batch(data: bytes) -> np.ndarray:
+    """Return the planes of the pictures in a batch of the binary version, (N, 3072) uint8."""
     if not data or len(data) % CIFAR_RECORD:
         raise InputError(f"it has {len(data)} bytes, no multiple of the {CIFAR_RECORD} of a record of CIFAR10's binary version")
     return np.frombuffer(data, np.uint8).reshape(-1, CIFAR_RECORD)[:, 1:]
 
 
 def _cifar(batches: dict[str, bytes]) -> np.ndarray:
-    """(N, 32, 32, 3) of batches by their file names: the training ones, where there are any."""
+    """Return the pictures, (N, 32, 32, 3) uint8, of batches by their file names: of the training ones, where there are any."""
     chosen = {name: data for name, data in sorted(batches.items()) if TRAINING.fullmatch(name)} or batches
     parts = []
     for name, data in chosen.items():
@@ -142,7 +144,7 @@ def _cifar(batches: dict[str, bytes]) -> np.ndarray:
 
 
 def _packed(path: Path) -> dict[str, bytes]:
-    """The batches in a .tar.gz, by name; nothing is unpacked to the disk."""
+    """Return the batches in a .tar.gz or .tar, by name; nothing is unpacked to the disk."""
     batches: dict[str, bytes] = {}
     with open(path, "rb") if path.suffix == ".tar" else gzip.open(path) as stream:
         with tarfile.open(fileobj=stream, mode="r:") as archive:
@@ -151,7 +153,7 @@ def _packed(path: Path) -> dict[str, bytes]:
                 if member.isfile() and CIFAR_BATCH.fullmatch(name) and (content := archive.extractfile(member)) is not None:
                     _check_fits(path.name, sum(map(len, batches.values())) + member.size)
                     batches[name] = content.read()
-        while stream.read(1 << 20):  # to the checksum at the end
+        while stream.read(1 << 20):  # read on to the checksum at the end, which gzip verifies
             pass
     if not batches:
         raise InputError("no batches of CIFAR10 in it")
@@ -162,6 +164,7 @@ def _packed(path: Path) -> dict[str, bytes]:
 
 
 def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+    """Return the shape and type that an .npy file claims."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(file)
@@ -169,7 +172,7 @@ def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
 
 
 def _first_pictures(files: Iterator[tuple[str, IO[bytes]]]) -> np.ndarray:
-    """The first array of .npy files that holds pictures."""
+    """Return the first array of .npy files that holds pictures, (N, H, W, 3) uint8."""
     others = []
     for name, file in files:
         with file:
@@ -183,7 +186,7 @@ def _first_pictures(files: Iterator[tuple[str, IO[bytes]]]) -> np.ndarray:
 
 
 def _arrays(path: Path) -> np.ndarray:
-    """The array of an .npy file, or of an .npz file the first that holds pictures, those called images or arr_0 before others."""
+    """Return the array of an .npy file, or of an .npz file the first that holds pictures: images or arr_0 before others."""
     if path.suffix.lower() == ".npy":
         return _first_pictures(iter([(path.name, open(path, "rb"))]))
     with zipfile.ZipFile(path) as archive:
@@ -193,15 +196,18 @@ def _arrays(path: Path) -> np.ndarray:
 
 
 def _reason(error: Exception) -> str:
+    """Return an error's text on one line, or its type where it has none."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
 def read(path: Path) -> np.ndarray | None:
-    """Pictures that come as arrays, CIFAR10's (the training batches, where a folder or archive has them) or those of an .npz or .npy file:
-    (N, H, W, 3) uint8. None where the path is of another kind.
+    """Read pictures that come as arrays: CIFAR10's (the training batches, where there are any), or those of an .npz or .npy file.
+
+    Returns:
+        (N, H, W, 3) uint8; None where the path is of another kind.
 
     Raises:
-        InputError: it is damaged, or not what it seems; the message names it.
+        InputError: the file is damaged, or not what it seems; the message names it.
     """
     try:
         if path.is_dir():
@@ -227,7 +233,7 @@ class Lmdb:
     """Pictures of an lmdb environment, as LSUN has them, decoded when they are drawn: the sets do not fit in memory.
 
     They become squares of `data.side` as ProgressiveGAN's dataset_tool.py makes them of LSUN: cut from the middle, reduced or enlarged.
-    A damaged picture's place is taken by the next one, so what is drawn still depends on the generator alone.
+    A damaged picture is replaced by the next one, so that a draw still depends on the generator alone.
 
     Args:
         path: its directory.
@@ -259,6 +265,7 @@ class Lmdb:
         self.pool = ThreadPoolExecutor()
 
     def description(self) -> str:
+        """Return the number of pictures, in words."""
         return f"{len(self.keys)} pictures of an lmdb environment"
 
     def _decode(self, key: bytes) -> np.ndarray:
@@ -266,6 +273,7 @@ class Lmdb:
             return crops.squared(crops.rgb(image), self.data.side, enlarge=True)
 
     def _read(self, place: int) -> torch.Tensor:
+        """Return the picture of an entry, or of the next one that can be read, (side, side, 3) uint8."""
         for i in range(place, place + LEFT_OUT_IN_A_ROW):
             key = self.keys[i % len(self.keys)]
             try:
@@ -280,6 +288,11 @@ class Lmdb:
         raise InputError(f"{self.path}: {LEFT_OUT_IN_A_ROW} pictures in a row cannot be read, such as {key!r}: {reason}")
 
     def draw(self, count: int, generator: torch.Generator) -> torch.Tensor:
+        """Draw pictures (`Source.draw`).
+
+        Raises:
+            InputError: `LEFT_OUT_IN_A_ROW` entries in a row cannot be read.
+        """
         places = torch.randint(len(self.keys), (count,), generator=generator, device=self.device).tolist()
         x = torch.stack(list(self.pool.map(self._read, places))).to(self.device)
         for change in CHANGES[self.data.augment]:
@@ -292,7 +305,7 @@ class Lmdb:
 
 
 def source(path: Path, data: Data, device: torch.device, note: Callable[[str], None] = lambda text: None) -> Source:
-    """The pictures of a path, of whatever kind it is.
+    """Return the pictures of a path, of whatever kind it is.
 
     Args:
         note: called with a sentence for each picture that is left out.

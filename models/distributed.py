@@ -1,4 +1,4 @@
-"""The processes that train together, as torchrun starts them: one a GPU, or several on CPUs (gloo)."""
+"""The processes of a distributed training run, as torchrun starts them: one a GPU, or several on CPUs (gloo)."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ from ddpmcodec.errors import ConfigurationError, PeerError
 
 @contextlib.contextmanager
 def _peers() -> Iterator[None]:
-    """PeerError in place of what a backend says when a process has gone."""
+    """Turn a backend's error, when a process has gone, into PeerError."""
     try:
         yield
     except RuntimeError as e:
@@ -22,7 +22,7 @@ def _peers() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among all: its rank, their number, and its device.
+    """The place of this process among all: its rank, their number, and its device.
 
     Its methods raise PeerError where another process has gone.
     """
@@ -33,10 +33,11 @@ class Processes:
 
     @property
     def leads(self) -> bool:
+        """Whether it is the first process, which writes files and reports."""
         return self.rank == 0
 
     def agree(self, *values: float) -> list[float]:
-        """The first process's values, in every process."""
+        """Return the first process's values, in every process."""
         if self.count == 1:
             return list(values)
         shared = torch.tensor(values, dtype=torch.float64, device=self.device)
@@ -45,7 +46,7 @@ class Processes:
         return shared.tolist()
 
     def average(self, tensors: Sequence[torch.Tensor]) -> None:
-        """Each tensor becomes its mean over all processes.
+        """Replace each tensor by its mean over all processes.
 
         Gradients need no more than this. DistributedDataParallel keeps gloo's threads alive beyond the end, where one that asks for
         Python aborts the process.
@@ -57,7 +58,7 @@ class Processes:
             _scatter(flat / self.count, tensors)
 
     def follow(self, tensors: Sequence[torch.Tensor]) -> None:
-        """Each tensor becomes the first process's."""
+        """Replace each tensor by the first process's."""
         if self.count > 1:
             flat = torch.cat([t.reshape(-1) for t in tensors])
             with _peers():
@@ -65,7 +66,7 @@ class Processes:
             _scatter(flat, tensors)
 
     def total(self, values: torch.Tensor) -> torch.Tensor:
-        """The sum over all processes."""
+        """Return the sum over all processes, which replaces the values."""
         if self.count > 1:
             with _peers():
                 dist.all_reduce(values)
@@ -73,13 +74,14 @@ class Processes:
 
 
 def _scatter(flat: torch.Tensor, tensors: Sequence[torch.Tensor]) -> None:
+    """Copy the parts of one flat tensor to tensors of their shapes."""
     for t, values in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
         t.copy_(values.view(t.shape))
 
 
 @contextlib.contextmanager
 def processes(batch: int) -> Iterator[Processes]:
-    """Join the others, if torchrun has started any.
+    """Join the other processes of a run, if torchrun has started any; leave them at the end.
 
     Raises:
         ConfigurationError: they cannot share a batch of that many crops equally, or the environment is not torchrun's.
@@ -106,7 +108,7 @@ def processes(batch: int) -> Iterator[Processes]:
     try:
         yield Processes(rank, count, device)
         if count > 1:
-            dist.barrier()  # gloo takes down a process whose peer has left early
+            dist.barrier()  # since gloo takes down a process whose peer has left early
     finally:
         if count > 1:
             dist.destroy_process_group()
