@@ -16,6 +16,7 @@ from ddpmcodec.cli import batch, files, options
 from ddpmcodec.errors import OutputError, printable
 from ddpmcodec.format.container import Container
 from ddpmcodec.format.metadata import NAMES
+from ddpmcodec.progress import silent
 
 if TYPE_CHECKING:
     import numpy as np
@@ -187,7 +188,7 @@ def command(inputs, output, every, jobs, skip_existing, threads, **chosen):
         else:
             for state in decoder.states(parsed, denoiser):
                 path, frames = Path(every) / f"step-{state.index:03}{'' if several else '.png'}", len(parsed.messages) + 1
-                save_all(decoder.pixels(parsed, state), parsed, str(path), say if state.index == 0 else lambda text: None, frames)
+                save_all(decoder.pixels(parsed, state), parsed, str(path), say if state.index == 0 else silent, frames)
                 progress(state.index + 1, frames)
     if output is not None:
         with options.progress_bar("sample", quiet or reconstruct == "mean") as progress:

@@ -12,6 +12,7 @@ import click
 from ddpmcodec import target
 from ddpmcodec.cli import batch, cluster, files, options
 from ddpmcodec.errors import printable
+from ddpmcodec.progress import silent
 from ddpmcodec.target import MAX_BPP
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def encode_file(image: str, output: str, say: batch.Say, chosen: dict[str, Any])
 
 def encode_one(image: str, data: bytes, output: str, say: batch.Say, chosen: dict[str, Any]) -> tuple[bytes, list[str]]:
     """A picture of a batch, bytes to bytes, and the cells of its row."""
-    e = encode([image], [data], output, chosen, say, lambda done, total: None)
+    e = encode([image], [data], output, chosen, say, silent)
     return e.data, [str(len(e.data)), f"{e.bpp:.4f}", "exact" if e.tail_bytes else f"{e.psnr:.2f}", f"{e.seconds:.1f}"]
 
 

@@ -11,7 +11,7 @@ from ddpmcodec.channel import codeword
 from ddpmcodec.format import container
 from ddpmcodec.format.header import Header
 from ddpmcodec.format.steptable import Step
-from ddpmcodec.models.process import snr_of_sigma
+from ddpmcodec.models.process import nats_of_bits, snr_of_sigma
 from ddpmcodec.target import Lossless, Psnr, Target, VisitedLevels
 
 DEFAULT_EVALUATIONS = 30
@@ -47,7 +47,7 @@ def ideal_bits(n: float, nu: int) -> float:
 
 def snr_reached(snr: float, error: float, kl: float, dimensions: int) -> float:
     """Return the snr at which a step from `snr` with |x_0 - x0hat|^2 = `error` has spent `kl` bits: the inverse of `kl_bits`."""
-    return snr + dimensions * math.expm1(2 * math.log(2) * kl / dimensions) / max(error, 1e-12)
+    return snr + dimensions * math.expm1(nats_of_bits(2 * kl / dimensions)) / max(error, 1e-12)
 
 
 class Plan:
@@ -136,7 +136,7 @@ class Plan:
         if steps_left == 1:
             return limit
         elements = self.header.elements
-        nats = ideal_bits(self._bits_left() - steps_left * STEP_COST_BITS, self.nu) * math.log(2)
+        nats = nats_of_bits(ideal_bits(self._bits_left() - steps_left * STEP_COST_BITS, self.nu))
         log_step = spacing.next_step(math.log(snr), error * snr / elements, steps_left, nats / elements, math.log(levels.snr(end)))
         worthwhile = snr_reached(snr, error, SHORTEST_STEP_BITS, self.header.dimensions)
         return self._towards(level, levels.nearest(max(snr * math.exp(log_step), worthwhile)), limit)

@@ -20,7 +20,7 @@ from ddpmcodec.models import checkpoint
 from ddpmcodec.models.bound import discretized_log_likelihood
 from ddpmcodec.models.checkpoint import Model
 from ddpmcodec.models.levels import ContinuousLevels, DiscreteLevels, Levels, sigma
-from ddpmcodec.models.process import gaussian_kl, q_sample
+from ddpmcodec.models.process import bits_of_nats, gaussian_kl, q_sample
 from ddpmcodec.models.reverse import ReverseProcess, subsequence
 from ddpmcodec.progress import Note, Progress, silent
 
@@ -151,7 +151,7 @@ def evaluate(
     snrs = np.array([model.levels.snr(level) for level in levels])
     energy = mse[:, :-1] * np.diff(snrs) * dimensions[:, None]
     codec = np.vectorize(plan.kl_bits, otypes=[float])(energy, dimensions[:, None]) / dimensions[:, None]
-    return Bound(tuple(levels), dimensions, priors / math.log(2), steps / math.log(2), mse, codec)
+    return Bound(tuple(levels), dimensions, bits_of_nats(priors), bits_of_nats(steps), mse, codec)
 
 
 def candidates(model: Model) -> list[int]:

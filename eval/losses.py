@@ -26,6 +26,7 @@ from ddpmcodec.eval.versions import versions
 from ddpmcodec.format import container
 from ddpmcodec.models import registry
 from ddpmcodec.models.levels import ContinuousLevels
+from ddpmcodec.models.process import bits_of_nats
 from ddpmcodec.models.reverse import subsequence
 from ddpmcodec.picture import Picture
 from ddpmcodec.progress import Progress, silent
@@ -65,7 +66,7 @@ class Denoising:
         """Return the bits a dimension that infinitely fine steps take from the first of rising (M,) ln snr to each."""
         integrand = self.mse(log_snr) * np.exp(log_snr) / 2
         steps = np.diff(log_snr) * (integrand[1:] + integrand[:-1]) / 2
-        return np.concatenate([[0.0], np.cumsum(steps)]) / math.log(2)
+        return bits_of_nats(np.concatenate([[0.0], np.cumsum(steps)]))
 
     def bits(self, log_snr: Sequence[float]) -> float:
         """Return the bits a dimension of the steps between rising ln snr, with the codec's p."""

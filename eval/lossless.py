@@ -1,6 +1,5 @@
 """Lossless sizes, beside codecs made for it at their strongest settings. Every file is decoded and compared."""
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from ddpmcodec.format import container
 from ddpmcodec.models import arithmetic
 from ddpmcodec.models.bound import discretized_log_likelihood
 from ddpmcodec.models.checkpoint import Model
+from ddpmcodec.models.process import bits_of_nats
 from ddpmcodec.picture import Picture
 from ddpmcodec.progress import Note, Progress, silent
 from ddpmcodec.target import Lossless
@@ -164,7 +164,7 @@ def together(
 def _distortion(x_0: torch.Tensor, x0hat: torch.Tensor) -> float:
     """Return L_0 in bits per dimension, with the one variance that is best for all."""
     variances = float((x0hat - x_0).square().mean()) * np.geomspace(0.25, 4, 81)
-    return min(-float(discretized_log_likelihood(x_0, x0hat, np.log(v)).mean()) for v in variances) / math.log(2)
+    return bits_of_nats(min(-float(discretized_log_likelihood(x_0, x0hat, np.log(v)).mean()) for v in variances))
 
 
 def together_table(result: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 
 from ddpmcodec.channel import codeword, rotation
 from ddpmcodec.channel.randomness import STREAM_ROTATION, SharedRandomness
+from ddpmcodec.models.process import bits_of_nats
 
 STREAM_DITHER = 103
 DELTA = math.sqrt(12)  # so that the noise has variance 1
@@ -33,7 +34,7 @@ def ideal_bits(z: np.ndarray, variance: float) -> float:
     # In the tail that both limits are in, where the difference of distribution functions keeps its precision.
     near, far = (DELTA / 2 - np.abs(z)) / deviation, (-DELTA / 2 - np.abs(z)) / deviation
     upper, lower = log_ndtr(near), log_ndtr(far)
-    return float(-(upper + np.log1p(-np.exp(lower - upper))).sum() / math.log(2))
+    return bits_of_nats(float(-(upper + np.log1p(-np.exp(lower - upper))).sum()))
 
 
 class UniversalChannel:

@@ -6,7 +6,6 @@ relative-error  the same weighted so that a gain of 1 % counts the same at every
                 of a good denoiser there, the noise levels drawn where the codec spends its bits
 """
 
-import math
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -19,7 +18,7 @@ from ddpmcodec.models.checkpoint import CHANNELS, build_levels, complete, varian
 from ddpmcodec.models.configuration import Bound, Configuration, RelativeError, Simple
 from ddpmcodec.models.levels import DiscreteLevels
 from ddpmcodec.models.parameterization import target, x_0_of
-from ddpmcodec.models.process import gaussian_kl, posterior, snr, typical_relative_error
+from ddpmcodec.models.process import bits_of_nats, gaussian_kl, posterior, snr, typical_relative_error
 from ddpmcodec.models.reverse import variance_range
 
 
@@ -119,7 +118,7 @@ class TimestepObjective:
         log_variance = fixed if f is None else low + f * (high - low)
         kl = gaussian_kl(q.mean(x_0, x_t), low.exp(), mean, log_variance.exp()).mean((1, 2, 3))
         likelihood = discretized_log_likelihood(x_0, mean, log_variance).mean((1, 2, 3))
-        return (self.T / math.log(2) * torch.where(t == 1, -likelihood, kl)).float()
+        return bits_of_nats(self.T * torch.where(t == 1, -likelihood, kl)).float()
 
 
 def build(configuration: Configuration, device: torch.device) -> ContinuousObjective | TimestepObjective:

@@ -47,6 +47,16 @@ def snr_of_sigma(sigma):
     return (127.5 / sigma) ** 2
 
 
+def bits_of_nats(nats):
+    """An amount of information in bits."""
+    return nats / math.log(2)
+
+
+def nats_of_bits(bits):
+    """An amount of information in nats."""
+    return bits * math.log(2)
+
+
 def root(value):
     """The square root of a number, an array or a tensor."""
     return math.sqrt(value) if isinstance(value, float | int) else value**0.5
