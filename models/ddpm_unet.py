@@ -22,20 +22,24 @@ MAX_BLOCKS = 64
 
 
 class DDPMUNetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Sizes and variations; the defaults are the paper's for CIFAR10.
+    """The sizes and variations of a U-Net; the defaults are the paper's for CIFAR10.
 
     Attributes:
         resolution: side of the pictures in training, to which `attention` refers.
         channels, multipliers: a level has `channels` times its multiplier.
         blocks: residual blocks a level (and one more on the way up).
         attention: resolutions with self-attention; the middle always has it.
-        heads: of the attention; `head_channels` says instead how many channels each has.
+        heads: number of heads of the attention; with `head_channels`, the channels of each, it follows from these.
         groups, norm_eps: of the group normalization.
         scale_shift: the timestep scales and shifts behind the second normalization (Dhariwal & Nichol 2021), instead of being added.
         resample: "conv", or "residual" blocks between the levels (Dhariwal & Nichol's resblock_updown).
         pad: a strided convolution pads "after" the picture, as TensorFlow does, or on "both" sides.
-        flip_sin_to_cos, freq_shift: of the embedding, cosines first; half the width less `freq_shift` in the exponent's denominator.
-        time_scale: what timesteps are multiplied by before.
+        flip_sin_to_cos: the embedding of the timestep has its cosines first.
+        freq_shift: half the width less this is the denominator in the exponent of its frequencies.
+        time_scale: the factor of timesteps before they are embedded.
+
+    Raises:
+        ValueError: they do not fit each other.
     """
 
     resolution: Size = 32
@@ -73,7 +77,7 @@ class DDPMUNetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
     @property
     def widths(self) -> list[int]:
-        """Channels of each level."""
+        """The channels of each level."""
         return [self.channels * m for m in self.multipliers]
 
     @property
@@ -83,7 +87,7 @@ class DDPMUNetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
 
 def timestep_embedding(t: torch.Tensor, c: DDPMUNetConfig) -> torch.Tensor:
-    """Sinusoids of timesteps (B,) at geometric frequencies: (B, channels)."""
+    """Return sinusoids of timesteps (B,) at geometric frequencies, (B, channels)."""
     half = c.channels // 2
     frequencies = torch.exp(-math.log(10000) / (half - c.freq_shift) * torch.arange(half, dtype=torch.float32, device=t.device))
     angle = c.time_scale * t.float()[:, None] * frequencies
@@ -92,7 +96,7 @@ def timestep_embedding(t: torch.Tensor, c: DDPMUNetConfig) -> torch.Tensor:
 
 
 def _initialize(layer: nn.Conv2d | nn.Linear, scale: float = 1.0) -> nn.Module:
-    """The paper's initialization: uniform with variance `scale` over the mean of fan-in and fan-out; zero biases."""
+    """Initialize a layer as the paper does: uniform with variance `scale` over the mean of fan-in and fan-out; zero biases."""
     weight = layer.weight
     receptive = math.prod(weight.shape[2:])
     variance = 2 * max(scale, 1e-10) / (receptive * (weight.shape[0] + weight.shape[1]))
@@ -111,17 +115,20 @@ def _linear(i: int, o: int, scale: float = 1.0) -> nn.Module:
 
 
 class TimeEmbedding(nn.Module):
+    """Two linear layers behind the sinusoids, to four times their width."""
+
     def __init__(self, width: int):
         super().__init__()
         self.linear_1 = _linear(width, 4 * width)
         self.linear_2 = _linear(4 * width, 4 * width)
 
     def forward(self, e: torch.Tensor) -> torch.Tensor:
+        """Return (B, 4 width) of sinusoids (B, width)."""
         return self.linear_2(F.silu(self.linear_1(e)))
 
 
 class ResidualBlock(nn.Module):
-    """With `resample` -1 or 1 the block halves or doubles the resolution, on both of its branches."""
+    """A residual block of i to o channels; with `resample` -1 or 1 it halves or doubles the resolution, on both of its branches."""
 
     def __init__(self, c: DDPMUNetConfig, i: int, o: int, dropout: float, resample: int = 0):
         super().__init__()
@@ -141,6 +148,7 @@ class ResidualBlock(nn.Module):
         return F.interpolate(x, scale_factor=2.0, mode="nearest") if self.resample > 0 else x
 
     def forward(self, x: torch.Tensor, e: torch.Tensor) -> torch.Tensor:
+        """Return (B, o, H, W) of x (B, i, H, W), given the embedding of the timestep, (B, 4 channels)."""
         h = self.conv1(self._resampled(F.silu(self.norm1(x))))
         t = self.time_emb_proj(F.silu(e))[:, :, None, None]
         if self.scale_shift:
@@ -154,6 +162,8 @@ class ResidualBlock(nn.Module):
 
 
 class Attention(nn.Module):
+    """Self-attention over all places of a picture, added to its input."""
+
     def __init__(self, c: DDPMUNetConfig, width: int):
         super().__init__()
         self.heads = width // c.head_channels if c.head_channels else c.heads
@@ -162,6 +172,7 @@ class Attention(nn.Module):
         self.to_out = nn.ModuleList([_linear(width, width, 0)])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return (B, width, H, W) of x of the same shape."""
         h = self.group_norm(x).flatten(2).transpose(1, 2)
         q, k, v = (to(h).unflatten(2, (self.heads, -1)).transpose(1, 2) for to in (self.to_q, self.to_k, self.to_v))
         h = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
@@ -169,26 +180,32 @@ class Attention(nn.Module):
 
 
 class Downsample(nn.Module):
+    """A strided convolution, which halves both sides."""
+
     def __init__(self, width: int, pad: str):
         super().__init__()
         self.pad = pad
         self.conv = _initialize(nn.Conv2d(width, width, 3, stride=2, padding=0 if pad == "after" else 1))
 
     def forward(self, x: torch.Tensor, e: torch.Tensor) -> torch.Tensor:
+        """Return (B, width, H / 2, W / 2); e is not used."""
         return self.conv(F.pad(x, (0, 1, 0, 1)) if self.pad == "after" else x)
 
 
 class Upsample(nn.Module):
+    """A convolution of the picture enlarged by repetition, which doubles both sides."""
+
     def __init__(self, width: int):
         super().__init__()
         self.conv = _conv(width, width)
 
     def forward(self, x: torch.Tensor, e: torch.Tensor) -> torch.Tensor:
+        """Return (B, width, 2 H, 2 W); e is not used."""
         return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
 
 
 class Level(nn.Module):
-    """One level of one side: residual blocks, each with its attention."""
+    """One level of one side: residual blocks, each followed by attention where the level `attends`."""
 
     def __init__(self, c: DDPMUNetConfig, inputs: list[int], width: int, attends: bool, dropout: float):
         super().__init__()
@@ -196,17 +213,20 @@ class Level(nn.Module):
         self.attentions = nn.ModuleList(Attention(c, width) for _ in inputs) if attends else None
 
     def block(self, j: int, h: torch.Tensor, e: torch.Tensor) -> torch.Tensor:
+        """Apply residual block j and its attention."""
         h = self.resnets[j](h, e)
         return h if self.attentions is None else self.attentions[j](h)
 
 
 class Down(Level):
+    """One level on the way down, and what leads to the next one."""
+
     def __init__(self, c: DDPMUNetConfig, inputs: list[int], width: int, attends: bool, dropout: float, sampler: nn.Module | None):
         super().__init__(c, inputs, width, attends, dropout)
         self.downsamplers = None if sampler is None else nn.ModuleList([sampler])
 
     def forward(self, h: torch.Tensor, e: torch.Tensor) -> list[torch.Tensor]:
-        """Everything that the way up is given, the last of it what goes on."""
+        """Return all outputs that the way up is given as skips; the last one goes on to the next level."""
         outputs = []
         for j in range(len(self.resnets)):
             h = self.block(j, h, e)
@@ -215,33 +235,38 @@ class Down(Level):
 
 
 class Up(Level):
+    """One level on the way up, and what leads to the next one."""
+
     def __init__(self, c: DDPMUNetConfig, inputs: list[int], width: int, attends: bool, dropout: float, sampler: nn.Module | None):
         super().__init__(c, inputs, width, attends, dropout)
         self.upsamplers = None if sampler is None else nn.ModuleList([sampler])
 
     def forward(self, h: torch.Tensor, e: torch.Tensor, skips: list[torch.Tensor]) -> torch.Tensor:
-        """Takes its `skips` off the end."""
+        """Return the level's output; its share of `skips` is taken off their end."""
         for j in range(len(self.resnets)):
             h = self.block(j, torch.cat([h, skips.pop()], 1), e)
         return h if self.upsamplers is None else self.upsamplers[0](h, e)
 
 
 class Middle(nn.Module):
+    """The blocks between the way down and the way up: residual, attention, residual."""
+
     def __init__(self, c: DDPMUNetConfig, width: int, dropout: float):
         super().__init__()
         self.attentions = nn.ModuleList([Attention(c, width)])
         self.resnets = nn.ModuleList(ResidualBlock(c, width, width, dropout) for _ in range(2))
 
     def forward(self, h: torch.Tensor, e: torch.Tensor) -> torch.Tensor:
+        """Return (B, width, H, W) of h of the same shape."""
         return self.resnets[1](self.attentions[0](self.resnets[0](h, e)), e)
 
 
 class DDPMUNet(nn.Module):
-    """From x_t (B, 3, H, W), H and W multiples of `stride`, and the paper's t less 1, (B,) in 0 ... T - 1: (B, out_channels, H, W).
+    """The network: x_t (B, 3, H, W), H and W multiples of `stride`, and the paper's t less 1, (B,), to (B, out_channels, H, W).
 
     Args:
         out_channels: 3, or 6 with a variance for each element.
-        dropout: in training.
+        dropout: the share of dropout in training.
     """
 
     def __init__(self, config: DDPMUNetConfig, out_channels: int = 3, dropout: float = 0.0):
@@ -278,10 +303,11 @@ class DDPMUNet(nn.Module):
 
     @staticmethod
     def condition(level: int, snr: float, x: torch.Tensor) -> torch.Tensor:
-        """What the network is told of a level, (B,), with x's B, device and precision."""
+        """Return what the network is told of a timestep t, (B,): t - 1, with x's B, device and precision."""
         return torch.full((x.shape[0],), float(level - 1)).to(x)
 
     def forward(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        """Return the prediction for x, (B, out_channels, H, W), and its variance where there are 6 channels; t as `condition` has it."""
         e = self.time_embedding(timestep_embedding(t, self.config).to(x))
         skips = [self.conv_in(x)]
         for down in self.down_blocks:

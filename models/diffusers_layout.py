@@ -1,4 +1,4 @@
-"""Models as diffusers keeps them: the folder of a DDPMPipeline (`unet/`, `scheduler/`), or of a UNet2DModel alone.
+"""Models in the layout of diffusers: the folder of a DDPMPipeline (`unet/`, `scheduler/`), or of a UNet2DModel alone.
 
 google/ddpm-cifar10-32, ddpm-celebahq-256, ddpm-church-256 and their like have this layout. Our state dict has the same keys, so only the
 configurations are translated.
@@ -21,9 +21,9 @@ from ddpmcodec.models import checkpoint
 from ddpmcodec.models.ddpm_unet import DDPMUNetConfig
 
 WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
-DOWN = {"DownBlock2D": False, "ResnetDownsampleBlock2D": False, "AttnDownBlock2D": True}  # with attention or not
+DOWN = {"DownBlock2D": False, "ResnetDownsampleBlock2D": False, "AttnDownBlock2D": True}  # whether they have attention
 UP = {"UpBlock2D": False, "ResnetUpsampleBlock2D": False, "AttnUpBlock2D": True}
-SCHEDULES = {"linear": "linear", "squaredcos_cap_v2": "cosine"}  # ours by diffusers' name
+SCHEDULES = {"linear": "linear", "squaredcos_cap_v2": "cosine"}  # of the betas: our names by those of diffusers
 PREDICTIONS = {"epsilon": "epsilon", "sample": "x_0", "v_prediction": "v"}
 VARIANCES = {
     "fixed_small": "beta-tilde",
@@ -32,10 +32,10 @@ VARIANCES = {
     "fixed_large_log": "beta",
     "learned_range": "learned-range",
 }
-# Attention's names before diffusers 0.15.
+# The names of attention's layers before diffusers 0.15.
 OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
-# What must have one value for the network to be ours.
+# Fields that must have these values for the network to be one of ours.
 _FIXED_NETWORK = {
     "act_fn": "silu",
     "add_attention": True,
@@ -58,12 +58,14 @@ _FIXED_PROCESS = {
 
 
 def _require(source: Path, config: dict, fixed: dict[str, Any]) -> None:
+    """Raise ModelError where a field has another value than the one supported."""
     for field, value in fixed.items():
         if config.get(field, value) != value:
             raise ModelError(f"{source}: {field} is {config[field]!r}; only {value!r} is supported")
 
 
 def _choice(source: Path, config: dict, field: str, default: str, known: dict[str, Any]) -> Any:
+    """Return our counterpart of a field's value; ModelError where there is none."""
     value = config.get(field, default)
     if not isinstance(value, str) or value not in known:
         raise ModelError(f"{source}: {field} is {value!r}; supported are {', '.join(known)}")
@@ -71,6 +73,7 @@ def _choice(source: Path, config: dict, field: str, default: str, known: dict[st
 
 
 def _json(path: Path) -> dict:
+    """Return the object in a JSON file; ModelError where it cannot be read."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
     except (OSError, ValueError, RecursionError) as e:  # msgspec's errors are ValueErrors
@@ -78,6 +81,7 @@ def _json(path: Path) -> dict:
 
 
 def _network_config(source: Path, config: dict) -> dict:
+    """Translate the configuration of a UNet2DModel."""
     _require(source, config, _FIXED_NETWORK)
     try:
         widths = [int(v) for v in config["block_out_channels"]]
@@ -111,6 +115,7 @@ def _network_config(source: Path, config: dict) -> dict:
 
 
 def _process_config(source: Path, config: dict, outputs: int) -> dict:
+    """Translate the configuration of a DDPMScheduler, for a network of so many output channels."""
     _require(source, config, _FIXED_PROCESS)
     T = config.get("num_train_timesteps", 1000)
     variance = _choice(source, config, "variance_type", "learned_range" if outputs == 6 else "fixed_small", VARIANCES)
@@ -131,6 +136,7 @@ def _process_config(source: Path, config: dict, outputs: int) -> dict:
 
 
 def _tensors(folder: Path) -> dict[str, torch.Tensor]:
+    """Return the tensors in a folder by the names that diffusers has for them today."""
     for path in (folder / name for name in WEIGHTS):
         if not path.is_file():
             continue
@@ -142,7 +148,7 @@ def _tensors(folder: Path) -> dict[str, torch.Tensor]:
                     tensors = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118 - not a mapping
         except SafetensorError as e:
             raise ModelError(f"{path} cannot be read: {e}") from e
-        except Exception as e:  # what torch.load raises is no one thing; it has run no code of the file's
+        except Exception as e:  # torch.load raises errors of many types; it has run no code of the file's
             raise ModelError(
                 f"{path} cannot be read as a dictionary of tensors, and nothing else is loaded: {(str(e) or repr(e)).splitlines()[0]}"
             ) from e
@@ -155,21 +161,22 @@ def _tensors(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether it is a tensor with a number in each place."""
+    """Whether a value is an ordinary tensor: dense, not quantized, on the CPU."""
     return isinstance(value, torch.Tensor) and value.layout == torch.strided and value.device.type == "cpu" and not value.is_quantized
 
 
 def _modern(name: str) -> str:
+    """Return the name that a tensor has since diffusers 0.15."""
     return re.sub(r"(attentions\.\d+)\.(query|key|value|proj_attn)\.", lambda m: f"{m[1]}.{OLD_NAMES[m[2]]}.", name)
 
 
 def read(folder: Path) -> tuple[dict, dict[str, torch.Tensor]]:
-    """The configuration, as our checkpoints carry it, and the tensors of a model.
+    """Return the configuration of a model, as our checkpoints carry it, and its tensors.
 
     A UNet2DModel without a scheduler has the paper's process: T = 1000, linear.
 
     Raises:
-        ModelError: it cannot be read, or is of a kind that is not ours; the message names the field.
+        ModelError: the folder cannot be read, or its model is of a kind that is not supported; the message names the field.
     """
     unet = folder / "unet" if (folder / "unet").is_dir() else folder
     source = unet / "config.json"
@@ -184,6 +191,7 @@ def read(folder: Path) -> tuple[dict, dict[str, torch.Tensor]]:
 
 
 def _unet_json(c: DDPMUNetConfig, outputs: int) -> dict:
+    """Return the configuration of the UNet2DModel that is ours, with so many output channels."""
     residual = c.resample == "residual"
     plain = ("ResnetDownsampleBlock2D", "ResnetUpsampleBlock2D") if residual else ("DownBlock2D", "UpBlock2D")
     kind = "resnet" if residual else "conv"
@@ -210,6 +218,7 @@ def _unet_json(c: DDPMUNetConfig, outputs: int) -> dict:
 
 
 def _key_of(mapping: dict[str, str], value: str, field: str) -> str:
+    """Return the first key that stands for a value of ours; ModelError where there is none."""
     for key, ours in mapping.items():
         if ours == value:
             return key

@@ -1,4 +1,4 @@
-"""The model card that is written beside trained weights: what they are, what they were trained on, how, and what they can do."""
+"""The model card that is written beside trained weights: their network, training data, training, and quality."""
 
 from collections.abc import Mapping
 
@@ -18,12 +18,13 @@ def model_card(
     psnrs: Mapping[bool, Mapping[float, float]] | None = None,
     validation: str = "",
 ) -> str:
-    """Markdown.
+    """Return the card of a model as Markdown.
 
     Args:
-        data: what it was trained on, in words.
-        licence: of that data.
-        psnrs: denoising PSNR in dB at each sigma of 255, measured on `validation`: of pictures as they are, and True for whitened ones.
+        data: the training data, in words.
+        licence: of that data; None where it is not known.
+        psnrs: denoising PSNR in dB at each sigma of 255, measured on `validation`; under True on whitened pictures, else as they are.
+        validation: the name of the pictures that the PSNR was measured on.
     """
     parameters = sum(p.numel() for p in model.network.parameters())
     options = configuration.optimizer
@@ -54,10 +55,10 @@ def model_card(
 
 
 def _noise(model: Model, configuration: Configuration) -> tuple[str, str]:
-    """Which noise levels it was trained on, and the beginning of a sentence on which not."""
+    """Return the noise levels that it was trained on, in words, and the beginning of a sentence on those that it was not."""
     options = configuration.objective
     if isinstance(model.levels, DiscreteLevels):
         return f"{model.levels.T} timesteps, {model.levels.schedule} schedule; predicts {model.prediction}, variance {model.variance}", ""
-    assert isinstance(options, RelativeError)  # which is what continuous levels are trained for
+    assert isinstance(options, RelativeError)  # the only objective for continuous levels
     lowest, highest = options.sigma[0], options.sigma[-1]
     return f"sigma from {lowest:g} to {highest:g} of 255", f"never trained below sigma {lowest:g} or above {highest:g}; "

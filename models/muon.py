@@ -1,6 +1,6 @@
 """The Muon optimizer (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/) for convolutions.
 
-torch.optim.Muon takes matrices alone, and one quintic for all steps of its iteration; with a quintic for each, four steps do.
+torch.optim.Muon takes matrices alone, and uses one quintic for all steps of its iteration; with one for each, four steps are enough.
 """
 
 from collections import defaultdict
@@ -13,10 +13,10 @@ QUINTICS = ((8.3410, -24.5974, 18.2230), (3.9780, -2.9654, 0.5643), (3.3275, -2.
 
 
 def orthogonalize(matrices: torch.Tensor) -> torch.Tensor:
-    """U V^T, nearly, of the singular value decomposition U S V^T of each matrix, (..., m, n) float32.
+    """Return approximately U V^T of the singular value decomposition U S V^T of each matrix, (..., m, n) float32.
 
-    A quintic of X is Q X with a polynomial Q of X X^T, and commutes with the next one's. So all of them are multiplied together as small
-    square matrices, and X itself, which is nine times as wide in a 3x3 convolution, is multiplied twice.
+    A quintic of X is Q X with a polynomial Q of X X^T, which commutes with those of the other quintics. So they are all multiplied as small
+    square matrices, and X itself, which is nine times as wide in a 3x3 convolution, is multiplied only twice.
     """
     x = matrices / (matrices.norm(dim=(-2, -1), keepdim=True) * 1.01 + 1e-7)
     tall = x.shape[-2] > x.shape[-1]
@@ -33,10 +33,10 @@ def orthogonalize(matrices: torch.Tensor) -> torch.Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Nesterov momentum, orthogonalized, for weights (out, in, ...); those of one shape at once.
+    """Muon for weights (out, in, ...): Nesterov momentum, orthogonalized; weights of one shape are updated at once.
 
     Args:
-        lr: of a step whose matrix has singular values of 1.
+        lr: the learning rate, for a step whose matrix has singular values of 1.
     """
 
     def __init__(self, params, lr: float, momentum: float = 0.95):
@@ -44,11 +44,12 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure=None):
+        """Update the weights by their gradients; there is no closure."""
         for group in self.param_groups:
-            alike = defaultdict(list)
+            by_shape = defaultdict(list)
             for p in group["params"]:
-                alike[p.shape].append(p)
-            for shape, weights in alike.items():
+                by_shape[p.shape].append(p)
+            for shape, weights in by_shape.items():
                 gradients = [p.grad for p in weights]
                 momenta = [self.state[p].setdefault("momentum", torch.zeros_like(p)) for p in weights]
                 torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])

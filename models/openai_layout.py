@@ -1,6 +1,6 @@
-"""`.pt` state dicts of OpenAI's improved-diffusion (Nichol & Dhariwal 2021) and guided-diffusion (Dhariwal & Nichol 2021).
+"""Models in the layout of OpenAI: `.pt` state dicts of improved-diffusion (arXiv 2102.09672) and guided-diffusion (arXiv 2105.05233).
 
-Sizes follow from the shapes. The rest is in the flags of the command that trained it, which those repositories' READMEs give:
+Sizes follow from the shapes. The rest is in the flags of the command that trained the model, which those repositories' READMEs give:
 improved-diffusion has 4 heads and rescales timesteps unless they say otherwise, guided-diffusion's models have heads of 64 channels.
 """
 
@@ -26,6 +26,7 @@ RESIDUAL = {
 
 
 def _load(path: Path) -> Tensors:
+    """Load a dictionary of tensors; ModelError where the file is anything else."""
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as e:
@@ -39,14 +40,22 @@ def _load(path: Path) -> Tensors:
 
 
 def _heads_apart(qkv: torch.Tensor, width: int, heads: int, new_order: bool) -> list[torch.Tensor]:
-    """q, k and v of a projection to (3 width, ...): rows of theirs for each head, or, in the new order, heads of each of them."""
+    """Return q, k and v of a projection to (3 width, ...).
+
+    Its rows are ordered by head, then q, k and v; in the new order by q, k and v, then head.
+    """
     shape = (3, heads, width // heads) if new_order else (heads, 3, width // heads)
     parts = qkv.view(*shape, *qkv.shape[1:]).unbind(0 if new_order else 1)
     return [part.reshape(width, *qkv.shape[1:]) for part in parts]
 
 
 class _Translator:
-    """Moves tensors from their names to ours; what is left at the end is not understood."""
+    """A translation of a state dict, which moves tensors from their names to ours.
+
+    Attributes:
+        left: tensors not moved yet, by their names; those left at the end are not understood.
+        done: tensors moved, by our names.
+    """
 
     def __init__(self, source: Path, tensors: Tensors, head_channels: int | None, heads: int, new_order: bool):
         self.source = source
@@ -55,17 +64,19 @@ class _Translator:
         self.head_channels, self.heads, self.new_order = head_channels, heads, new_order
 
     def shape(self, name: str) -> torch.Size:
+        """Return the shape of a tensor that is left; ModelError where there is none of that name."""
         if name not in self.left:
             raise ModelError(f"{self.source} lacks {name}")
         return self.left[name].shape
 
     def move(self, old: str, new: str) -> None:
+        """Move the weight and bias of a layer."""
         for kind in ("weight", "bias"):
             self.shape(f"{old}.{kind}")
             self.done[f"{new}.{kind}"] = self.left.pop(f"{old}.{kind}")
 
     def residual(self, old: str, new: str) -> int:
-        """A residual block; its channels."""
+        """Move a residual block; return the number of its channels."""
         width = self.shape(f"{old}.in_layers.2.weight")[0]
         for theirs, ours in RESIDUAL.items():
             if theirs != "skip_connection" or f"{old}.{theirs}.weight" in self.left:
@@ -73,6 +84,7 @@ class _Translator:
         return width
 
     def attention(self, old: str, new: str) -> None:
+        """Move an attention block, q, k and v taken apart."""
         self.move(f"{old}.norm", f"{new}.group_norm")
         width = self.shape(f"{old}.qkv.weight")[1]
         heads = width // self.head_channels if self.head_channels else self.heads
@@ -87,10 +99,11 @@ class _Translator:
         self.done[f"{new}.to_out.0.weight"] = self.done[f"{new}.to_out.0.weight"].squeeze(-1)
 
     def has(self, name: str) -> bool:
+        """Whether a tensor is left."""
         return name in self.left
 
     def resampler(self, old: str, new: str, conv: str) -> bool:
-        """What leads to another level; whether it is a residual block."""
+        """Move the layer that leads to another level; return whether it is a residual block."""
         if self.has(f"{old}.in_layers.2.weight"):
             self.residual(old, new)
             return True
@@ -99,6 +112,7 @@ class _Translator:
 
 
 def _count(tensors: Tensors, side: str) -> int:
+    """Return the number of blocks of one side."""
     return 1 + max((int(m[1]) for name in tensors if (m := re.match(rf"{side}\.(\d+)\.", name))), default=-1)
 
 
@@ -113,16 +127,16 @@ def read(
     rescale_timesteps: bool = False,
     new_attention_order: bool = False,
 ) -> tuple[dict, Tensors]:
-    """The configuration, as our checkpoints carry it, and the tensors of a model.
+    """Return the configuration of a model, as our checkpoints carry it, and its tensors.
 
     Args:
-        resolution: of its training pictures.
+        resolution: side of its training pictures in pixels.
         heads, head_channels: --num_heads, --num_head_channels, of which the second has the last word.
         schedule, T: --noise_schedule, --diffusion_steps.
         rescale_timesteps, new_attention_order: --rescale_timesteps, --use_new_attention_order.
 
     Raises:
-        ModelError: it cannot be read, or is of a kind that is not ours.
+        ModelError: the file cannot be read, or its model is of a kind that is not supported.
     """
     tensors = _load(path)
     if "label_emb.weight" in tensors:

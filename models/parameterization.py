@@ -1,4 +1,4 @@
-"""What a network predicts (section 3.2 of arXiv 2006.11239), and x_0 from it.
+"""The quantities that a network may predict (section 3.2 of arXiv 2006.11239), and x_0 from them.
 
     epsilon   the noise of equation 4, as in equation 11
     x_0       the picture itself
@@ -16,7 +16,7 @@ PREDICTIONS = ("epsilon", "x_0", "mu", "v")
 
 
 def target(prediction: str, x_0: torch.Tensor, eps: torch.Tensor, abar_t, abar_s) -> torch.Tensor:
-    """What a perfect network would say of x_t = sqrt(abar) x_0 + sqrt(1 - abar) eps."""
+    """Return the prediction of a perfect network for x_t = sqrt(abar) x_0 + sqrt(1 - abar) eps, of x_0's shape."""
     if prediction == "epsilon":
         return eps
     if prediction == "x_0":
@@ -28,7 +28,7 @@ def target(prediction: str, x_0: torch.Tensor, eps: torch.Tensor, abar_t, abar_s
 
 
 def x_0_of(prediction: str, output: torch.Tensor, x_t: torch.Tensor, abar_t, abar_s) -> torch.Tensor:
-    """x_0 that a network's output stands for; the inverse of `target`."""
+    """Return the x_0 that a network's output stands for: the inverse of `target`."""
     if prediction == "x_0":
         return output
     signal, noise = root(abar_t), root(1 - abar_t)

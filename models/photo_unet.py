@@ -1,4 +1,4 @@
-"""The photo denoiser: a convolutional U-Net that takes any picture size on a CPU.
+"""The photo denoiser: a convolutional U-Net for pictures of any size, fast enough for a CPU.
 
 Pixel-unshuffle 2, a 3x3 convolution, levels at 1/2, 1/4, ... with residual blocks (convolution, scale and shift from the noise
 level, SiLU, convolution), strided 2x2 convolutions down and up, skips added. No normalization, no attention. It predicts
@@ -17,7 +17,7 @@ FREQUENCIES = 32
 
 
 class NoiseEmbedding(nn.Module):
-    """ln(sigma) / 2, (B,), to (B, width) by random Fourier features and two linear layers."""
+    """The embedding of ln(sigma) / 2, (B,), in (B, width) by random Fourier features and two linear layers."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -26,11 +26,14 @@ class NoiseEmbedding(nn.Module):
         self.l2 = nn.Linear(width, width)
 
     def forward(self, c: torch.Tensor) -> torch.Tensor:
+        """Return the embedding, (B, width), of c = ln(sigma) / 2, (B,)."""
         angle = c[:, None] * self.f * (math.pi / 2)
         return F.silu(self.l2(F.silu(self.l1(torch.cat([angle.sin(), angle.cos()], 1)))))
 
 
 class ResidualBlock(nn.Module):
+    """Two convolutions, scaled and shifted in between by the embedded noise level, added to the input."""
+
     def __init__(self, channels: int, embedding: int):
         super().__init__()
         self.c1 = nn.Conv2d(channels, channels, 3, padding=1)
@@ -42,23 +45,26 @@ class ResidualBlock(nn.Module):
             self.c2.weight *= 0.1
 
     def forward(self, x: torch.Tensor, e: torch.Tensor) -> torch.Tensor:
+        """Return (B, channels, H, W) of x of the same shape, given the embedding e, (B, embedding) or (1, embedding)."""
         with torch.autocast(e.device.type, enabled=False):
             scale, shift = self.m(e)[:, :, None, None].chunk(2, 1)
         if len(e) > 1:
             h = self.c1(x)
             h = h * (1 + scale).to(h.dtype) + shift.to(h.dtype)
         else:  # one noise level: the convolution scales and shifts at no cost
-            by = 1 + scale.flatten()
-            h = F.conv2d(x, self.c1.weight * by[:, None, None, None], self.c1.bias * by + shift.flatten(), padding=1)
+            factor = 1 + scale.flatten()
+            h = F.conv2d(x, self.c1.weight * factor[:, None, None, None], self.c1.bias * factor + shift.flatten(), padding=1)
         return self.c2(F.silu(h, inplace=not torch.is_grad_enabled())).add_(x)
 
 
 class PhotoUNet(nn.Module):
-    """v from x_t (B, 3, H, W) and c = ln(sigma) / 2, (B,) or (1,). H and W are multiples of `stride`.
+    """The network: x_t (B, 3, H, W), H and W multiples of `stride`, and c = ln(sigma) / 2, (B,) or (1,), to v (B, 3, H, W).
 
     Args:
         channels: of each level, from 1/`unshuffle` of the picture's sides down.
         blocks: on each side of each level, or one number for all of them.
+        embedding: width of the embedding of the noise level.
+        unshuffle: pixels of a side that become channels.
     """
 
     def __init__(
@@ -88,7 +94,7 @@ class PhotoUNet(nn.Module):
         self.up = nn.ModuleList(nn.ConvTranspose2d(coarse, fine, 2, stride=2) for fine, coarse in pairs)
 
     def grow(self, weights: dict[str, torch.Tensor]) -> None:
-        """Load the weights of a network with fewer blocks; those beyond its own add nothing, so the function is its.
+        """Load the weights of a network with fewer blocks; the new blocks add nothing, so the function is the same.
 
         Raises:
             RuntimeError: the weights are not of such a network.
@@ -104,16 +110,18 @@ class PhotoUNet(nn.Module):
 
     @staticmethod
     def condition(level: int, snr: float, x: torch.Tensor) -> torch.Tensor:
-        """What the network is told of the level of all of x, (1,), on x's device, in its precision."""
+        """Return what the network is told of the one level of all of x, (1,): ln(sigma) / 2, on x's device, in its precision."""
         return torch.tensor([-math.log(snr) / 4]).to(x)
 
     @staticmethod
     def _column(blocks: nn.Module, h: torch.Tensor, e: torch.Tensor) -> torch.Tensor:
+        """Apply the blocks of one side of one level."""
         for block in blocks.children():
             h = block(h, e)
         return h
 
     def forward(self, x: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        """Return v, (B, 3, H, W)."""
         with torch.autocast(c.device.type, enabled=False):  # errors of scale and shift are the same everywhere, and add up over the steps
             e = self.emb(c)
         h = self.inp(F.pixel_unshuffle(x, self.unshuffle))
