@@ -34,7 +34,7 @@ class Reverse(NamedTuple):
 
 
 def subsequence(levels: Levels, start: int, count: int) -> list[int]:
-    """`count` levels from `start` to the last: evenly spaced timesteps, or on continuous levels evenly spaced ln snr.
+    """Return `count` levels to visit from `start` to the last: evenly spaced timesteps, or on continuous levels evenly spaced ln snr.
 
     Raises:
         ValueError: there are not so many.
@@ -46,23 +46,28 @@ def subsequence(levels: Levels, start: int, count: int) -> list[int]:
 
 
 def variance_range(abar_s: float, abar_t: float, least: float) -> tuple[float, float]:
-    """ln beta-tilde and ln beta of a step in nats; `least` stands for a beta-tilde of 0, which the step to x_0 has."""
+    """Return ln beta-tilde and ln beta of a step from t to s; `least` stands for a beta-tilde of 0, which the step to x_0 has."""
     return math.log(posterior(abar_s, abar_t).variance or least), math.log(1 - abar_t / abar_s)
 
 
 class ReverseProcess:
-    """p_theta along visited levels, and to x_0 at last.
+    """The reverse process p_theta along visited levels, and from the last of them to x_0.
 
     Args:
-        levels: from much noise to little, as `subsequence` gives them; all T timesteps are the paper's process.
-        variance: instead of the model's, "beta" or "beta-tilde".
+        visited: levels from much noise to little, as `subsequence` gives them; all T timesteps are the paper's process.
+        variance: "beta" or "beta-tilde", in place of the model's.
+
+    Attributes:
+        abars: alpha_bar of each visited level, and 1 for x_0.
+        posteriors: q(x_s | x_t, x_0) of each step.
+        ranges: ln beta-tilde and ln beta of each step.
     """
 
-    def __init__(self, model: Model, levels: Sequence[int], variance: str | None = None):
+    def __init__(self, model: Model, visited: Sequence[int], variance: str | None = None):
         self.model = model
-        self.levels = list(levels)
+        self.visited = list(visited)
         self.variance = variance or model.variance
-        self.abars = [abar_of_snr(model.levels.snr(level)) for level in levels] + [1.0]
+        self.abars = [abar_of_snr(model.levels.snr(level)) for level in visited] + [1.0]
         pairs = list(zip(self.abars[1:], self.abars, strict=False))
         self.posteriors = [posterior(s, t) for s, t in pairs]
         # As in the paper's code: the last step has the beta-tilde of the one before.
@@ -70,11 +75,16 @@ class ReverseProcess:
         self.ranges = [variance_range(s, t, least) for s, t in pairs]
 
     def __len__(self) -> int:
-        return len(self.levels)
+        """Return the number of steps."""
+        return len(self.visited)
 
     def __call__(self, i: int, x_t: torch.Tensor) -> Reverse:
-        """p(x_s | x_t) of step i, from levels[i] to the next; x0hat is clamped to [-1, 1]."""
-        prediction = self.model.predict(x_t, self.levels[i])
+        """Return p(x_s | x_t) of step i, from visited[i] to the next level; x0hat is clamped to [-1, 1].
+
+        Raises:
+            ModelError: the network predicts values that are not numbers.
+        """
+        prediction = self.model.predict(x_t, self.visited[i])
         x_0 = prediction.x_0.clamp(-1, 1)
         low, high = self.ranges[i]
         f = prediction.variance_fraction

@@ -1,4 +1,4 @@
-"""Drawing pictures from a model: Algorithm 2 of arXiv 2006.11239 along any of its steps, DDIM, and interpolation between pictures."""
+"""Sampling of pictures from a model: Algorithm 2 of arXiv 2006.11239 along any of its steps, DDIM, and interpolation between pictures."""
 
 import itertools
 import math
@@ -16,10 +16,10 @@ BATCH_PIXELS = 1 << 16
 
 
 class Noise:
-    """Standard normal tensors for B pictures, of which each has its own sequence: picture k is the same in any batch.
+    """A source of standard normal tensors for B pictures, each of which has its own sequence: picture k is the same in any batch.
 
     Args:
-        numbers: of the pictures; equal ones draw equal noise.
+        numbers: the pictures' numbers; equal ones draw equal noise.
     """
 
     def __init__(self, seed: int, numbers: Iterable[int]):
@@ -27,7 +27,7 @@ class Noise:
         self.generators = [torch.Generator().manual_seed(int(state)) for state in states]
 
     def draw(self, height: int, width: int) -> torch.Tensor:
-        """(B, 3, height, width)."""
+        """Draw the next noise of each picture, (B, 3, height, width)."""
         return torch.stack([torch.randn(CHANNELS, height, width, generator=g) for g in self.generators])
 
 
@@ -41,11 +41,11 @@ class Sample:
 
 
 def ancestral(process: ReverseProcess, x_t: torch.Tensor, noise: Noise) -> Iterator[Sample]:
-    """Algorithm 2 from x_t (B, 3, H, W) at the first visited level, each step's x0hat on the way (figure 6).
+    """Run Algorithm 2 from x_t (B, 3, H, W) at the first visited level, and yield each step's x0hat on the way (figure 6).
 
     The last step takes p's mean, as the paper's code does.
     """
-    for i, level in enumerate(process.levels):
+    for i, level in enumerate(process.visited):
         p = process(i, x_t)
         yield Sample(level, x_t, p.x_0)
         x_t = p.mean
@@ -55,8 +55,8 @@ def ancestral(process: ReverseProcess, x_t: torch.Tensor, noise: Noise) -> Itera
 
 
 def ddim(process: ReverseProcess, x_t: torch.Tensor, noise: Noise, eta: float = 0.0) -> Iterator[Sample]:
-    """DDIM (Song, Meng & Ermon 2021, arXiv 2010.02502, equation 12), deterministic with eta = 0, Algorithm 2 with eta = 1."""
-    for i, level in enumerate(process.levels):
+    """Run DDIM (arXiv 2010.02502, equation 12) from x_t (B, 3, H, W): deterministic with eta = 0, Algorithm 2 with eta = 1."""
+    for i, level in enumerate(process.visited):
         x_0 = process(i, x_t).x_0
         yield Sample(level, x_t, x_0)
         abar_t, abar_s = process.abars[i], process.abars[i + 1]
@@ -69,21 +69,22 @@ def ddim(process: ReverseProcess, x_t: torch.Tensor, noise: Noise, eta: float = 
 
 
 def last(chain: Iterator[Sample]) -> torch.Tensor:
-    """The pictures that a chain ends in, (B, 3, H, W) in [-1, 1]."""
+    """Return the pictures that a chain ends in, (B, 3, H, W) in [-1, 1]."""
     for state in chain:
         end = state.x_0
     return end.clamp(-1, 1)
 
 
 def interpolate(process: ReverseProcess, a: torch.Tensor, b: torch.Tensor, lambdas: Sequence[float], seed: int) -> torch.Tensor:
-    """Figure 8 (and, over several first levels, figure 9): both pictures diffused to the first visited level, their latents interpolated
-    linearly, and decoded with noise that is the same for all lambda.
+    """Interpolate between two pictures (figure 8 and, over several first levels, figure 9).
+
+    Both are diffused to the first visited level; their latents are interpolated linearly and decoded with the same noise for all lambda.
 
     Args:
-        a, b: (1, 3, H, W) in [-1, 1].
+        a, b: the pictures, (1, 3, H, W) in [-1, 1].
 
     Returns:
-        (len(lambdas), 3, H, W) in [-1, 1]; lambda = 0 decodes a's latent, 1 that of b.
+        A picture for each lambda, (len(lambdas), 3, H, W) in [-1, 1]; 0 decodes the latent of a, 1 that of b.
     """
     abar = process.abars[0]
     x_a, x_b = (q_sample(x, abar, Noise(seed, [number]).draw(*x.shape[2:])) for number, x in enumerate((a, b)))
@@ -96,8 +97,9 @@ class Sampler:
     """A way to draw pictures of one size.
 
     Attributes:
-        size: (height, width).
-        eta: noise of DDIM; None for Algorithm 2.
+        size: height and width in pixels.
+        seed: of all noise.
+        eta: the amount of noise of DDIM; None for Algorithm 2.
     """
 
     process: ReverseProcess
@@ -113,9 +115,9 @@ class Sampler:
 
     def latent(self, level: int, number: int) -> tuple["Sampler", torch.Tensor]:
         """Return x_t (1, 3, H, W) of a picture at the visited level nearest to `level`, and the sampler that goes on from there."""
-        place = min(range(len(self.process)), key=lambda i: abs(self.process.levels[i] - level))
+        place = min(range(len(self.process)), key=lambda i: abs(self.process.visited[i] - level))
         state = next(itertools.islice(self.chain([number]), place, None))
-        rest = ReverseProcess(self.process.model, self.process.levels[place:], self.process.variance)
+        rest = ReverseProcess(self.process.model, self.process.visited[place:], self.process.variance)
         return Sampler(rest, self.size, self.seed, self.eta), state.x_t
 
 
@@ -123,18 +125,18 @@ def draw(
     sampler: Sampler,
     count: int,
     latent: torch.Tensor | None = None,
-    shown: Sequence[int] = (),
+    places: Sequence[int] = (),
     progress: Callable[[int], None] = lambda done: None,
 ) -> Iterator[tuple[torch.Tensor, list[torch.Tensor]]]:
     """Draw pictures 0 ... count - 1, batch by batch.
 
     Args:
-        latent: (1, 3, H, W), from which all begin, each with its own noise.
-        shown: places in the chain, 0 ... its number of levels, whose x0hat are wanted too.
+        latent: x_t (1, 3, H, W) that all begin with, each with its own noise.
+        places: those in the chain, 0 ... its number of levels, whose x0hat are wanted too.
         progress: called with the pictures drawn, each level counted as its share of one.
 
     Yields:
-        (B, 3, H, W) in [-1, 1], and as many of x0hat at each of the places.
+        The pictures of a batch, (B, 3, H, W) in [-1, 1], and their x0hat at each of the places.
     """
     batch = max(1, BATCH_PIXELS // math.prod(sampler.size))
     steps = len(sampler.process)
@@ -143,7 +145,7 @@ def draw(
         x_t = None if latent is None else latent.expand(len(numbers), -1, -1, -1)
         on_the_way = []
         for i, state in enumerate(sampler.chain(numbers, x_t)):
-            if i in shown:
+            if i in places:
                 on_the_way.append(state.x_0)
             progress(len(numbers) if i < steps else 0)
         yield state.x_0, on_the_way
@@ -157,7 +159,7 @@ def nearest(pictures: np.ndarray, training: Iterable[np.ndarray]) -> list[tuple[
         training: (H, W, 3) uint8 arrays, of which those of another size are passed over; one at a time is kept in memory.
 
     Returns:
-        (-1, infinity) where none has the size.
+        (number, RMSE) for each picture; (-1, infinity) where no training picture has the size.
     """
     best = [(-1, math.inf)] * len(pictures)
     wanted = pictures.astype(np.float32)

@@ -1,4 +1,4 @@
-"""A denoiser on torch: a model's network on a device, as a function of numpy arrays."""
+"""The denoiser on torch: a model's network on a device, as a function of numpy arrays."""
 
 import copy
 
@@ -27,12 +27,12 @@ class TorchDenoiser:
         self.precision = "fp32"
 
     def predict_x_0(self, x_t: np.ndarray, level: int) -> np.ndarray:
-        """x0hat of pictures x_t, both (P, 3, H, W) float32, not clamped.
+        """Return x0hat of pictures x_t, both (P, 3, H, W) float32, not clamped.
 
         Raises:
-            ModelError: it predicts values that are not numbers.
+            ModelError: the network predicts values that are not numbers.
         """
-        if torch.get_num_threads() != threads.count():  # numba's threads, when they start, set the number of OpenMP's for all
+        if torch.get_num_threads() != threads.count():  # numba's threads, when they start, change torch's number
             torch.set_num_threads(threads.count())
         bfloat16 = self.bfloat16_from is not None and level >= self.bfloat16_from
         if bfloat16:

@@ -1,7 +1,7 @@
-"""Training a denoiser by stochastic gradient descent, in one process or several, resumed exactly.
+"""Training of a denoiser by stochastic gradient descent, in one process or several, resumed exactly.
 
 Everything random in an iteration comes from (seed, iteration) alone, for the whole batch, of which each process takes its part. So a run
-that was interrupted is the run that was not, and several processes see the batch that one would.
+that was interrupted ends as if it had not been, and several processes see the batch that one would.
 """
 
 import contextlib
@@ -28,18 +28,18 @@ from ddpmcodec.models.muon import Muon
 from ddpmcodec.models.training_state import TrainingState
 from ddpmcodec.models.whitened_crops import RandomWhitening
 
-BANDS = 8  # of noise, with equal shares of the draws, for which the loss is reported
+BANDS = 8  # bands of noise levels with equal shares of the draws, for each of which the loss is reported
 LEAST_FACTOR = 0.01  # of the learning rate, at the end of annealing
 
 
 def hidden_convolutions(network: nn.Module) -> list[torch.Tensor]:
-    """What Muon trains: the weights of convolutions between hidden layers. (Those up have another order of dimensions.)"""
+    """Return the weights that Muon trains, those of convolutions between hidden layers. (Transposed ones have another order.)"""
     ends = {"inp", "out", "conv_in", "conv_out"}
     return [m.weight for name, m in network.named_modules() if isinstance(m, nn.Conv2d) and name not in ends]
 
 
-def average(decay: float) -> Callable:
-    """EMA for AveragedModel, whose weight rises to `decay` so that the first weights are soon forgotten."""
+def ema_update(decay: float) -> Callable:
+    """Return the update of AveragedModel for an EMA whose decay rises to `decay`, so that the first weights are soon forgotten."""
 
     @torch.no_grad()
     def update(averaged, current, count) -> None:
@@ -49,7 +49,7 @@ def average(decay: float) -> Callable:
 
 
 def build_state(configuration: Configuration, device: torch.device, seed: int = 0) -> TrainingState:
-    """A run's state before its first iteration, with new weights drawn from the seed.
+    """Return a run's state before its first iteration, with new weights drawn from the seed.
 
     Raises:
         ConfigurationError: there is no such model, or it cannot take the crops.
@@ -59,7 +59,7 @@ def build_state(configuration: Configuration, device: torch.device, seed: int = 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = checkpoint.build_network(config, configuration.optimizer.dropout)
-        checkpoint.Model("new", config, copy.deepcopy(network))  # its levels, too
+        checkpoint.Model("new", config, copy.deepcopy(network))  # which checks the levels, too
     except ModelError as e:
         raise ConfigurationError(str(e)) from e
     if configuration.data.crop % network.stride:
@@ -73,15 +73,15 @@ def build_state(configuration: Configuration, device: torch.device, seed: int = 
     optimizers: dict[str, torch.optim.Optimizer] = {"adamw": adamw}
     if options.muon_factor:
         optimizers["muon"] = Muon(hidden, options.learning_rate * options.muon_factor)
-    return TrainingState(config, network, AveragedModel(network, multi_avg_fn=average(options.ema)), optimizers)
+    return TrainingState(config, network, AveragedModel(network, multi_avg_fn=ema_update(options.ema)), optimizers)
 
 
 class Batch(NamedTuple):
-    """Crops of an iteration.
+    """The crops of an iteration, and their noise.
 
     Attributes:
-        x_0, eps: (B, 3, H, W).
-        u: quantiles of their noise levels, (B,).
+        x_0, eps: crops in [-1, 1] and noise, (B, 3, H, W).
+        u: quantiles of their noise levels, in [0, 1), (B,).
         whitened: whether each crop is (`models/whitened_crops.py`), (B,).
     """
 
@@ -92,11 +92,14 @@ class Batch(NamedTuple):
 
 
 class Trainer:
-    """Takes a state through iterations.
+    """The trainer, which takes a state through iterations.
 
     Args:
         configuration: `optimizer.batch` must be a multiple of the number of processes.
-        seed: of everything random; in [0, 2^32).
+        seed: of everything random, in [0, 2^32).
+
+    Raises:
+        ConfigurationError: the model cannot be trained for the objective.
     """
 
     def __init__(self, configuration: Configuration, state: TrainingState, crops: Source, seed: int, processes: Processes):
@@ -118,16 +121,17 @@ class Trainer:
         self.rates = {name: o.param_groups[0]["lr"] for name, o in state.optimizers.items()}
 
     def learning_rate_factor(self) -> float:
-        """Rises to 1 over the warm-up; falls to `LEAST_FACTOR` over the annealing."""
+        """Return the factor of the learning rate, which rises to 1 over the warm-up and falls to `LEAST_FACTOR` over the annealing."""
         progress, warmup = self.state.progress, self.configuration.optimizer.warmup
         rise = min(1.0, (progress.iteration + 1) / warmup) if warmup else 1.0
         return rise if progress.annealed is None else rise * max(LEAST_FACTOR, 1 - progress.annealed)
 
     def _seed_of(self, *numbers: int) -> int:
+        """Return a seed that depends on the run's seed and these numbers."""
         return int(np.random.SeedSequence((self.seed, *numbers)).generate_state(1)[0])
 
     def batch(self, iteration: int) -> Batch:
-        """This process's part of an iteration's batch."""
+        """Draw this process's part of an iteration's batch."""
         count = self.configuration.optimizer.batch
         self.generator.manual_seed(self._seed_of(iteration))
         x_0 = self.crops.draw(count, self.generator)
@@ -141,7 +145,7 @@ class Trainer:
         return Batch(x_0, u[mine], eps, whitened[mine])
 
     def iterate(self) -> tuple[torch.Tensor, Batch]:
-        """One iteration; the losses of this process's crops, (B,), and these crops."""
+        """Do one iteration; return the losses of this process's crops, (B,), and these crops."""
         progress, options = self.state.progress, self.configuration.optimizer
         factor = self.learning_rate_factor()
         for name, optimizer in self.state.optimizers.items():
@@ -149,7 +153,7 @@ class Trainer:
                 group["lr"] = factor * self.rates[name]
             optimizer.zero_grad()
         batch = self.batch(progress.iteration)
-        if options.dropout:  # which draws from torch's own generator
+        if options.dropout:  # since it draws from torch's own generator
             torch.manual_seed(self._seed_of(progress.iteration, self.processes.rank))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             losses = self.objective(self.predict, batch.x_0, batch.u, batch.eps)
@@ -167,12 +171,13 @@ class Trainer:
 
 @dataclass(frozen=True)
 class Report:
-    """Means over the iterations since the report before.
+    """A report on the iterations since the report before.
 
     Attributes:
-        loss: mean loss.
-        bands: the same for each of `BANDS` bands of noise, from little to much, of the crops that are not whitened.
-        whitened_bands: of those that are; empty where none ever is.
+        iteration: the number of iterations done.
+        loss: the mean loss.
+        bands: the mean loss in each of `BANDS` bands of noise, from little to much, of the crops that are not whitened.
+        whitened_bands: the same of the crops that are; empty where none ever is.
         pixels_per_second: seen by all processes together.
     """
 
@@ -184,6 +189,7 @@ class Report:
     pixels_per_second: float
 
     def line(self) -> str:
+        """Return the report on one line."""
         bands, whitened = (" ".join(f"{band:.3f}" for band in v) for v in (self.bands, self.whitened_bands))
         speed = self.pixels_per_second / 1e6
         line = f"{self.iteration} {speed:.2f} Mpx/s lr x{self.learning_rate_factor:.2f} loss {self.loss:.4f} bands {bands}"
@@ -191,7 +197,7 @@ class Report:
 
 
 class Meter:
-    """Adds up losses by band of noise, and time, between reports."""
+    """A meter that adds up losses by band of noise, and time, between reports."""
 
     def __init__(self, trainer: Trainer):
         self.trainer = trainer
@@ -203,18 +209,19 @@ class Meter:
         self.pixels = self.trainer.state.progress.pixels
 
     def add(self, losses: torch.Tensor, batch: Batch) -> None:
+        """Add the losses of crops, (B,)."""
         band = (batch.u * BANDS).long().clamp_(max=BANDS - 1) + BANDS * batch.whitened
         self.sums.index_add_(1, band, torch.stack([losses.double(), torch.ones_like(losses, dtype=torch.float64)]))
 
     def check(self) -> None:
-        """Raise TrainingError where a loss was no number, or a weight is none."""
+        """Raise TrainingError where a loss or a weight is not a finite number."""
         weights = torch.stack([p.detach().isfinite().all() for p in self.trainer.state.network.parameters()])
         if not math.isfinite(float(self.sums.sum())) or not bool(weights.all()):
             iteration = self.trainer.state.progress.iteration
             raise TrainingError(f"the loss is not a number at iteration {iteration}: a lower learning rate may help")
 
     def report(self) -> Report:
-        """What was added since the last report, over all processes: all of them call this."""
+        """Report on what was added since the last report, over all processes; all of them must call this."""
         error, count = self.trainer.processes.total(self.sums)
         progress = self.trainer.state.progress
         speed = (progress.pixels - self.pixels) / (time.monotonic() - self.begin)
@@ -225,13 +232,19 @@ class Meter:
 
 
 class Stop:
-    """Whether a run has been asked to stop: at Ctrl-C, SIGTERM or a terminal that hangs up, the iteration under way is finished."""
+    """A request to stop a run: at Ctrl-C, SIGTERM or a terminal that hangs up, the iteration under way is finished.
+
+    Attributes:
+        asked: whether it has been made.
+    """
 
     def __init__(self):
         self.asked = False
 
     @contextlib.contextmanager
     def listening(self) -> Iterator["Stop"]:
+        """Take the signals within a context, and give them back after it."""
+
         def ask(number, frame):
             self.asked = True
 
@@ -264,15 +277,17 @@ def run(
     """Iterate until the run is over or a stop is asked for.
 
     Args:
-        anneal: let the learning rate fall to zero over so many `iterations` or `minutes`, the ones before an interruption included.
-        iterations: at constant rate, those since the first weights.
-        minutes: at constant rate, those of this call.
+        anneal: let the learning rate fall to `LEAST_FACTOR` over `iterations` or `minutes`, those before an interruption included.
+        iterations: the number to end at; at constant rate counted from the first weights on.
+        minutes: the time to end after; at constant rate counted from this call on.
         save: called every `save_every` seconds, in the first process.
         report: called every `report_every` iterations, in the first process.
-        tick: called with the iterations done, after each.
+        tick: called with the number of iterations done, after each.
+        stop: a request to end early.
 
     Raises:
         TrainingError: the loss is no longer a number.
+        PeerError: another process has gone.
     """
     progress, processes = trainer.state.progress, trainer.processes
     meter = Meter(trainer)

@@ -31,7 +31,7 @@ DRY_RUN_ITERATIONS = 5
 
 
 class TrainingRun:
-    """The files of one run in `directory`; with `anneal`, those of its annealed copy. `name` is the model's."""
+    """The files of one run in `directory`; with `anneal`, those of its annealed copy. `name` is the model's name."""
 
     def __init__(self, directory: Path, state: TrainingState, name: str, anneal: bool):
         self.state = state
@@ -44,7 +44,7 @@ class TrainingRun:
         self.made = False
 
     def prepare(self) -> None:
-        """Make the directory and see that a state fits, before the work rather than after it.
+        """Make the directory and check that a state fits the disk, before the work rather than after it.
 
         Raises:
             OutputError: it cannot be made or written to, or is full.
@@ -64,16 +64,19 @@ class TrainingRun:
             raise OutputError(f"{directory}: {free >> 20} MiB are free, a state and its replacement take {needed >> 20} MiB")
 
     def withdraw(self) -> None:
-        """Leave no directory behind that was made for nothing."""
+        """Remove the directory if it was made for nothing."""
         if self.made:
             with contextlib.suppress(OSError):
                 self.state_path.parent.rmdir()
 
     def restore(self) -> Path | None:
-        """Go on from what is there: a copy not yet annealed to its end, else the state at constant rate; None where there is neither.
+        """Restore a saved state, and return its path: that of a copy not yet annealed to its end, else the one at constant rate.
+
+        Returns:
+            None where there is neither.
 
         Raises:
-            ModelError: it does not fit.
+            ModelError: the state cannot be read, or does not fit the configuration.
         """
         if self.state_path != self.constant_state and self.state_path.exists():
             self.state.restore(self.state_path)
@@ -85,25 +88,34 @@ class TrainingRun:
         return None
 
     def _weights(self) -> dict[str, torch.Tensor]:
+        """Return the EMA weights in float16."""
         return {k: v.half().cpu() for k, v in self.state.ema.module.state_dict().items()}
 
     def model(self) -> Model:
-        """The EMA weights as they are saved, in float16."""
+        """Return the model of the EMA weights as they are saved, in float16.
+
+        Raises:
+            ModelError: no model can have the run's name.
+        """
         network = checkpoint.build_network(self.state.config)
         network.load_state_dict(self._weights())
         return Model(self.name, self.state.config, network)
 
     def save(self) -> None:
-        """The state, then the model.
+        """Write the state, then the model.
 
         Raises:
-            OutputError: what was there before is still there.
+            OutputError: they cannot be written; a file that was there before still is.
         """
         self.state.save(self.state_path)
         checkpoint.save(self.model_path, self.name, self.state.config, self._weights())
 
     def log(self, report: Report) -> None:
-        """Append a line to the log."""
+        """Append a line to the log.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
         try:
             with open(self.log_path, "a", newline="") as f:
                 writer = csv.writer(f)
@@ -137,9 +149,11 @@ def train(
     """Begin a run or go on with it, and save it; a dry run takes `DRY_RUN_ITERATIONS` and writes nothing.
 
     Args:
-        init: whose weights a new run begins with.
+        init: the model whose weights a new run begins with.
         iterations, minutes, anneal: as `training.run`; without `iterations`, a run at constant rate has the configuration's.
-        say, warn: called with a line on what happens, and on what was not saved.
+        say: called with lines on how the run goes.
+        warn: called with a line for each file that could not be saved.
+        quiet: show no progress bar.
 
     Returns:
         Whether it came to its end, rather than being asked to stop.
@@ -151,7 +165,7 @@ def train(
         TrainingError: the loss is no longer a number; what was saved before is still there.
         PeerError: another process has gone; what there was is saved.
     """
-    run.model()  # refuses a name that no model can have, before the work
+    run.model()  # before the work, refuses a name that no model can have
     state = run.state
     if not dry_run:
         run.prepare()

@@ -1,4 +1,4 @@
-"""The state of a training run as one safetensors file: weights, EMA, both optimizers, and how far the run is. Never pickle."""
+"""The state of a training run as one safetensors file: weights, EMA, both optimizers, and the progress of the run. Never pickle."""
 
 import json
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from ddpmcodec.models.photo_unet import PhotoUNet
 
 @dataclass
 class Progress:
-    """How far a run is.
+    """The progress of a run.
 
     Attributes:
-        iteration: iterations done since the first weights.
+        iteration: the number of iterations done since the first weights.
         annealed: the share of the annealing that is done, in [0, 1]; None in a run at constant rate.
-        pixels: pixels seen at constant rate and annealing together.
+        pixels: the number of pixels seen, at constant rate and annealing together.
     """
 
     iteration: int = 0
@@ -31,11 +31,11 @@ class Progress:
 
 
 class TrainingState:
-    """A network in training with all that goes on from iteration to iteration.
+    """A network in training, and everything that an iteration hands on to the next.
 
     Args:
-        config: of the model, as checkpoints carry it.
-        optimizers: by name; their parameters are the network's.
+        config: the model's configuration, as checkpoints carry it.
+        optimizers: the optimizers of the network's parameters, by name.
     """
 
     def __init__(self, config: dict, network: torch.nn.Module, ema: AveragedModel, optimizers: dict[str, Optimizer]):
@@ -47,7 +47,7 @@ class TrainingState:
         self._names: dict[torch.Tensor, str] = {p: name for name, p in network.named_parameters()}
 
     def initialize(self, model: checkpoint.Model) -> None:
-        """Begin with a model's weights; a photo network with more blocks than the model's begins as the function that the model is.
+        """Begin with a model's weights; a photo network with more blocks than the model's begins as the same function.
 
         Raises:
             ModelError: it has another configuration.
@@ -65,7 +65,7 @@ class TrainingState:
         self.ema.module.load_state_dict(self.network.state_dict())
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Everything by name; the values of the state itself, not copies."""
+        """Return all tensors of the state by name; they are not copies."""
         out = {f"network/{k}": v for k, v in self.network.state_dict().items()}
         out |= {f"ema/{k}": v for k, v in self.ema.module.state_dict().items()}
         out["ema_count"] = self.ema.n_averaged
@@ -75,7 +75,7 @@ class TrainingState:
         return out
 
     def save(self, path: Path) -> None:
-        """Write all of it; the file is replaced only by a whole one.
+        """Write the state; a file that is there is replaced only by a whole one.
 
         Raises:
             OutputError: it cannot be written; the one before is as it was.
@@ -84,7 +84,7 @@ class TrainingState:
         checkpoint.write(path, self.tensors(), metadata)
 
     def restore(self, path: Path) -> None:
-        """Go on from a saved state.
+        """Restore a saved state.
 
         Raises:
             ModelError: the file cannot be read, or is of another configuration.
@@ -108,10 +108,10 @@ class TrainingState:
                     p = own.get(parameter)
                     if p is None or value.shape not in (p.shape, torch.Size()):
                         raise ModelError(f"{path}: {name} does not fit the network")
-                    # In the parameter's own memory layout, which is what a step is fast in.
+                    # Steps are fast in the parameter's own memory layout.
                     optimizer.state[p][key] = torch.empty_like(p).copy_(value) if value.shape == p.shape else value
-            kept = {frozenset(optimizer.state[p]) for p in own.values()}
-            if len(kept) != 1 or (frozenset() in kept) != (progress.iteration == 0):
+            keys_of_parameters = {frozenset(optimizer.state[p]) for p in own.values()}
+            if len(keys_of_parameters) != 1 or (frozenset() in keys_of_parameters) != (progress.iteration == 0):
                 raise ModelError(f"{path}: what {kind} keeps of its steps is not all there")
         try:
             self.network.load_state_dict(_part(found, "network/"))
@@ -123,8 +123,10 @@ class TrainingState:
 
 
 def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    """Return the tensors whose names begin with a prefix, without it."""
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def _differences(a: dict, b: dict) -> str:
+    """Return the fields in which configuration a differs from b, in words."""
     return ", ".join(f"{k} {a.get(k)} for {b.get(k)}" for k in sorted(a.keys() | b.keys()) if a.get(k) != b.get(k))

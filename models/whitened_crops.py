@@ -1,4 +1,4 @@
-"""Training crops as a codec with shaped noise shows them to its network: whitened at random (`models/whitening.py`)."""
+"""Random whitening of training crops (`models/whitening.py`), as a codec with shaped noise would show them to its network."""
 
 from typing import NamedTuple
 
@@ -8,21 +8,21 @@ import torch.nn.functional as F
 from ddpmcodec.models import whitening
 from ddpmcodec.models.configuration import Whitening
 
-FIELD_CELLS = 3  # a side: what a random field is interpolated between
+FIELD_CELLS = 3  # a side, between whose random values a field is interpolated
 
 
 class Batch(NamedTuple):
-    """Crops, (B, 3, H, W) float32, and whether each is whitened, (B,)."""
+    """A batch of crops, (B, 3, H, W) float32, and whether each is whitened, (B,)."""
 
     x_0: torch.Tensor
     whitened: torch.Tensor
 
 
 class RandomWhitening:
-    """Whitens a share of crops, each with the multipliers raised to a random power and, for a share of these, a random smooth field.
+    """The whitening of a share of crops, with the multipliers raised to a random power and, for a share of these, a random smooth field.
 
     Args:
-        side: of the crops that come in, a margin of `options.margin` pixels on each side included, which is cut off.
+        side: of the crops that come in; a margin of `options.margin` pixels on each side is cut off.
     """
 
     def __init__(self, options: Whitening, side: int, device: torch.device):
@@ -36,14 +36,14 @@ class RandomWhitening:
         self.T, self.O = on_device(whitening.T), on_device(whitening.O)
 
     def whiten(self, x: torch.Tensor, power: torch.Tensor, log2_field: torch.Tensor) -> torch.Tensor:
-        """y of pictures x, (B, 3, side, side), given the multipliers' power (B,) and log2 G (B, side, side)."""
+        """Return y of pictures x, both (B, 3, side, side), given the multipliers' power (B,) and log2 G (B, side, side)."""
         planes = torch.einsum("cd,bdhw->bchw", self.T, x) * torch.exp2(-log2_field)[:, None]
         u = self.dct @ planes @ self.dct.T
         u *= torch.exp2(-power[:, None, None, None] * self.log2_m)
         return torch.einsum("cd,bchw->bdhw", self.O, self.dct.T @ u @ self.dct)
 
     def fields(self, count: int, generator: torch.Generator) -> torch.Tensor:
-        """log2 G, (count, side, side): bilinear between random values, that span `options.field` at most; 0 for a share of them."""
+        """Draw log2 G, (count, side, side): bilinear between random values that span at most `options.field`, or 0 for the other crops."""
         device, options = generator.device, self.options
         spans = torch.rand(count, device=device, generator=generator) * torch.tensor(options.field).log2()
         spans *= torch.rand(count, device=device, generator=generator) < options.field_share
@@ -51,7 +51,7 @@ class RandomWhitening:
         return spans[:, None, None] * F.interpolate(values, (self.side, self.side), mode="bilinear", align_corners=True)[:, 0]
 
     def __call__(self, x: torch.Tensor, generator: torch.Generator) -> Batch:
-        """The same crops without their margins, round(share B) of them whitened; which and how depends on the generator alone."""
+        """Return the crops without their margins, round(share B) of them whitened; which and how depends on the generator alone."""
         device, margin, count = x.device, self.options.margin, len(x)
         chosen = torch.randperm(count, device=device, generator=generator)[: round(self.options.share * count)]
         power = torch.rand(len(chosen), device=device, generator=generator) * self.options.power

@@ -28,13 +28,13 @@ TABLE = ((4, 0, 0, 12, 22, 61), (8, 16, 24, 42, 48, 64), (8, 16, 24, 42, 48, 64)
 
 
 def _colour_transform() -> np.ndarray:
-    """T, (3, 3): the first element of a gray picture v is sqrt(3) v; noise in the other two changes no luma."""
+    """Return T, (3, 3): the first element of a gray picture v is sqrt(3) v; noise in the other two changes no luma."""
     chroma = np.array([BLUE_YELLOW, RED_GREEN])
     return np.vstack([math.sqrt(3) * np.array(LUMA), chroma / np.linalg.norm(chroma, axis=1, keepdims=True)])
 
 
 def _orthonormal(colour_transform: np.ndarray) -> np.ndarray:
-    """O, (3, 3): gray, then the orthonormal pair that is nearest to T's two chroma rows (their polar factor)."""
+    """Return O, (3, 3): gray, then the orthonormal pair that is nearest to T's two chroma rows (their polar factor)."""
     u, _, v = np.linalg.svd(colour_transform[1:], full_matrices=False)
     return np.vstack([np.full(3, 1 / math.sqrt(3)), u @ v])
 
@@ -44,18 +44,18 @@ O = _orthonormal(T)  # noqa: E741
 
 
 def frequencies(height: int, width: int) -> np.ndarray:
-    """f of every coefficient, (height, width) float64."""
+    """Return f of every coefficient, (height, width) float64."""
     return np.hypot(np.arange(height)[:, None] / height, np.arange(width) / width)
 
 
 def log2_multipliers(height: int, width: int, table: tuple[tuple[int, ...], ...] = TABLE) -> np.ndarray:
-    """log2 m of every coefficient, (3, height, width) float64."""
-    octaves = np.log2(np.maximum(frequencies(height, width), NODES[0]))  # of the constant it is no number
+    """Return log2 m of every coefficient, (3, height, width) float64."""
+    octaves = np.log2(np.maximum(frequencies(height, width), NODES[0]))  # the constant's frequency is 0
     return np.stack([np.interp(octaves, np.log2(NODES), row) for row in table]) / UNITS
 
 
 def dct_matrix(size: int) -> np.ndarray:
-    """The orthonormal DCT-II of vectors of `size` elements, (size, size) float64: row k is the basis function of frequency k."""
+    """Return the matrix of the orthonormal DCT-II, (size, size) float64: row k is the basis function of frequency k."""
     k, n = np.mgrid[:size, :size]
     matrix = math.sqrt(2 / size) * np.cos(math.pi * k * (2 * n + 1) / (2 * size))
     matrix[0] /= math.sqrt(2)
@@ -63,31 +63,32 @@ def dct_matrix(size: int) -> np.ndarray:
 
 
 def _planes(matrix: np.ndarray, planes: np.ndarray) -> np.ndarray:
-    """A 3x3 matrix applied to the colours of (3, H, W), in float32."""
+    """Apply a 3x3 matrix to the colours of (3, H, W), in float32."""
     return np.tensordot(matrix.astype(np.float32), planes.astype(np.float32, copy=False), 1)
 
 
 def _dct(planes: np.ndarray, inverse: bool = False) -> np.ndarray:
+    """Return the orthonormal DCT-II of each plane of (3, H, W), or its inverse."""
     from scipy.fft import dctn, idctn
 
     return (idctn if inverse else dctn)(planes, axes=(1, 2), norm="ortho")
 
 
 def coefficients(x: np.ndarray, log2_field: np.ndarray | float = 0.0) -> np.ndarray:
-    """u = DCT(T x / G) of a picture x, (3, H, W) float32, given log2 G, (H, W) or a number."""
+    """Return u = DCT(T x / G) of a picture x, both (3, H, W) float32, given log2 G, (H, W) or a number."""
     return _dct(_planes(T, x) * np.exp2(-np.asarray(log2_field, np.float32)))
 
 
 def picture(u: np.ndarray, log2_field: np.ndarray | float = 0.0) -> np.ndarray:
-    """x of u, (3, H, W) float32: the inverse of `coefficients`."""
+    """Return the picture x of coefficients u, both (3, H, W) float32: the inverse of `coefficients`."""
     return _planes(np.linalg.inv(T), _dct(u, inverse=True) * np.exp2(np.asarray(log2_field, np.float32)))
 
 
 def whiten(u: np.ndarray, log2_m: np.ndarray) -> np.ndarray:
-    """y = O^T IDCT(u / m), (3, H, W) float32, given log2 m of every coefficient, (3, H, W)."""
+    """Return y = O^T IDCT(u / m), (3, H, W) float32, given log2 m of every coefficient, (3, H, W)."""
     return _planes(O.T, _dct(u * np.exp2(-log2_m.astype(np.float32)), inverse=True))
 
 
 def unwhiten(y: np.ndarray, log2_m: np.ndarray) -> np.ndarray:
-    """u = m DCT(O y): the inverse of `whiten`."""
+    """Return u = m DCT(O y), (3, H, W) float32: the inverse of `whiten`."""
     return _dct(_planes(O, y)) * np.exp2(log2_m.astype(np.float32))

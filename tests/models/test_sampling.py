@@ -128,14 +128,14 @@ def test_pictures_are_the_same_in_any_batch(paper_model, monkeypatch):
     """And so are their x0hat on the way; all of one latent begin there."""
     sampler = sampling.Sampler(ReverseProcess(paper_model(), range(50, 0, -10)), (8, 8), seed=4)
     done: list[int] = []
-    [(whole, shown)] = sampling.draw(sampler, 3, shown=[0, 5], progress=done.append)
+    [(whole, shown)] = sampling.draw(sampler, 3, places=[0, 5], progress=done.append)
     monkeypatch.setattr(sampling, "BATCH_PIXELS", 64)
-    single = list(sampling.draw(sampler, 3, shown=[0, 5]))
+    single = list(sampling.draw(sampler, 3, places=[0, 5]))
     torch.testing.assert_close(torch.cat([x for x, _ in single]), whole, rtol=0, atol=1e-4)
     torch.testing.assert_close(torch.cat([on_the_way[0] for _, on_the_way in single]), shown[0], rtol=0, atol=1e-4)
     assert torch.equal(shown[1], whole) and sum(done) == 15
     rest, latent = sampler.latent(27, 9)
-    assert rest.process.levels == [30, 20, 10]
-    for _, on_the_way in sampling.draw(rest, 2, latent, shown=[0]):
+    assert rest.process.visited == [30, 20, 10]
+    for _, on_the_way in sampling.draw(rest, 2, latent, places=[0]):
         expected = rest.process(0, latent).x_0
         torch.testing.assert_close(on_the_way[0], expected.expand(len(on_the_way[0]), -1, -1, -1), rtol=0, atol=1e-4)
