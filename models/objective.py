@@ -1,4 +1,4 @@
-"""What a network is trained for.
+"""The objectives that a network is trained for.
 
 bound           L of equation 5 of arXiv 2006.11239, at one uniform timestep a picture (the paper's L): bits per dimension
 simple          L_simple of equation 14, the same without its weights; for predictions other than epsilon the squared error of those
@@ -23,25 +23,25 @@ from ddpmcodec.models.reverse import variance_range
 
 
 def draw_sigmas(u: torch.Tensor, noise: RelativeError) -> torch.Tensor:
-    """Quantiles u in [0, 1), (B,), of the noise distribution: sigma (B,) in units of [-1, 1]."""
+    """Return sigma, (B,) in units of [-1, 1], at quantiles u in [0, 1), (B,), of the noise distribution."""
     shares = np.concatenate([[0.0], np.cumsum(noise.share)])
     log_sigma = np.interp(u.cpu().numpy(), shares / shares[-1], np.log(np.array(noise.sigma) / 127.5))
     return torch.from_numpy(log_sigma).float().to(u.device).exp()
 
 
 def stratified(count: int, generator: torch.Generator) -> torch.Tensor:
-    """(count,) float32 in [0, 1): one uniform draw in each of `count` equal intervals, in order."""
+    """Return one uniform draw from each of `count` equal intervals of [0, 1), in order, (count,) float32."""
     device = generator.device
     return (torch.arange(count, device=device) + torch.rand(count, device=device, generator=generator)) / count
 
 
 def relative_error(predict_v: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], x_0, sigma, eps) -> torch.Tensor:
-    """Per picture, the squared eps-error over the typical one at its noise level.
+    """Return the squared eps-error of each picture, (B,), over the typical one at its noise level.
 
     Args:
-        predict_v: v from x_t (B, 3, H, W) and ln(sigma) / 2 (B,).
-        x_0, eps: (B, 3, H, W).
-        sigma: (B,), in units of [-1, 1].
+        predict_v: the network: v from x_t (B, 3, H, W) and ln(sigma) / 2 (B,).
+        x_0, eps: pictures in [-1, 1] and noise, (B, 3, H, W).
+        sigma: their noise levels in units of [-1, 1], (B,).
     """
     s = sigma[:, None, None, None]
     r = (1 + s * s).sqrt()  # 1 / sqrt(abar)
@@ -59,20 +59,20 @@ class ContinuousObjective:
         self.options = options
 
     def __call__(self, network: Callable, x_0: torch.Tensor, u: torch.Tensor, eps: torch.Tensor) -> torch.Tensor:
-        """The loss of each picture, (B,).
+        """Return the loss of each picture, (B,).
 
         Args:
-            x_0, eps: (B, 3, H, W).
-            u: quantiles of their noise levels, (B,).
+            x_0, eps: pictures in [-1, 1] and noise, (B, 3, H, W).
+            u: quantiles of their noise levels, in [0, 1), (B,).
         """
         return relative_error(network, x_0, draw_sigmas(u, self.options), eps)
 
 
 class TimestepObjective:
-    """Any of the losses of a network that is told the timestep.
+    """The losses of a network that is told the timestep: any of the three.
 
     Args:
-        config: the model's, complete.
+        config: the model's configuration, complete.
     """
 
     def __init__(self, options: RelativeError | Simple | Bound, config: dict, levels: DiscreteLevels, device: torch.device):
@@ -90,14 +90,14 @@ class TimestepObjective:
         self.log_snrs = snr(self.abars[1:]).log()
 
     def timesteps(self, u: torch.Tensor) -> torch.Tensor:
-        """Quantiles u in [0, 1), (B,), of the distribution of t: (B,) in 1 ... T."""
+        """Return t in 1 ... T, (B,), at quantiles u in [0, 1), (B,), of its distribution."""
         if isinstance(self.options, RelativeError):
             wanted = -2 * draw_sigmas(u, self.options).double().log()
             return 1 + (self.log_snrs - wanted[:, None]).abs().argmin(1)
         return 1 + (u * self.T).long().clamp_(max=self.T - 1)
 
     def __call__(self, network: Callable, x_0: torch.Tensor, u: torch.Tensor, eps: torch.Tensor) -> torch.Tensor:
-        """As `ContinuousObjective`."""
+        """Return the loss of each picture, (B,), in bits per dimension for the bound; the arguments are those of `ContinuousObjective`."""
         t = self.timesteps(u)
         abar_t, abar_s, low, high = (
             v[i].view(-1, 1, 1, 1) for v, i in ((self.abars, t), (self.abars, t - 1), (self.low, t - 1), (self.high, t - 1))
@@ -122,10 +122,10 @@ class TimestepObjective:
 
 
 def build(configuration: Configuration, device: torch.device) -> ContinuousObjective | TimestepObjective:
-    """The objective of a configuration.
+    """Return the objective of a configuration.
 
     Raises:
-        ConfigurationError: its model cannot be trained for it.
+        ConfigurationError: the model cannot be trained for it.
     """
     options = configuration.objective
     levels = build_levels(configuration.model)
@@ -133,7 +133,7 @@ def build(configuration: Configuration, device: torch.device) -> ContinuousObjec
         if not isinstance(options, RelativeError):
             raise ConfigurationError("a photo-unet is trained for the relative error, objective.loss = 'relative-error'")
         return ContinuousObjective(options)
-    assert isinstance(levels, DiscreteLevels)  # build_network has seen to it
+    assert isinstance(levels, DiscreteLevels)  # build_network has refused others
     config = complete(configuration.model)
     if config["variance"] in ("learned", "learned-range") and not isinstance(options, Bound):
         raise ConfigurationError(f"a variance that is {config['variance']} is trained by the bound, objective.loss = 'bound'")

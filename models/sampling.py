@@ -33,7 +33,7 @@ class Noise:
 
 @dataclass(frozen=True)
 class Sample:
-    """A place in a chain: `x_t` at `level`, and x0hat there, (B, 3, H, W); at the end x_0 itself, and no level."""
+    """A place in a chain: x_t at a visited level, and x_0 = x0hat there, both (B, 3, H, W); at the end both are x_0, without a level."""
 
     level: int | None
     x_t: torch.Tensor

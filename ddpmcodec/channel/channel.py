@@ -14,7 +14,7 @@ from ddpmcodec.channel.randomness import STREAM_CODE, STREAM_POLYNOMIALS, STREAM
 
 
 class Channel(Protocol):
-    """What the chain of steps needs of a channel coder."""
+    """The channel coder as the chain of steps uses it."""
 
     def send(self, delta: np.ndarray, step: int, n: int, nu: int) -> bytes:
         """Return the message by which the receiver gets a z close to a sample of N(delta, 1).
