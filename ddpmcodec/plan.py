@@ -47,7 +47,7 @@ def ideal_bits(n: float, nu: int) -> float:
 
 def snr_reached(snr: float, error: float, kl: float, dimensions: int) -> float:
     """Return the snr at which a step from `snr` with |x_0 - x0hat|^2 = `error` has spent `kl` bits: the inverse of `kl_bits`."""
-    return snr + dimensions * math.expm1(nats_of_bits(2 * kl / dimensions)) / max(error, 1e-12)
+    return snr + dimensions * math.expm1(nats_of_bits(2 * kl) / dimensions) / max(error, 1e-12)
 
 
 class Plan:
