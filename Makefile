@@ -15,7 +15,7 @@ demo: .venv/.installed
 	$(BIN)/python -m ddpmcodec.eval.demo docs/coffee.png -o demo-out
 
 test: lint types
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n auto --dist loadfile
 
 # Every flipped bit of ten files, a thousand pictures in one process, eight processes in one place: minutes.
 long: .venv/.installed

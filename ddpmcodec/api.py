@@ -123,7 +123,7 @@ def encode_image(
     from ddpmcodec.models import registry
     from ddpmcodec.target import Bytes, Psnr, Target
 
-    target, options = target or Target(), options or EncodeOptions()
+    target, options = Target() if target is None else target, EncodeOptions() if options is None else options
     limit = picture.MAX_PIXELS if max_pixels is None else max_pixels
     if isinstance(image, picture.Picture):
         source = image

@@ -19,7 +19,7 @@ from ddpmcodec.format.steptable import Step
 from ddpmcodec.models import arithmetic, registry
 from ddpmcodec.models.checkpoint import Model
 from ddpmcodec.picture import Picture
-from ddpmcodec.plan import DEFAULT_EFFORT, DEFAULT_EVALUATIONS, NU_OF_EFFORT, Plan, kl_bits
+from ddpmcodec.plan import DEFAULT_EFFORT, DEFAULT_EVALUATIONS, MAX_EVALUATIONS, NU_OF_EFFORT, Plan, kl_bits
 from ddpmcodec.progress import Progress, silent
 from ddpmcodec.target import Lossless, Target, check_budget
 
@@ -45,7 +45,7 @@ class EncodeOptions:
     precision: str = "auto"
 
     def __post_init__(self):
-        if self.evaluations < 2 or self.effort not in NU_OF_EFFORT or not 0 <= self.seed < 1 << 63:
+        if not 2 <= self.evaluations <= MAX_EVALUATIONS or self.effort not in NU_OF_EFFORT or not 0 <= self.seed < 1 << 63:
             raise ValueError(f"out of range: evaluations={self.evaluations}, effort={self.effort} or seed={self.seed}")
         if self.device not in arithmetic.DEVICES or self.precision not in arithmetic.PRECISIONS:
             raise ValueError(f"device={self.device!r} or precision={self.precision!r} is not known")

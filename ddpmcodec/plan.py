@@ -15,6 +15,7 @@ from ddpmcodec.models.process import nats_of_bits, snr_of_sigma
 from ddpmcodec.target import Lossless, Psnr, Target, VisitedLevels
 
 DEFAULT_EVALUATIONS = 30
+MAX_EVALUATIONS = 1 << 14  # as many as a file has steps
 DEFAULT_EFFORT = 5
 NU_OF_EFFORT = {1: 8, 2: 10, 3: 12, 4: 14, 5: 16}
 PSNR_AIM = 0.1  # dB beyond the PSNR asked for that its last step aims at: as much as predictions err, and less than is allowed

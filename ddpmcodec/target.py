@@ -4,6 +4,7 @@ A target knows the noise at which to end and the bytes that the file may have. I
 """
 
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -105,8 +106,8 @@ class Bytes(Target):
     count: int
 
     def __post_init__(self):
-        if self.count < 0:
-            raise ValueError(f"max_bytes = {self.count} is out of range: it is negative")
+        if not 0 <= self.count < math.inf:
+            raise ValueError(f"max_bytes = {self.count} is out of range: it is no number of bytes")
 
     def max_bytes(self, header: Header, extra: int, least: int) -> int | None:
         """Return the size itself."""
@@ -139,6 +140,9 @@ class VisitedLevels(Target):
 
     visited: tuple[int, ...]
 
+    def __post_init__(self):
+        object.__setattr__(self, "visited", tuple(map(operator.index, self.visited)))  # numpy's integers, too
+
     def max_bytes(self, header: Header, extra: int, least: int) -> int | None:
         """Return None: the target takes as many bytes as it takes."""
         return None
@@ -153,6 +157,10 @@ class Lossless(Target):
     """The exact picture; the noise levels to visit on the way, after the first, where they are given."""
 
     visited: tuple[int, ...] | None = None
+
+    def __post_init__(self):
+        if self.visited is not None:
+            object.__setattr__(self, "visited", tuple(map(operator.index, self.visited)))
 
     @property
     def sigma(self) -> float:

@@ -60,7 +60,7 @@ class Curve:
     def points_of(self, picture: str, metric: str) -> Points:
         """Rate and a metric of one picture, where it has both, by rate."""
         found = ((point.get("bpp"), point.get(metric)) for point in self.pictures[picture])
-        return sorted((bpp, value) for bpp, value in found if bpp is not None and value is not None)
+        return sorted((bpp, value) for bpp, value in found if bpp is not None and value is not None and bpp > 0)
 
 
 def read(path: str) -> Curve:

@@ -97,6 +97,8 @@ def rate_distortion(
 
     known = wanted or (*metrics.METRICS, *sorted(metrics.FALLING - set(metrics.METRICS)))
     shown = [metric for metric in known if any(metric in curve.metrics for curve in curves)]
+    if absent := [metric for metric in wanted if metric not in shown]:
+        raise EvaluationError(f"no curve has {absent[0]} at every rate")
     if not shown or not any(low <= rate <= high for curve in curves for rate in curve.bpp):
         raise EvaluationError("no curve has a quality to draw in that range of rates")
     columns, rows = min(len(shown), PANELS), math.ceil(len(shown) / PANELS)

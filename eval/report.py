@@ -37,7 +37,7 @@ def document_of(data: bytes) -> dict[str, Any]:
     """Parse what a file holds, where it is a JSON object; else nothing."""
     try:
         document = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}
 

@@ -54,15 +54,19 @@ def describe(path: Path) -> Description:
         data = path.read_bytes()
         found = deserialize(data)
         size = int.from_bytes(data[:8], "little")
-        metadata = msgspec.json.decode(data[8 : 8 + size], type=dict[str, Any]).get("__metadata__", {})
-        config, name = msgspec.json.decode(metadata["config"], type=dict[str, Any]), str(metadata["name"])
-        tensors = {key: _array(tensor) for key, tensor in found}
-    except (OSError, SafetensorError) as e:
+        header = msgspec.json.decode(data[8 : 8 + size], type=dict[str, Any])
+    except (OSError, SafetensorError, ValueError, RecursionError) as e:
         raise ModelError(f"{path} cannot be read as a safetensors model: {e}") from e
-    except ModelError as e:
-        raise ModelError(f"{path}: {e}") from e
-    except (KeyError, ValueError, RecursionError) as e:
+    try:
+        metadata = header.get("__metadata__") or {}
+        config, name = msgspec.json.decode(metadata["config"], type=dict[str, Any]), str(metadata["name"])
+    except (KeyError, TypeError, ValueError, RecursionError) as e:
         raise ModelError(f"{path} holds no ddpmcodec model: its metadata lack a name or a configuration") from e
     if config.get("architecture") not in ARCHITECTURES or not NAME.fullmatch(name):
         raise ModelError(f"{path} holds no ddpmcodec model: its name or its architecture is not known")
-    return Description(name, hash_of(config, tensors), config, sum(array.size for array in tensors.values()), build_levels(config))
+    try:
+        levels = build_levels(config)
+        tensors = {key: _array(tensor) for key, tensor in found}
+    except (ModelError, ValueError, OverflowError) as e:
+        raise ModelError(f"{path}: {e}") from e
+    return Description(name, hash_of(config, tensors), config, sum(array.size for array in tensors.values()), levels)

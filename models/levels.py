@@ -116,7 +116,7 @@ def build_levels(config: dict) -> Levels:
         ModelError: it is not understood.
     """
     try:
-        levels = dict(config["levels"])
+        levels = {**config["levels"]}  # a mapping, not pairs
         kind = levels.pop("kind")
         return {"continuous": ContinuousLevels, "discrete": DiscreteLevels}[kind](**levels)
     except (KeyError, TypeError, ValueError) as e:

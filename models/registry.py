@@ -23,15 +23,23 @@ UNRELEASED = frozenset({"photo-3"})  # still in training: the next version repla
 ENVIRONMENT = "DDPMCODEC_MODELS"
 
 
-def _load(path: Path) -> "Model":
-    """Load the model of a path, or return it where it has been loaded before and the file is the same."""
+def _stat(path: Path) -> os.stat_result:
+    """Look at a path before it is opened.
+
+    Raises:
+        ModelError: it is not there, or neither a file nor a directory: a pipe would be waited for.
+    """
     try:
         found = os.stat(path)
-    except OSError as e:
-        raise ModelError(f"{path}: {e.strerror}") from e
-    if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):  # such as a pipe, which would be waited for
+    except (OSError, ValueError) as e:
+        raise ModelError(f"{path}: {getattr(e, 'strerror', None) or e}") from e
+    if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
         raise ModelError(f"{path} is neither a file nor a directory")
-    return _loaded(path, found.st_mtime_ns)
+    return found
+
+
+def _load(path: Path) -> "Model":
+    return _loaded(path, _stat(path).st_mtime_ns)
 
 
 @lru_cache(maxsize=4)
@@ -85,6 +93,8 @@ def resolve(model: "str | Path | Model | None") -> "Model":
     """
     if model is None or isinstance(model, str | Path):
         return find(DEFAULT if model is None else str(model))
+    if not hasattr(model, "network"):
+        raise ModelError(f"a model is given by name, by path, or loaded, not as {type(model).__name__}")
     return model
 
 
@@ -94,9 +104,9 @@ def describe(path: Path) -> Description:
     Raises:
         ModelError: it is no model.
     """
-    if not path.exists():
+    if not os.path.exists(path):  # unlike Path.exists, also False for names that no file can have
         return _described(find(str(path)))  # whose error names the known models
-    return _described(_load(path)) if path.is_dir() else describe_file(path)
+    return _described(_load(path)) if stat.S_ISDIR(_stat(path).st_mode) else describe_file(path)
 
 
 def _described(model: "Model") -> Description:

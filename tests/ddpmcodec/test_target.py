@@ -2,13 +2,16 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from ddpmcodec import precision, target
-from ddpmcodec.errors import RateError
+from ddpmcodec.encoder import EncodeOptions
+from ddpmcodec.errors import ModelError, RateError
 from ddpmcodec.format.container import Container
 from ddpmcodec.format.header import Header
 from ddpmcodec.format.steptable import Step
+from ddpmcodec.models import registry
 from ddpmcodec.models.levels import ContinuousLevels
 from ddpmcodec.models.process import snr_of_sigma
 from ddpmcodec.target import Bytes, Lossless, Psnr, Quality, Rate, Target, VisitedLevels
@@ -113,3 +116,22 @@ def test_a_decoder_asks_by_where_the_file_ends():
         assert precision.for_decoding(Container(h, steps, (b"",), b"tail"), "bf16") == "fp32"
     assert precision.for_decoding(Container(h, (), ())) == "auto"
     assert precision.for_decoding(Container(header(9, 9), (), ())) == "fp32"
+
+
+def test_whole_numbers_of_any_library_and_nothing_else():
+    assert VisitedLevels((np.int64(3), 5)).visited == (3, 5) and Lossless([np.int32(7)]).visited == (7,)
+    for wrong in ((3.5,), (1e3,), ("3",)):
+        with pytest.raises(TypeError):
+            VisitedLevels(wrong)
+    for count in (math.nan, math.inf):
+        with pytest.raises(ValueError, match="out of range"):
+            Bytes(count)
+    for evaluations in (math.nan, math.inf, 1, 10**9):
+        with pytest.raises(ValueError, match="out of range"):
+            EncodeOptions(evaluations=evaluations)
+
+
+def test_a_model_of_another_kind_is_refused():
+    for wrong in (5, b"name", [], {}):
+        with pytest.raises(ModelError, match=f"not as {type(wrong).__name__}"):
+            registry.resolve(wrong)

@@ -1,6 +1,7 @@
 """Models described without torch, against models that are loaded."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -39,7 +40,8 @@ def test_bundled_models_and_folders(paper_model, tmp_path):
         ({"name": "a", "config": '{"architecture": "other"}'}, torch.zeros(2)),
         ({"name": "A B", "config": '{"architecture": "photo-unet"}'}, torch.zeros(2)),
         ({"name": "a", "config": '{"architecture": "photo-unet", "levels": 3}'}, torch.zeros(2)),
-        ({"name": "a", "config": '{"architecture": "photo-unet"}'}, torch.zeros(2, dtype=torch.int8)),
+        ({"name": "a", "config": '{"architecture": "photo-unet", "levels": [["kind", "continuous"]]}'}, torch.zeros(2)),
+        ({"name": "a", "config": '{"architecture": "photo-unet", "levels": {"kind": "continuous"}}'}, torch.zeros(2, dtype=torch.int8)),
     ],
 )
 def test_what_is_no_model(metadata, tensor, tmp_path):
@@ -56,3 +58,15 @@ def test_describing_imports_no_torch(model_path):
     program = "import sys; from pathlib import Path; from ddpmcodec.models import registry; registry.describe(Path(sys.argv[1]))"
     done = subprocess.run([sys.executable, "-c", f"{program}; print('torch' in sys.modules)", model_path], capture_output=True, text=True)
     assert done.stdout == "False\n", done.stderr
+
+
+def test_a_pipe_is_not_waited_for_and_null_is_no_metadata(tmp_path):
+    os.mkfifo(tmp_path / "pipe.safetensors")
+    with pytest.raises(ModelError, match="neither a file nor a directory"):
+        registry.describe(tmp_path / "pipe.safetensors")
+    header = b'{"__metadata__":null,"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    (tmp_path / "null.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    with pytest.raises(ModelError, match=r"null\.safetensors"):
+        registry.describe(tmp_path / "null.safetensors")
+    with pytest.raises(ModelError, match="known are"):
+        registry.describe(tmp_path / ("a" * 300))
