@@ -10,7 +10,6 @@ from ddpmcodec.format.header import Header
 from ddpmcodec.models.levels import sigma
 from ddpmcodec.target import Lossless, Psnr, Quality, Target
 
-PRECISIONS = ("auto", "fp32", "bf16")
 BFLOAT16_FROM = 0  # the first level at which bfloat16 is used, where it is
 FINEST_SIGMA = 1.5  # of 255
 LEAST_PIXELS = 1 << 16
@@ -22,7 +21,7 @@ def for_encoding(header: Header, target: Target, max_bytes: int | None, wanted: 
 
     Args:
         max_bytes: the most bytes that the file may have; None where there is no limit.
-        wanted: one of `PRECISIONS`.
+        wanted: one of `models.arithmetic.PRECISIONS`.
     """
     if isinstance(target, Lossless):
         return "fp32"

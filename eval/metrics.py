@@ -23,17 +23,12 @@ from PIL import Image
 from ddpmcodec.errors import EvaluationError, ModelError
 from ddpmcodec.eval import ssimulacra2 as ssimulacra2_scores
 from ddpmcodec.eval.versions import versions
-from ddpmcodec.quality import psnr as measured_psnr
+from ddpmcodec.quality import psnr
 
 CVVDP_DISPLAY = "standard_4k"  # 3840x2160 on 30 inches at .75 m, 200 cd/m2
 BUTTERAUGLI = "butteraugli_main"
 BUTTERAUGLI_NITS = 80  # the program's default
 ST_LPIPS_NETWORK, ST_LPIPS_VARIANT = "alex", "shift_tolerant"
-
-
-def psnr(a: np.ndarray, b: np.ndarray) -> float:
-    """Peak signal-to-noise ratio in dB over all channels; infinite where the pictures are equal."""
-    return measured_psnr(a, b)
 
 
 def ms_ssim(a: np.ndarray, b: np.ndarray) -> float:
