@@ -56,7 +56,21 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Quality(Target):
+class _ToBeReached(Target):
+    """A target with an end of its own, however many bytes it takes up to `MAX_BPP`."""
+
+    @property
+    def has_end(self) -> bool:
+        """True: what the target names."""
+        return True
+
+    def max_bytes(self, header: Header, extra: int, least: int) -> int | None:
+        """Return a size that only a picture out of the target's reach would exceed."""
+        return least + int(MAX_BPP * header.pixels / 8) + DEFAULT_MIN_BYTES
+
+
+@dataclass(frozen=True)
+class Quality(_ToBeReached):
     """A quality in [0, 100]: the noise to end at, from 100 of 255 at 0 over 10 at 50 to 1 at 100, in equal ratios."""
 
     quality: float
@@ -69,15 +83,6 @@ class Quality(Target):
     def sigma(self) -> float:
         """The noise of the quality, of 255."""
         return sigma_of_quality(self.quality)
-
-    @property
-    def has_end(self) -> bool:
-        """True: the noise of the quality."""
-        return True
-
-    def max_bytes(self, header: Header, extra: int, least: int) -> int | None:
-        """Return a size that only a picture out of the target's reach would exceed."""
-        return _most_bytes(header, least)
 
 
 @dataclass(frozen=True)
@@ -115,7 +120,7 @@ class Bytes(Target):
 
 
 @dataclass(frozen=True)
-class Psnr(Target):
+class Psnr(_ToBeReached):
     """A PSNR of the decoded picture to be reached, in dB, and exceeded by .3 at most; the best there is within 24 bits per pixel."""
 
     psnr: float
@@ -123,15 +128,6 @@ class Psnr(Target):
     def __post_init__(self):
         if not (self.psnr > 0 and math.isfinite(self.psnr)):
             raise ValueError(f"psnr = {self.psnr} is out of range: it is no positive number of dB")
-
-    @property
-    def has_end(self) -> bool:
-        """True: the PSNR."""
-        return True
-
-    def max_bytes(self, header: Header, extra: int, least: int) -> int | None:
-        """Return a size that only a picture out of the target's reach would exceed."""
-        return _most_bytes(header, least)
 
 
 @dataclass(frozen=True)
@@ -179,11 +175,6 @@ class Lossless(Target):
     def check_levels(self, levels: Levels, start: int) -> None:
         """Raise ValueError where a model does not have the levels to visit, or they are in a wrong order."""
         _check_order(levels, start, self.visited or ())
-
-
-def _most_bytes(header: Header, least: int) -> int:
-    """Return the most bytes of a file whose target is a quality or a PSNR: `MAX_BPP` beside a file without steps."""
-    return least + int(MAX_BPP * header.pixels / 8) + DEFAULT_MIN_BYTES
 
 
 def sigma_of_quality(quality: float) -> float:
