@@ -5,32 +5,31 @@ noise Gaussian. Element i of the picture (channel, row, column order) stands in 
 to the picture's width so that no block collects a few columns only. Everything here is part of the format.
 """
 
-from functools import cache
-
 import numpy as np
 
-# All at once would take too much memory.
-BLOCKS_AT_ONCE = 1024
-FLIPPED_AT_ONCE = 1 << 22
+from ddpmcodec.channel.codeword import ROTATION_BLOCK as BLOCK
 
-
-@cache
-def _hadamard() -> np.ndarray:
-    """The (64, 64) Sylvester-Hadamard matrix over 8, its own inverse, float32; two of them make the transform of 4096."""
-    h = np.ones((1, 1), np.float32)
-    while len(h) < 64:
-        h = np.block([[h, h], [h, -h]])
-    return h / 8
+BLOCKS_AT_ONCE = 64  # a megabyte, which a processor's cache holds
+FLIPPED_AT_ONCE = 1 << 22  # all at once would take too much memory
 
 
 def _transform_(x: np.ndarray) -> np.ndarray:
-    """Transform each block of x (D,) in place by the orthonormal Walsh-Hadamard matrix, its own inverse; dimensions go place by place."""
-    h = _hadamard().astype(x.dtype)
-    whole = x.reshape(64, 64, -1)
-    for begin in range(0, whole.shape[2], BLOCKS_AT_ONCE):
-        blocks = whole[:, :, begin : begin + BLOCKS_AT_ONCE]
-        rows = h @ np.ascontiguousarray(blocks)  # for each of the 64 rows, over its 64 places
-        blocks[...] = (h @ rows.reshape(64, -1)).reshape(blocks.shape)
+    """Transform each block of x (D,) in place by the orthonormal Walsh-Hadamard matrix, its own inverse; dimensions go place by place.
+
+    Butterflies, rather than products with a matrix: sums in a fixed order have the same bits on every machine, and the threads of a
+    linear algebra library, which wait for their next product at full speed, would slow the network by a sixth.
+    """
+    whole = x.reshape(BLOCK, -1)
+    for begin in range(0, whole.shape[1], BLOCKS_AT_ONCE):
+        blocks = np.ascontiguousarray(whole[:, begin : begin + BLOCKS_AT_ONCE])
+        other = np.empty_like(blocks)
+        for bit in range(BLOCK.bit_length() - 1):
+            pairs = blocks.reshape(BLOCK >> (bit + 1), 2, -1)
+            sums = other.reshape(pairs.shape)
+            np.add(pairs[:, 0], pairs[:, 1], out=sums[:, 0])
+            np.subtract(pairs[:, 0], pairs[:, 1], out=sums[:, 1])
+            blocks, other = other, blocks
+        np.multiply(blocks, x.dtype.type(BLOCK**-0.5), out=whole[:, begin : begin + BLOCKS_AT_ONCE])
     return x
 
 
