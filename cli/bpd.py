@@ -51,11 +51,11 @@ def command(paths, model, counts, variance, limit, seed, output, search, fit, st
     loaded = list(pictures.load_any(paths, notes.LeftOut(quiet), limit))
     if not loaded:
         raise InputError(f"no readable pictures in {', '.join(paths)}")
-    schedules = reverse.schedules(denoiser, counts, default=search is None and not fit)
+    visited = reverse.visited(denoiser, counts, default=search is None and not fit)
     outputs = files.prepare(output, ["bpd"]) if output else {}
     say = notes.unheard if quiet else notes.note
     with options.progress_bar("bpd", quiet) as progress:
-        results, found = bpd.study(denoiser, loaded, schedules, variance=variance, seed=seed, search=search, fitted=fit, note=say,
+        results, found = bpd.study(denoiser, loaded, visited, variance=variance, seed=seed, search=search, fitted=fit, note=say,
                                    progress=progress)  # fmt: skip
     if store is not None:
         save(found, store, say)
@@ -65,11 +65,11 @@ def command(paths, model, counts, variance, limit, seed, output, search, fit, st
 
 
 def save(model, path: str, say) -> None:
-    """Write a model with its schedules."""
+    """Write a model with its lists of best levels."""
     from ddpmcodec.models import checkpoint
 
     checkpoint.save(Path(path), model.name, model.config, model.network.state_dict(), model.best_visited)
-    say(f"{path}: {model.name}, hash {model.hash.hex()}, schedules of {', '.join(map(str, model.best_visited)) or 'no'} levels")
+    say(f"{path}: {model.name}, hash {model.hash.hex()}, lists of {', '.join(map(str, model.best_visited)) or 'no'} levels")
 
 
 def write(path: Path, results: list[dict]) -> None:

@@ -59,7 +59,7 @@ def command(a, b, output, timesteps, lambdas, steps, variance, model, seed, thre
         sizes = " and ".join(f"{p.shape[1]}x{p.shape[0]}" for p in pixels)
         raise PictureError(f"{a} and {b} have different sizes, {sizes}")
     denoiser = registry.resolve(model)
-    schedules = [reverse.levels_from(denoiser, t, steps) for t in timesteps]
+    visited = [reverse.levels_from(denoiser, t, steps) for t in timesteps]
     with options.progress_bar("interpolate", quiet) as progress:
-        rows = samples.between(denoiser, pixels[0], pixels[1], schedules, lambdas, variance, seed, progress)
+        rows = samples.between(denoiser, pixels[0], pixels[1], visited, lambdas, variance, seed, progress)
     files.write(output, grids.png(grids.grid(rows)))

@@ -28,12 +28,11 @@ def levels(model, start: int, count: str | int | None) -> Sequence[int]:
     Raises:
         click.BadParameter: there are not so many, or no "all" of them.
     """
-    from ddpmcodec.models.levels import DiscreteLevels
     from ddpmcodec.models.reverse import subsequence
 
     if start == model.start and count in model.best_visited:
         return list(model.best_visited[count])
-    timesteps = start if isinstance(model.levels, DiscreteLevels) else None
+    timesteps = start if model.levels.counts_timesteps else None
     if count == ALL and timesteps is None:
         raise click.BadParameter(f"the levels of {model.name} are continuous: there is no 'all' of them", param_hint="--steps")
     fewest = min(timesteps or DEFAULT_STEPS, DEFAULT_STEPS)
@@ -56,19 +55,17 @@ def levels_from(model, t: int, count: str | int | None) -> Sequence[int]:
     return levels(model, t, count)
 
 
-def schedules(model, counts: Sequence[str | int], default: bool) -> list[Sequence[int]]:
+def visited(model, counts: Sequence[str | int], default: bool) -> list[Sequence[int]]:
     """Return the levels of each `--steps`; where there is none and `default` is set, of all timesteps, or 100 continuous levels.
 
     Raises:
         click.BadParameter: as of `levels`.
     """
-    from ddpmcodec.models.levels import DiscreteLevels
-
-    usual = [ALL if isinstance(model.levels, DiscreteLevels) else None] if default else []
+    usual = [ALL if model.levels.counts_timesteps else None] if default else []
     return [levels(model, model.start, count) for count in (counts or usual)]
 
 
 def check_count(most: int, count: int) -> None:
-    """Raise click.BadParameter where a schedule of `count` levels is searched for among fewer."""
+    """Raise click.BadParameter where `count` levels are searched for among fewer."""
     if count > most:
-        raise click.BadParameter(f"a schedule of {count} levels: it has 2 ... {most}", param_hint="--search")
+        raise click.BadParameter(f"{count} levels are not 2 ... {most}", param_hint="--search")

@@ -13,7 +13,7 @@ from ddpmcodec.errors import CorruptFileError, LimitError, ModelError, PictureEr
 from ddpmcodec.format import container as _container
 from ddpmcodec.format.container import Container
 from ddpmcodec.format.metadata import NONE
-from ddpmcodec.models.levels import DiscreteLevels, sigma
+from ddpmcodec.models.levels import sigma
 from ddpmcodec.plan import DEFAULT_EFFORT, DEFAULT_EVALUATIONS
 from ddpmcodec.progress import Note, Progress, silent
 
@@ -288,11 +288,10 @@ def info(data: bytes) -> dict[str, Any]:
     """
     parsed = _container.parse(bytes(data))
     header = parsed.header
-    discrete = isinstance(header.levels, DiscreteLevels)
     steps = []
     for i, (step, end) in enumerate(zip(parsed.steps, parsed.ends, strict=True)):
         entry: dict[str, Any] = {"step": i + 1}
-        if discrete:
+        if header.levels.counts_timesteps:
             entry["timestep"] = step.level
         entry |= {
             "level": step.level,

@@ -1,4 +1,4 @@
-"""The variational bound term by term, in bits per dimension (sections 3 and 4.3 of arXiv 2006.11239), and schedules that make it small.
+"""The variational bound term by term, in bits per dimension (sections 3 and 4.3 of arXiv 2006.11239), and levels that make it small.
 
     L = L_T + sum_{t > 1} L_{t-1} + L_0                                     (equation 5)
 
@@ -19,13 +19,13 @@ from ddpmcodec.eval.progress import Counter
 from ddpmcodec.models import checkpoint
 from ddpmcodec.models.bound import discretized_log_likelihood
 from ddpmcodec.models.checkpoint import Model
-from ddpmcodec.models.levels import ContinuousLevels, DiscreteLevels, Levels, sigma
+from ddpmcodec.models.levels import Levels, sigma
 from ddpmcodec.models.process import bits_of_nats, gaussian_kl, q_sample
 from ddpmcodec.models.reverse import ReverseProcess, subsequence
 from ddpmcodec.progress import Note, Progress, silent
 
 BATCH = 64  # pictures of one size
-CANDIDATES = 200  # of the levels of a schedule, where they are continuous
+CANDIDATES = 200  # levels to choose from, where they are continuous
 
 
 @dataclass(frozen=True)
@@ -155,12 +155,12 @@ def evaluate(
 
 
 def candidates(model: Model) -> list[int]:
-    """The levels that a schedule is chosen from: all timesteps, or `CANDIDATES` levels evenly spaced in ln snr."""
-    return subsequence(model.levels, model.start, model.start if isinstance(model.levels, DiscreteLevels) else CANDIDATES)
+    """Return the levels that visited ones are chosen from: all timesteps, or `CANDIDATES` levels evenly spaced in ln snr."""
+    return subsequence(model.levels, model.start, model.start if model.levels.counts_timesteps else CANDIDATES)
 
 
-def best_schedule(kind: Levels, levels: Sequence[int], mse: np.ndarray, count: int) -> list[int]:
-    """The `count` levels, first and last fixed, along which the bound is least, by dynamic programming.
+def best_levels(kind: Levels, levels: Sequence[int], mse: np.ndarray, count: int) -> list[int]:
+    """Return the `count` levels, first and last fixed, along which the bound is least, by dynamic programming.
 
     With p's variance the posterior's, L_{t-1} = mse(t) / 2 (snr_s - snr_t) nats per dimension for any pair of levels.
 
@@ -174,7 +174,7 @@ def best_schedule(kind: Levels, levels: Sequence[int], mse: np.ndarray, count: i
     """
     M = len(levels)
     if not 2 <= count <= M:
-        raise ValueError(f"a schedule of {count} levels: it has 2 ... {M}")
+        raise ValueError(f"{count} levels are not 2 ... {M}")
     snrs = np.array([kind.snr(level) for level in levels])
     cost = mse[:, None] / 2 * (snrs[None, :] - snrs[:, None])
     cost[np.tril_indices(M)] = np.inf  # from i to a later j alone
@@ -185,16 +185,16 @@ def best_schedule(kind: Levels, levels: Sequence[int], mse: np.ndarray, count: i
         origins.append(through.argmin(0))
         least = through.min(0)
     place = M - 1
-    schedule = [place]
+    visited = [place]
     for origin in reversed(origins):
         place = int(origin[place])
-        schedule.append(place)
-    return [levels[i] for i in reversed(schedule)]
+        visited.append(place)
+    return [levels[i] for i in reversed(visited)]
 
 
 def check_fit(model: Model) -> None:
     """Raise ModelError where no variance can be fitted: of continuous levels, or of learned variances for each element."""
-    if isinstance(model.levels, ContinuousLevels):
+    if not model.levels.counts_timesteps:
         raise ModelError(f"{model.name} has continuous levels: a variance is fitted to each timestep")
     if model.config["variance"] == "learned-range":
         raise ModelError(f"{model.name} has learned a variance for each element: one is fitted to models that have not")
@@ -242,7 +242,7 @@ def _best_fraction(process: ReverseProcess, pictures: Sequence[tuple[str, np.nda
 def study(
     model: Model,
     pictures: Iterable[tuple[str, np.ndarray]],
-    schedules: Sequence[Sequence[int]],
+    visited: Sequence[Sequence[int]],
     *,
     variance: str | None = None,
     seed: int = 0,
@@ -251,14 +251,14 @@ def study(
     note: Note = silent,
     progress: Progress = silent,
 ) -> tuple[list[dict[str, Any]], Model]:
-    """Measure the bound along schedules, then along one that is searched for, and of a variance that is fitted.
+    """Measure the bound along lists of levels, then along one that is searched for, and of a variance that is fitted.
 
     Args:
-        schedules: levels as `evaluate` takes them.
+        visited: lists of levels as `evaluate` takes them.
         variance: as of `evaluate`, but of what is fitted.
-        search: find the schedule of so many levels along which the bound is least, 2 ... all `candidates`.
+        search: find the list of so many levels along which the bound is least, 2 ... all `candidates`.
         fitted: fit the variance of each timestep.
-        note: told of the schedule found.
+        note: told of the levels found.
         progress: told of each bound's evaluations, from the first on again for each of them.
 
     Returns:
@@ -277,7 +277,7 @@ def study(
         return evaluate(of, ordered, levels, variance=variance, seed=seed, progress=Counter(progress, len(ordered) * len(levels)))
 
     named, found = variance or model.variance, model
-    results = [summary(bound_of(levels, model, variance), model, named) for levels in schedules]
+    results = [summary(bound_of(levels, model, variance), model, named) for levels in visited]
     if search is None and not fitted:
         return results, model
     every = candidates(model)
@@ -286,10 +286,10 @@ def study(
         found = fit(model, ordered, bound, seed=seed)
         results.append(summary(bound_of(every, found, None), found, found.variance))
     if search is not None:
-        schedule = best_schedule(model.levels, every, bound.mse.mean(0), search)
-        note(f"{search} levels: {', '.join(map(str, schedule))}")
-        results.append(summary(bound_of(schedule, model, variance), model, f"{named}, levels searched for"))
-        found.best_visited[search] = tuple(schedule)
+        best = best_levels(model.levels, every, bound.mse.mean(0), search)
+        note(f"{search} levels: {', '.join(map(str, best))}")
+        results.append(summary(bound_of(best, model, variance), model, f"{named}, levels searched for"))
+        found.best_visited[search] = tuple(best)
     return results, found
 
 

@@ -88,7 +88,7 @@ def best(denoising: Denoising, first: float, last: float, evaluations: int) -> l
     """Return ln snr of the levels along which this picture costs least."""
     levels = ContinuousLevels()
     grid = np.unique(np.linspace(first, last, GRID) / math.log(2) * levels.UNITS).round().astype(int).tolist()
-    chosen = bpd.best_schedule(levels, grid, denoising.mse([math.log(levels.snr(level)) for level in grid]), evaluations)
+    chosen = bpd.best_levels(levels, grid, denoising.mse([math.log(levels.snr(level)) for level in grid]), evaluations)
     return [first, *(math.log(levels.snr(level)) for level in chosen[1:-1]), last]
 
 

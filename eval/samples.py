@@ -65,21 +65,21 @@ def between(
     model: Model,
     a: np.ndarray,
     b: np.ndarray,
-    schedules: Sequence[Sequence[int]],
+    visited: Sequence[Sequence[int]],
     lambdas: Sequence[float],
     variance: str | None = None,
     seed: int = 0,
     progress: Progress = silent,
 ) -> list[Row]:
-    """Interpolate between two pictures of one size (figures 8 and 9): for each schedule a row of `a`, those of each lambda, `b`.
+    """Interpolate between two pictures of one size (figures 8 and 9): for each list of levels a row of `a`, those of each lambda, `b`.
 
     Args:
-        schedules: levels, the first of which both pictures are diffused to.
+        visited: lists of levels, the first of which both pictures are diffused to.
     """
     x_a, x_b = (torch.from_numpy(arrays.from_pixels(pixels)) for pixels in (a, b))
-    advance = Counter(progress, len(schedules))
+    advance = Counter(progress, len(visited))
     rows = []
-    for levels in schedules:
+    for levels in visited:
         x = sampling.interpolate(ReverseProcess(model, levels, variance), x_a, x_b, lambdas, seed)
         rows.append([a, *split(x), b])
         advance()

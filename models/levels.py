@@ -19,6 +19,7 @@ class ContinuousLevels:
     """A numbering in which level L has snr 2^(L / 256); less noise is a larger L."""
 
     kind = "continuous"
+    counts_timesteps = False
     UNITS = 256  # levels an octave of snr
     LOWEST, HIGHEST = -(1 << 13), 1 << 13
 
@@ -37,6 +38,10 @@ class ContinuousLevels:
     def distance(self, a: int, b: int) -> int:
         """Return by how many levels b has less noise than a."""
         return b - a
+
+    def finest(self, snr: float) -> int:
+        """Return the level at which a chain ends that is to reach x_0: the one nearest to `snr`."""
+        return self.nearest(snr)
 
     def contains(self, level: int) -> bool:
         """Whether there is such a level."""
@@ -60,6 +65,7 @@ class DiscreteLevels:
     beta_T: float = 0.02
 
     kind = "discrete"
+    counts_timesteps = True
     SCHEDULES = ("linear", "cosine")
     MAX_T = 1 << 14
 
@@ -95,6 +101,10 @@ class DiscreteLevels:
     def distance(self, a: int, b: int) -> int:
         """Return by how many levels b has less noise than a."""
         return a - b
+
+    def finest(self, snr: float) -> int:
+        """Return the level at which a chain ends that is to reach x_0: the last timestep, whatever its snr."""
+        return 1
 
     def contains(self, level: int) -> bool:
         """Whether there is such a level."""

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from ddpmcodec.models.checkpoint import Model
-from ddpmcodec.models.levels import ContinuousLevels, Levels
+from ddpmcodec.models.levels import Levels
 from ddpmcodec.models.process import abar_of_snr, posterior, snr_of_sigma
 
 LEAST_SIGMA = 1.0  # of 255: where a model of continuous levels ends
@@ -39,7 +39,7 @@ def subsequence(levels: Levels, start: int, count: int) -> list[int]:
     Raises:
         ValueError: there are not so many.
     """
-    last = levels.nearest(snr_of_sigma(LEAST_SIGMA)) if isinstance(levels, ContinuousLevels) else 1
+    last = levels.finest(snr_of_sigma(LEAST_SIGMA))
     if not 1 <= count <= abs(start - last) + 1:
         raise ValueError(f"{count} steps: from level {start} to {last} there are 1 ... {abs(start - last) + 1}")
     return np.linspace(start, last, count).round().astype(int).tolist()

@@ -46,7 +46,7 @@ def mse_of(snr):
 
 def test_a_linear_gaussian_model_has_its_closed_form():
     every = range(1000, 0, -1)
-    levels = bpd.best_schedule(LINEAR, every, mse_of(np.array([LINEAR.snr(t) for t in every])), 25)
+    levels = bpd.best_levels(LINEAR, every, mse_of(np.array([LINEAR.snr(t) for t in every])), 25)
     bound = bpd.evaluate(LinearGaussian(), gaussian_pictures(), levels)
     snr = np.array([LINEAR.snr(t) for t in levels])
     kl = mse_of(snr[:-1]) / 2 * np.diff(snr) / math.log(2)
@@ -135,7 +135,7 @@ def test_the_mean_and_its_standard_error():
 
 @pytest.mark.parametrize("kind", [ContinuousLevels(), DiscreteLevels("cosine", 100)])
 @pytest.mark.parametrize("count", [2, 3, 5])
-def test_the_best_schedule_is_the_best_of_all(kind, count):
+def test_the_best_levels_is_the_best_of_all(kind, count):
     levels = [-800, -500, -420, -100, 33, 200, 700, 1500] if isinstance(kind, ContinuousLevels) else [100, 90, 71, 60, 44, 20, 7, 1]
     rng = np.random.default_rng(count)
     snr = np.array([kind.snr(level) for level in levels])
@@ -146,24 +146,24 @@ def test_the_best_schedule_is_the_best_of_all(kind, count):
 
     inner = itertools.combinations(range(1, len(levels) - 1), count - 2)
     best = min(cost((0, *places, len(levels) - 1)) for places in inner)
-    found = bpd.best_schedule(kind, levels, mse, count)
+    found = bpd.best_levels(kind, levels, mse, count)
     assert (found[0], found[-1], len(found)) == (levels[0], levels[-1], count)
     assert cost([levels.index(level) for level in found]) == pytest.approx(best, rel=1e-12)
 
 
-def test_the_best_schedule_beats_even_spacing():
+def test_the_best_levels_beat_even_spacing():
     levels = list(range(1000, 0, -1))
     snr = np.array([LINEAR.snr(t) for t in levels])
-    found = bpd.best_schedule(LINEAR, levels, mse_of(snr), 20)
+    found = bpd.best_levels(LINEAR, levels, mse_of(snr), 20)
 
-    def rate(schedule):
-        s = np.array([LINEAR.snr(t) for t in schedule])
+    def rate(visited):
+        s = np.array([LINEAR.snr(t) for t in visited])
         return float(np.sum(mse_of(s[:-1]) / 2 * np.diff(s)))
 
     assert rate(found) < 0.8 * rate(subsequence(LINEAR, 1000, 20))
     for count in (1, 1001):
-        with pytest.raises(ValueError, match="schedule"):
-            bpd.best_schedule(LINEAR, levels, mse_of(snr), count)
+        with pytest.raises(ValueError, match="levels are not 2"):
+            bpd.best_levels(LINEAR, levels, mse_of(snr), count)
 
 
 def test_a_fitted_variance_is_the_best(paper_model, photo):
