@@ -1,6 +1,7 @@
 """`ddpmcodec encode`."""
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,6 +19,7 @@ from ddpmcodec.target import MAX_BPP
 if TYPE_CHECKING:
     from ddpmcodec.encoder import Encoding
     from ddpmcodec.models.checkpoint import Model
+    from ddpmcodec.roi import Roi
 
 ALL = "all"
 TARGETS = ("quality", "bpp", "max_bytes", "psnr", "lossless", "levels")
@@ -31,6 +33,16 @@ def levels_option(ctx: click.Context, param: click.Parameter, value: str | None)
         return [int(v) for v in value.split(",")]
     except ValueError:
         raise click.BadParameter("give timesteps separated by commas, or 'all'") from None
+
+
+def roi_option(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> list[tuple[int, ...]] | str | None:
+    """Return the boxes x,y,w,h, or the path of a mask."""
+    boxes = [tuple(map(int, value.split(","))) for value in values if re.fullmatch(r"-?\d+(,-?\d+){3}", value)]
+    if len(boxes) == len(values):
+        return boxes or None
+    if len(values) > 1:
+        raise click.BadParameter("give boxes x,y,w,h in pixels, or one mask")
+    return values[0]
 
 
 @contextmanager
@@ -56,6 +68,11 @@ def only_one_target() -> Iterator[None]:
 @options.effort
 @options.model
 @click.option("--levels", callback=levels_option, metavar="all|N,N,...", help="Timesteps to visit after the first.")
+@click.option("--tune", type=click.Choice(["perception", "psnr"]), help="Shape the noise so that it is seen least, or leave it white, which "
+              "is best by squared error [default: perception; psnr with models of the paper's kind, and for --lossless].")  # fmt: skip
+@click.option("--roi", multiple=True, callback=roi_option, metavar="X,Y,W,H|MASK",
+              help="Make this box (may be repeated) finer than the rest, or a mask's white parts finer than its black ones.")  # fmt: skip
+@click.option("--roi-gain", type=options.Rate(0, 36, min_open=True), metavar="DB", help="By so much [default: 6].")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, metavar="N",
               help="Of the randomness that encoder and decoder share; it is in the file.")  # fmt: skip
 @click.option("--page", type=click.IntRange(1), metavar="N", help="Of a file with several pages or frames: this one.")
@@ -83,6 +100,7 @@ def command(images, output, jobs, dask, skip_existing, threads, **chosen):
     ddpmcodec encode photo.png -o small.ddpm --target-size 20k
     ddpmcodec encode photo.png -o fine.ddpm --psnr 40
     ddpmcodec encode photo.png -o exact.ddpm --lossless
+    ddpmcodec encode photo.png -o face.ddpm --bpp 0.3 --roi 310,80,200,240
     ddpmcodec encode photos/*.jpg -o coded/ -q 60 --jobs 4 --skip-existing
     ddpmcodec encode photos/*.jpg -o coded/ --dask tcp://scheduler:8786
     ddpmcodec encode tiles/*.png -o tiles.ddpm --lossless --model tiny
@@ -92,9 +110,14 @@ def command(images, output, jobs, dask, skip_existing, threads, **chosen):
         target.choose(**{name: chosen[name] for name in TARGETS if name != "levels"}, levels=(1,) if chosen["levels"] else None)
     if dask is not None and (jobs is not None or not batch.is_directory(output)):
         raise click.UsageError("--dask is for many files to a directory (-o DIR/), and the cluster says how many --jobs")
+    if chosen["lossless"] and (chosen["tune"] == "perception" or chosen["roi"]):
+        raise click.UsageError("--lossless goes without --tune perception and --roi")
+    if chosen["roi_gain"] is not None and not chosen["roi"]:
+        raise click.UsageError("--roi-gain goes with --roi")
     for name in ("icc", "exif"):
         if chosen[name] is not None:
             chosen[name] = files.read(chosen[name])
+    chosen["roi"] = regions(chosen["roi"], chosen["roi_gain"])
     if dask is not None and chosen["model"] is not None:
         chosen["model"] = anywhere(chosen["model"])
     if batch.is_directory(output):
@@ -176,8 +199,26 @@ def encode(
         end.check_levels(denoiser.levels, denoiser.start)
     except ValueError as e:
         raise click.BadParameter(str(e), param_hint="--levels") from e
-    options = EncodeOptions(**{name: chosen[name] for name in ("evaluations", "effort", "seed", "device", "precision")})
+    named = {name: chosen[name] for name in ("evaluations", "effort", "seed", "roi", "device", "precision")}
+    options = EncodeOptions(**named, tune=chosen["tune"] or "auto")
     return api.encode_image(source, end, options, lambda text: say(f"{output}: {text}"), model=denoiser, progress=progress)
+
+
+def regions(boxes_or_mask: list[tuple[int, ...]] | str | None, gain: float | None) -> "Roi | None":
+    """Return the regions that --roi names.
+
+    Raises:
+        PictureError: the mask is none.
+    """
+    if not boxes_or_mask:
+        return None
+    from ddpmcodec import api, picture, roi
+
+    gain = api.DEFAULT_GAIN if gain is None else gain
+    if isinstance(boxes_or_mask, list):
+        return roi.load(boxes_or_mask, gain)
+    with files.naming(boxes_or_mask):
+        return roi.Roi(mask=roi.mask_of(picture.read(files.read(boxes_or_mask))), gain=gain)
 
 
 def every_level(denoiser: "Model") -> range:

@@ -13,6 +13,7 @@ from ddpmcodec.errors import CorruptFileError, LimitError, ModelError, PictureEr
 from ddpmcodec.format import container as _container
 from ddpmcodec.format.container import Container
 from ddpmcodec.format.metadata import NONE
+from ddpmcodec.models import whitening
 from ddpmcodec.models.levels import sigma
 from ddpmcodec.plan import DEFAULT_EFFORT, DEFAULT_EVALUATIONS
 from ddpmcodec.progress import Note, Progress, silent
@@ -31,6 +32,7 @@ if TYPE_CHECKING:  # torch and Pillow are imported by the functions that need th
     Source = Image.Image | np.ndarray
 
 MAX_WORK = 1000  # steps of the largest picture allowed, with or without an evaluation of the network; smaller ones may have more
+DEFAULT_GAIN = 6.0  # dB
 USED_SHARE = 0.95  # of a size asked for: a file that uses less of it brings a note
 
 
@@ -45,6 +47,9 @@ def encode(
     evaluations: int = DEFAULT_EVALUATIONS,
     effort: int = DEFAULT_EFFORT,
     seed: int = 0,
+    tune: str = "auto",
+    roi: Any = None,
+    roi_gain: float = DEFAULT_GAIN,
     model: ModelName | None = None,
     levels: Sequence[int] | None = None,
     strip: bool = False,
@@ -76,6 +81,11 @@ def encode(
             lossless file takes steps that are too long otherwise, there are more.
         effort: 1 ... 5, the channel coder's search: less is faster and larger.
         seed: of the shared randomness, in [0, 2^63).
+        tune: what the file is best for: "perception" gives noise to the frequencies and colours where it is seen least, "psnr" the same to
+            all. Default: perception; psnr for lossless files, which have no other, and with models of the paper's kind.
+        roi: regions that get finer noise than the rest: boxes (x, y, width, height) of the picture as it is displayed, or a mask, a gray
+            image or uint8 array of any size, white finest. A `quality` is that of the finest part.
+        roi_gain: dB by which the finest part is finer than the coarsest, up to 36.
         levels: noise levels (of a model of the paper's kind: timesteps) to visit after the first, instead of an end.
         progress: called with the network evaluations done and in all.
 
@@ -84,14 +94,16 @@ def encode(
 
     Raises:
         PictureError, LimitError, ModelError, RateError: see `ddpmcodec.errors`.
-        ConflictError: several ends are given (`ddpmcodec.target`).
+        ConflictError: several ends are given (`ddpmcodec.target`), or a lossless file is to be shaped.
         ValueError: an option is out of its range.
     """
     from ddpmcodec import target
     from ddpmcodec.encoder import EncodeOptions
+    from ddpmcodec.roi import load as load_roi
 
     end = target.choose(quality=quality, bpp=bpp, max_bytes=max_bytes, psnr=psnr, lossless=lossless, levels=levels)
-    options = EncodeOptions(evaluations, effort, seed, device, precision)
+    regions = None if roi is None else load_roi(roi, roi_gain)
+    options = EncodeOptions(evaluations, effort, seed, tune, regions, device, precision)
     return encode_image(image, end, options, model=model, strip=strip, max_pixels=max_pixels, progress=progress).data
 
 
@@ -111,7 +123,7 @@ def encode_image(
     Args:
         image: as `encode` takes it, or a `ddpmcodec.picture.Picture`.
         target: where to end (`ddpmcodec.target`); default about 1 bit per pixel.
-        options: evaluations, effort, seed, device and precision; default those of `encode`.
+        options: evaluations, effort, seed, tune, regions, device and precision; default those of `encode`.
         note: called with each sentence that the user should read: what the file will not have, and what could not be reached.
         model, strip, max_pixels, progress: as `encode`.
 
@@ -320,10 +332,33 @@ def info(data: bytes) -> dict[str, Any]:
         "model_hash": header.model_hash.hex(),
         "levels": {"kind": header.levels.kind, "start": header.start, "start_sigma": round(sigma(header.levels, header.start), 2)},
         "seed": header.seed,
+        "noise": _noise(parsed),
         "whole_steps": len(parsed.messages),
         "sections": [vars(section) for section in parsed.sections],
         "steps": steps,
     }
+
+
+def _noise(parsed: Container) -> dict[str, Any]:
+    """Describe the noise of a file: its shape, and its standard deviation at the last whole step, of 255."""
+    shape, header = parsed.shape, parsed.header
+    level = parsed.steps[len(parsed.messages) - 1].level if parsed.messages else header.start
+    reached = sigma(header.levels, level)
+    described: dict[str, Any] = {"tune": "psnr", "table": None, "map": None, "sigma": round(reached, 4)}
+    if shape is None:
+        return described
+    w = whitening.power(math.log2(header.levels.snr(level)), shape.ramp)
+    table = shape.table
+    if shape.is_default or any(map(any, table)):
+        described["tune"] = "perception"
+    described["table"] = "default" if shape.is_default else {"ramp": shape.ramp, "log2_m": table}
+    if shape.cell:
+        coarsest = 2 ** (max(shape.cells) / 4)
+        described["map"] = {"cell": shape.cell, "coarsest": round(coarsest, 3)}
+    for name, row, scale in zip(("Y", "Cb", "Cr"), table, whitening.SCALES, strict=True):
+        coarse, fine = (round(scale * reached * 2 ** (w * row[node] / whitening.UNITS), 4) for node in (0, -1))
+        described[name] = {"coarse": coarse, "fine": fine}
+    return described
 
 
 def truncate(
@@ -354,7 +389,7 @@ def truncate(
     extra = _container.extra_size(parsed.alpha, parsed.metadata)
 
     def size_of(count: int) -> int:
-        return _container.serialized_size(parsed.header, parsed.steps[:count]) + extra
+        return _container.serialized_size(parsed.header, parsed.steps[:count], parsed.shape) + extra
 
     # Sizes grow with the count but for the word that the table's coder may save.
     count = bisect_right(range(count), limit, key=lambda k: size_of(k + 1))

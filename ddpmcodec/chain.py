@@ -16,24 +16,8 @@ from ddpmcodec.channel.randomness import STREAM_CHROMA, STREAM_START, SharedRand
 from ddpmcodec.denoiser import Denoiser
 from ddpmcodec.format.header import CHANNELS, Header
 from ddpmcodec.format.steptable import Step
-from ddpmcodec.models.levels import Levels
-from ddpmcodec.models.process import Posterior, abar_of_snr, posterior
+from ddpmcodec.noise import Noise
 from ddpmcodec.prediction import predict_x_0
-
-
-def step_posterior(levels: Levels, level_s: int, level_t: int) -> Posterior:
-    """Return q(x_s | x_t, x_0) between two levels (equations 6 and 7)."""
-    return posterior(abar_of_snr(levels.snr(level_s)), abar_of_snr(levels.snr(level_t)))
-
-
-def coded_elements(x: np.ndarray, header: Header) -> np.ndarray:
-    """Return the elements of x (P, 3, H, W) that steps code, (N,)."""
-    return (gray.luma(x) if header.gray else x).reshape(-1)
-
-
-def delta_of(error: np.ndarray, q: Posterior) -> np.ndarray:
-    """Return delta = (q's mean - p's mean) / q's standard deviation, (N,), for an error x_0 - x0hat, (N,)."""
-    return error * error.dtype.type(q.x_0_weight / math.sqrt(q.variance))
 
 
 @dataclass
@@ -42,16 +26,15 @@ class State:
 
     Attributes:
         level: the noise level t reached.
-        x_t: P pictures with the noise of that level, variance preserving, (P, 3, H, W) float32.
-        gray: whether the pictures are gray.
+        x_t: P pictures, or their coefficients, with the noise of that level, (P, 3, H, W) float32: `ddpmcodec.noise` knows.
         previous_x0hat: the x0hat that the last step used; None before the first step, or when released.
     """
 
     denoiser: Denoiser
+    noise: Noise
     index: int
     level: int
     x_t: np.ndarray
-    gray: bool
     previous_x0hat: np.ndarray | None = None
     _x0hat: np.ndarray | None = field(default=None, init=False, repr=False)
 
@@ -62,8 +45,9 @@ class State:
             ModelError: the network predicts values that are not numbers.
         """
         if self._x0hat is None:
-            x0hat = predict_x_0(self.denoiser, self.x_t, self.level)
-            self._x0hat = gray.without_chroma(x0hat) if self.gray else x0hat
+            seen = self.noise.seen(self.x_t, self.level)
+            predicted = predict_x_0(self.denoiser, seen, self.level, self.noise.folds, self.noise.clamps)
+            self._x0hat = self.noise.picture(predicted, self.level)
         return self._x0hat
 
     def release(self) -> None:
@@ -74,11 +58,11 @@ class State:
 Peer = Callable[[State], tuple[Step, bytes] | None]
 
 
-def walk(denoiser: Denoiser, header: Header, randomness: SharedRandomness, channel: Channel, peer: Peer) -> Iterator[State]:
+def walk(denoiser: Denoiser, header: Header, noise: Noise, randomness: SharedRandomness, channel: Channel, peer: Peer) -> Iterator[State]:
     """Yield every state from x_T on, until `peer` has no further step: Algorithm 4, and with an encoder as peer Algorithm 3."""
     shape = (header.pictures, CHANNELS, header.height, header.width)
-    x_T = randomness.gaussians(math.prod(shape), STREAM_START).reshape(shape)
-    state = State(denoiser, 0, header.start, x_T, header.gray)
+    x_T = noise.start(randomness.gaussians(math.prod(shape), STREAM_START).reshape(shape))
+    state = State(denoiser, noise, 0, header.start, x_T)
     yield state
     while (sent := peer(state)) is not None:
         state = _after(state, *sent, header, randomness, channel)
@@ -91,15 +75,10 @@ def _after(state: State, step: Step, message: bytes, header: Header, randomness:
         state.release()
     x0hat = state.evaluate() if step.evaluate else state.previous_x0hat
     assert x0hat is not None  # the first step evaluates: the step table says so
-    q = step_posterior(header.levels, step.level, state.level)
     z = channel.receive(message, state.index, step.n, step.nu)
     if header.gray:
         P, _, H, W = state.x_t.shape
         chroma = randomness.gaussians(2 * z.size, STREAM_CHROMA, state.index)
         z = gray.with_chroma(z.reshape(P, 1, H, W), chroma.reshape(P, 2, H, W))
-    x_s = z.reshape(state.x_t.shape)
-    x_s *= np.float32(math.sqrt(q.variance))
-    for picture in range(len(x_s)):  # temporaries of one picture's size
-        x_s[picture] += np.float32(q.x_0_weight) * x0hat[picture]
-        x_s[picture] += np.float32(q.x_t_weight) * state.x_t[picture]
-    return State(state.denoiser, state.index + 1, step.level, x_s, state.gray, x0hat)
+    x_s = state.noise.sample(state.x_t, x0hat, state.level, step.level, z.reshape(state.x_t.shape))
+    return State(state.denoiser, state.noise, state.index + 1, step.level, x_s, x0hat)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ddpmcodec import arrays
-from ddpmcodec.chain import Peer, State, step_posterior, walk
+from ddpmcodec.chain import Peer, State, walk
 from ddpmcodec.channel.channel import TrellisChannel
 from ddpmcodec.channel.randomness import STREAM_SAMPLING, SharedRandomness
 from ddpmcodec.denoiser import Denoiser
@@ -14,6 +14,7 @@ from ddpmcodec.format import tail
 from ddpmcodec.format.container import VERSION, Container
 from ddpmcodec.format.steptable import Step
 from ddpmcodec.models.process import snr_of_sigma
+from ddpmcodec.noise import noise_of
 from ddpmcodec.progress import Progress, silent
 
 # Sampling the rest of the chain: ratio of snr between its levels, and the noise (of 255) at which it ends.
@@ -35,7 +36,7 @@ def states(container: Container, denoiser: Denoiser, peer: Peer | None = None) -
         i = state.index
         return (container.steps[i], container.messages[i]) if i < len(container.messages) else None
 
-    return walk(denoiser, header, randomness, channel, peer or receive)
+    return walk(denoiser, header, noise_of(header, container.shape), randomness, channel, peer or receive)
 
 
 def evaluated_levels(container: Container) -> list[int]:
@@ -94,10 +95,8 @@ def sample(state: State, seed: int = 0, progress: Progress = silent) -> np.ndarr
     randomness = SharedRandomness(seed, VERSION)
     for i, level in enumerate(visited):
         if levels.distance(state.level, level) > 0:
-            q = step_posterior(levels, level, state.level)
-            x_s = randomness.gaussians(state.x_t.size, STREAM_SAMPLING, i).reshape(state.x_t.shape)
-            x_s *= np.float32(math.sqrt(q.variance))
-            x_s += np.float32(q.x_0_weight) * state.evaluate() + np.float32(q.x_t_weight) * state.x_t
-            state = State(state.denoiser, state.index, level, x_s, state.gray)
+            z = randomness.gaussians(state.x_t.size, STREAM_SAMPLING, i).reshape(state.x_t.shape)
+            x_s = state.noise.sample(state.x_t, state.evaluate(), state.level, level, z)
+            state = State(state.denoiser, state.noise, state.index, level, x_s)
         progress(i + 1, count)
     return state.evaluate()

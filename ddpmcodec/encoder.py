@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ddpmcodec import arrays, precision, quality
-from ddpmcodec.chain import State, coded_elements, delta_of, step_posterior, walk
+from ddpmcodec.chain import State, walk
 from ddpmcodec.channel.channel import Channel, TrellisChannel
 from ddpmcodec.channel.randomness import SharedRandomness
 from ddpmcodec.denoiser import Denoiser
@@ -18,9 +18,13 @@ from ddpmcodec.format.header import Header
 from ddpmcodec.format.steptable import Step
 from ddpmcodec.models import arithmetic, registry
 from ddpmcodec.models.checkpoint import Model
+from ddpmcodec.noise import noise_of
 from ddpmcodec.picture import Picture
 from ddpmcodec.plan import DEFAULT_EFFORT, DEFAULT_EVALUATIONS, MAX_EVALUATIONS, NU_OF_EFFORT, Plan, kl_bits
 from ddpmcodec.progress import Progress, silent
+from ddpmcodec.residual import residual_of
+from ddpmcodec.roi import Roi
+from ddpmcodec.shaping import TUNES, shape_for
 from ddpmcodec.target import Lossless, Target, check_budget
 
 
@@ -32,6 +36,9 @@ class EncodeOptions:
         evaluations: network evaluations that decoding takes, at least 2.
         effort: 1 ... 5, the channel coder's search.
         seed: of the shared randomness, in [0, 2^63).
+        tune: what the noise is shaped for, "perception", "psnr" (white), or "auto": perception, but psnr for models of the paper's kind
+            and for lossless files.
+        roi: the regions that get finer noise than the rest.
         device, precision: of the network, as `models.arithmetic.denoiser` has them.
 
     Raises:
@@ -41,12 +48,16 @@ class EncodeOptions:
     evaluations: int = DEFAULT_EVALUATIONS
     effort: int = DEFAULT_EFFORT
     seed: int = 0
+    tune: str = "auto"
+    roi: Roi | None = None
     device: str = "auto"
     precision: str = "auto"
 
     def __post_init__(self):
         if not 2 <= self.evaluations <= MAX_EVALUATIONS or self.effort not in NU_OF_EFFORT or not 0 <= self.seed < 1 << 63:
             raise ValueError(f"out of range: evaluations={self.evaluations}, effort={self.effort} or seed={self.seed}")
+        if self.tune not in TUNES:
+            raise ValueError(f"tune={self.tune!r} is none of {', '.join(TUNES)}")
         if self.device not in arithmetic.DEVICES or self.precision not in arithmetic.PRECISIONS:
             raise ValueError(f"device={self.device!r} or precision={self.precision!r} is not known")
 
@@ -152,11 +163,11 @@ class Sender:
         error -= x0hat
         if self.visible is not None:
             error *= self.visible.reshape(len(error), 1, *error.shape[2:])
-        error = coded_elements(error, self.header)
-        step = self.plan.next_step(state.level, arrays.squared_norm(error), self.psnr[max(self.psnr)])
+        residual = residual_of(state.noise, error, state.level)
+        step = self.plan.next_step(state.level, residual, self.psnr[max(self.psnr)])
         if step is None:
             return None
-        delta = delta_of(error, step_posterior(self.header.levels, step.level, state.level))
+        delta = residual.delta(step.level)
         self.kl_bits.append(kl_bits(arrays.squared_norm(delta), self.header.elements))
         self.messages.append(self.channel.send(delta, state.index, step.n, step.nu))
         return step, self.messages[-1]
@@ -178,6 +189,8 @@ def encode_pixels(
     Raises:
         RateError: not even a file without steps is as small as the target asks.
         ModelError: there is no such model or device, or the network is one for fp32 only.
+        PictureError: a region of interest is not inside the picture.
+        ConflictError: a lossless file is to have shaped noise.
         ValueError: the target's levels are not the model's, or in a wrong order.
     """
     begin = time.perf_counter()
@@ -187,14 +200,15 @@ def encode_pixels(
     header = _header(picture, found, options.seed)
     alpha_body = None if picture.alpha is None else alpha.pack(picture.alpha)
     extra = container.extra_size(alpha_body, picture.metadata)
-    budget = check_budget(target, header, extra, container.serialized_size(header, ()) + extra)
+    shape = shape_for(header, target, options.tune, options.roi)
+    budget = check_budget(target, header, extra, container.serialized_size(header, (), shape) + extra)
     wanted = precision.for_encoding(header, target, None if budget is None else budget + extra, options.precision)
     denoiser = arithmetic.denoiser(found, options.device, wanted, bfloat16_from=precision.BFLOAT16_FROM)
     exact = isinstance(target, Lossless)
-    plan = Plan(header, NU_OF_EFFORT[options.effort], options.evaluations, target, budget)
+    plan = Plan(header, NU_OF_EFFORT[options.effort], options.evaluations, target, budget, shape)
     sender, state = _send(picture, denoiser, header, plan, exact, lambda done: progress(done, max(done, options.evaluations)))
     body = tail.encode(picture.pixels, arrays.planes(state.evaluate())) if exact else None
-    data = container.serialize(Container(header, tuple(plan.steps), tuple(sender.messages), body, alpha_body, picture.metadata))
+    data = container.serialize(Container(header, tuple(plan.steps), tuple(sender.messages), body, alpha_body, picture.metadata, shape))
     return Encoding(
         data,
         picture.pixels if exact else sender.decoded,
@@ -233,7 +247,7 @@ def _send(
     channel = TrellisChannel(randomness, header.elements, header.width)
     visible = picture.alpha > 0 if picture.alpha is not None and not exact else None
     sender = Sender(picture.pixels, visible, header, channel, plan, progress)
-    for state in walk(denoiser, header, randomness, channel, sender):  # noqa: B007 - the last one is wanted
+    for state in walk(denoiser, header, noise_of(header, plan.shape), randomness, channel, sender):  # noqa: B007 - the last one is wanted
         pass
     if state.index not in sender.psnr:
         sender.evaluate(state)

@@ -10,6 +10,7 @@ from ddpmcodec.denoiser import Denoiser
 from ddpmcodec.format.container import Container
 from ddpmcodec.format.header import Header
 from ddpmcodec.models import arithmetic
+from ddpmcodec.noise import folds_of
 from ddpmcodec.prediction import fold_of, predict_x_0
 from ddpmcodec.progress import Note
 from ddpmcodec.target import Target
@@ -63,5 +64,6 @@ def announce_encoding(note: Note, picture: "Picture", model: "Model", target: Ta
 def announce_decoding(note: Note, parsed: Container, denoiser: Denoiser) -> None:
     """Announce a file to be decoded."""
     header = parsed.header
-    evaluations = sum(fold_of(header.levels, level) ** -2 for level in decoder.evaluated_levels(parsed))
+    folds = folds_of(header, parsed.shape)
+    evaluations = sum(fold_of(header.levels, level, folds) ** -2 for level in decoder.evaluated_levels(parsed))
     announce(note, header.pixels, denoiser, evaluations, header.network_pixels / header.pixels)

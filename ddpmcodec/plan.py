@@ -1,7 +1,7 @@
 """The encoder's plan, which decides where the next step goes and how many bits it has.
 
-It works on numbers alone: the level reached and |x_0 - x0hat|^2 there. The decoder reads the steps from the file, so nothing here is
-part of the format.
+It works on few numbers: the level reached, and what steps from there would cost. The decoder reads the steps from the file, so
+nothing here is part of the format.
 """
 
 import math
@@ -10,8 +10,10 @@ from ddpmcodec import spacing
 from ddpmcodec.channel import codeword
 from ddpmcodec.format import container
 from ddpmcodec.format.header import Header
+from ddpmcodec.format.shape import Shape
 from ddpmcodec.format.steptable import Step
 from ddpmcodec.models.process import nats_of_bits, snr_of_sigma
+from ddpmcodec.residual import Residual
 from ddpmcodec.target import Lossless, Psnr, Target, VisitedLevels
 
 DEFAULT_EVALUATIONS = 30
@@ -46,9 +48,9 @@ def ideal_bits(n: float, nu: int) -> float:
     return max(0.0, codeword.ETA[nu] * (n - STARTING_BITS))
 
 
-def snr_reached(snr: float, error: float, kl: float, dimensions: int) -> float:
-    """Return the snr at which a step from `snr` with |x_0 - x0hat|^2 = `error` has spent `kl` bits: the inverse of `kl_bits`."""
-    return snr + dimensions * math.expm1(nats_of_bits(2 * kl) / dimensions) / max(error, 1e-12)
+def energy_of(kl: float, count: int) -> float:
+    """Return the energy |delta|^2 over `count` elements that costs `kl` bits: the inverse of `kl_bits`."""
+    return count * math.expm1(nats_of_bits(2 * kl) / count)
 
 
 class Plan:
@@ -59,6 +61,7 @@ class Plan:
         evaluations: network evaluations that decoding the whole file takes, the last picture's included.
         target: where to end.
         budget: bytes that the file may have beside alpha and metadata; None where there is no limit.
+        shape: of the noise; None where it is white.
 
     A target with an end may take more than `evaluations`, where steps would be longer than `spacing.MAX_STEP`. A step that would need
     more bits than a step can have ends early. With such a target the network is then evaluated once more instead of using x0hat again,
@@ -75,10 +78,13 @@ class Plan:
         evaluations: int,
         target: Target,
         budget: int | None = None,
+        shape: Shape | None = None,
     ):
         self.header = header
         self.nu = nu
         self.budget = budget
+        self.shape = shape
+        self.typical = spacing.typical_of(shape)
         self.evaluations = evaluations
         visited = target.visited if isinstance(target, VisitedLevels | Lossless) else None
         self.visited = iter(visited) if visited is not None else None
@@ -96,11 +102,11 @@ class Plan:
         """Whether the next step goes on towards the last one's destination, with the x0hat that it had."""
         return self.destination is not None
 
-    def next_step(self, level: int, error: float, psnr: float) -> Step | None:
-        """Return the step from `level`, where |x_0 - x0hat|^2 = `error` and x0hat, as 8 bits, has `psnr` dB; None at the end."""
+    def next_step(self, level: int, residual: Residual, psnr: float) -> Step | None:
+        """Return the step from `level`, where x0hat leaves a residual and, as 8 bits, has `psnr` dB; None at the end."""
         evaluate = not self.keeps_x0hat
-        destination = self.destination if self.destination is not None else self._destination(level, error, psnr)
-        if destination is None or (step := self._step(level, error, destination, evaluate)) is None:
+        destination = self.destination if self.destination is not None else self._destination(level, residual, psnr)
+        if destination is None or (step := self._step(level, residual, destination, evaluate)) is None:
             return None
         self.destination = destination if step.level != destination and not self.has_end else None
         self.steps.append(step)
@@ -110,9 +116,9 @@ class Plan:
         """Return about how many path bits one more step could have."""
         if self.budget is None:
             return math.inf
-        return 8 * (self.budget - container.serialized_size(self.header, tuple(self.steps)) - TABLE_BYTES)
+        return 8 * (self.budget - container.serialized_size(self.header, tuple(self.steps), self.shape) - TABLE_BYTES)
 
-    def _destination(self, level: int, error: float, psnr: float) -> int | None:
+    def _destination(self, level: int, residual: Residual, psnr: float) -> int | None:
         """Return the level to go to, were there no limit to a step's bits; None at the end."""
         levels = self.header.levels
         if self.visited is not None:
@@ -138,14 +144,15 @@ class Plan:
             return limit
         elements = self.header.elements
         nats = nats_of_bits(ideal_bits(self._bits_left() - steps_left * STEP_COST_BITS, self.nu))
-        log_step = spacing.next_step(math.log(snr), error * snr / elements, steps_left, nats / elements, math.log(levels.snr(end)))
-        worthwhile = snr_reached(snr, error, SHORTEST_STEP_BITS, self.header.dimensions)
+        end_log_snr = math.log(levels.snr(end))
+        log_step = spacing.next_step(self.typical, math.log(snr), residual.rate(), steps_left, nats / elements, end_log_snr)
+        worthwhile = residual.snr_of(energy_of(SHORTEST_STEP_BITS, self.header.dimensions))
         return self._towards(level, levels.nearest(max(snr * math.exp(log_step), worthwhile)), limit)
 
     def _learn(self, log_snr: float, psnr: float) -> None:
         """Compare the dB that the last step has gained with those that a typical picture gains."""
         if self.last_measured is not None and log_snr > self.last_measured[0]:
-            typical = float(spacing.typical_gain(self.last_measured[0], log_snr))
+            typical = float(spacing.gain(self.typical, self.last_measured[0], log_snr))
             self.gain_ratio = min(max((psnr - self.last_measured[1]) / typical, 0.5), 2.0)
         self.last_measured = log_snr, psnr
 
@@ -154,7 +161,7 @@ class Plan:
         low, high = log_snr, math.log(self.header.levels.snr(self.last_level))
         for _ in range(40):
             middle = (low + high) / 2
-            low, high = (middle, high) if self.gain_ratio * spacing.typical_gain(log_snr, middle) < gain else (low, middle)
+            low, high = (middle, high) if self.gain_ratio * spacing.gain(self.typical, log_snr, middle) < gain else (low, middle)
         return self.header.levels.nearest(math.exp(high))
 
     def _towards(self, origin: int, level: int, limit: int) -> int:
@@ -162,11 +169,10 @@ class Plan:
         levels = self.header.levels
         return levels.descend(origin, max(1, min(levels.distance(origin, level), levels.distance(origin, limit))))
 
-    def _step(self, level: int, error: float, destination: int, evaluate: bool) -> Step | None:
+    def _step(self, level: int, residual: Residual, destination: int, evaluate: bool) -> Step | None:
         """Return the step to the destination, or as far as the bits of a step or of the budget go; None where that is nowhere."""
         levels, dimensions = self.header.levels, self.header.dimensions
-        snr = levels.snr(level)
-        kl = kl_bits(error * (levels.snr(destination) - snr), dimensions)
+        kl = kl_bits(residual.energy(destination), dimensions)
         if self.visited is not None and kl < STARTING_BITS:
             # Sending nothing costs the steps that follow less than this one's beginning would.
             return Step(destination, 0, self.nu, evaluate)
@@ -178,12 +184,12 @@ class Plan:
             if shortened := n < codeword.legal_bits(wanted):
                 if n < LAST_STEP_BITS:
                     return None
-                snr_s = snr_reached(snr, error, ideal_bits(n, self.nu), dimensions)
+                snr_s = residual.snr_of(energy_of(ideal_bits(n, self.nu), dimensions))
                 reached = self._towards(level, levels.nearest(snr_s), destination)
                 if bits_left < dimensions // 2 and levels.snr(reached) > 1.1 * snr_s:
                     return None  # neighbouring levels lie further apart than the budget goes
             step = Step(reached, n, self.nu, evaluate)
-            excess = 0 if self.budget is None else container.serialized_size(self.header, (*self.steps, step)) - self.budget
+            excess = 0 if self.budget is None else container.serialized_size(self.header, (*self.steps, step), self.shape) - self.budget
             if excess <= 0:
                 self.remainder = 0.0 if shortened else wanted - n
                 return step

@@ -13,35 +13,40 @@ from ddpmcodec.denoiser import Denoiser
 from ddpmcodec.models.levels import Levels
 from ddpmcodec.models.process import abar_of_snr
 
-# Fold, the pixels of a side that the network sees as one, and the last level that has it (sigma 1020 and 361 of 255): where it does no
-# harm (docs/benchmarks.md).
-FOLDS = ((4, -1536), (2, -768))
+# Fold, the pixels of a side that the network sees as one, and the last level that has it (sigma 1020 and 361 of 255), in white noise:
+# where it does no harm (docs/benchmarks.md).
+Folds = tuple[tuple[int, int], ...]
+FOLDS: Folds = ((4, -1536), (2, -768))
 TILE = 1024  # pixels of a side that are one tile
 GRAIN = 64  # tiles begin at multiples of it
 HALO = 64  # pixels that a tile's prediction sees beyond it: enough that no seam was measured (up to 128 were tried)
 
 
-def predict_x_0(denoiser: Denoiser, x_t: np.ndarray, level: int) -> np.ndarray:
-    """Return x0hat(x_t, t), (P, 3, H, W) float32 in [-1, 1], of x_t of the same shape.
+def predict_x_0(denoiser: Denoiser, x_t: np.ndarray, level: int, folds: Folds = FOLDS, clamps: bool = True) -> np.ndarray:
+    """Return x0hat(x_t, t), (P, 3, H, W) float32, of x_t of the same shape in white noise.
+
+    Args:
+        folds: as `FOLDS`.
+        clamps: clamp what the network predicts to [-1, 1].
 
     Raises:
         ModelError: the network predicts values that are not numbers.
     """
     levels = denoiser.levels
-    fold = fold_of(levels, level)
+    fold = fold_of(levels, level, folds)
     if fold == 1:
-        return _tiled(denoiser, x_t, level)
+        return _tiled(denoiser, x_t, level, clamps)
     height, width = x_t.shape[2:]
     folded_level = levels.nearest(levels.snr(level) * fold**2)
     scale = math.sqrt(abar_of_snr(levels.snr(folded_level)) / abar_of_snr(levels.snr(level)))
-    x0hat = _tiled(denoiser, _means(x_t, fold) * np.float32(scale), folded_level)
+    x0hat = _tiled(denoiser, _means(x_t, fold) * np.float32(scale), folded_level, clamps)
     return np.ascontiguousarray(_interpolated(_interpolated(x0hat, fold, 2), fold, 3)[:, :, :height, :width])
 
 
-def fold_of(levels: Levels, level: int) -> int:
+def fold_of(levels: Levels, level: int, folds: Folds = FOLDS) -> int:
     """Return the number of pixels of a side that a network with these levels sees as one: 1, 2 or 4."""
     if levels.kind == "continuous":
-        for fold, highest in FOLDS:
+        for fold, highest in folds:
             if level <= highest:
                 return fold
     return 1
@@ -74,8 +79,8 @@ def tiles(size: int) -> list[tuple[int, int]]:
     return [(begin, min(begin + step, size)) for begin in range(0, size, step)]
 
 
-def _tiled(denoiser: Denoiser, x_t: np.ndarray, level: int) -> np.ndarray:
-    """Return x0hat, (P, 3, H, W) in [-1, 1], evaluated tile by tile."""
+def _tiled(denoiser: Denoiser, x_t: np.ndarray, level: int, clamps: bool) -> np.ndarray:
+    """Return x0hat, (P, 3, H, W), evaluated tile by tile."""
     rows, columns = (tiles(size) for size in x_t.shape[2:])
     x0hat = np.empty_like(x_t)
     for top, bottom in rows:
@@ -83,5 +88,5 @@ def _tiled(denoiser: Denoiser, x_t: np.ndarray, level: int) -> np.ndarray:
             outer_top, outer_left = max(top - HALO, 0), max(left - HALO, 0)
             outer = denoiser.predict_x_0(x_t[:, :, outer_top : bottom + HALO, outer_left : right + HALO], level)
             inner = outer[:, :, top - outer_top : bottom - outer_top, left - outer_left : right - outer_left]
-            np.clip(inner, -1, 1, out=x0hat[:, :, top:bottom, left:right])
+            x0hat[:, :, top:bottom, left:right] = np.clip(inner, -1, 1) if clamps else inner
     return x0hat

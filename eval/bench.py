@@ -16,7 +16,6 @@ import numpy as np
 
 from ddpmcodec import arrays
 from ddpmcodec import threads as computing
-from ddpmcodec.chain import delta_of
 from ddpmcodec.channel.channel import Channel, TrellisChannel, codeword
 from ddpmcodec.channel.randomness import STREAM_SAMPLING, SharedRandomness
 from ddpmcodec.errors import EvaluationError
@@ -27,7 +26,8 @@ from ddpmcodec.eval.versions import versions
 from ddpmcodec.format.container import VERSION
 from ddpmcodec.models import arithmetic, process, registry
 from ddpmcodec.models.checkpoint import Model
-from ddpmcodec.plan import NU_OF_EFFORT, path_bits, snr_reached
+from ddpmcodec.noise import delta_of
+from ddpmcodec.plan import NU_OF_EFFORT, energy_of, path_bits
 from ddpmcodec.prediction import predict_x_0
 from ddpmcodec.progress import Note, Progress, silent
 
@@ -110,7 +110,7 @@ def deltas(model: Model, pixels: np.ndarray, sigma: float, kls: Iterable[float])
     error = x_0 - predict_x_0(arithmetic.denoiser(model, "cpu", "fp32"), x_t, level)
     for kl in kls:
         # The snr itself, not the nearest level: neighbouring ones may be hundreds of bits apart.
-        snr_s = snr_reached(snr, arrays.squared_norm(error), kl, codeword.padded_size(x_0.size, pixels.shape[1]))
+        snr_s = snr + energy_of(kl, codeword.padded_size(x_0.size, pixels.shape[1])) / arrays.squared_norm(error)
         q = process.posterior(process.abar_of_snr(snr_s), process.abar_of_snr(snr))
         yield kl, delta_of(error.astype(np.float64).reshape(-1), q)
 

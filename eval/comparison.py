@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from ddpmcodec import arrays, plan, quality, workers
-from ddpmcodec.chain import delta_of, step_posterior
 from ddpmcodec.channel.channel import TrellisChannel, codeword
 from ddpmcodec.channel.randomness import STREAM_START, SharedRandomness
 from ddpmcodec.encoder import EncodeOptions, encode_pixels
@@ -31,6 +30,7 @@ from ddpmcodec.eval.versions import versions
 from ddpmcodec.format import container
 from ddpmcodec.models import arithmetic, registry
 from ddpmcodec.models.checkpoint import Model
+from ddpmcodec.noise import delta_of, step_posterior
 from ddpmcodec.picture import Picture
 from ddpmcodec.prediction import predict_x_0
 from ddpmcodec.progress import Progress, silent

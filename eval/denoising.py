@@ -28,7 +28,7 @@ def denoised_psnr(model: Model, pixels: np.ndarray, sigma: float, seed: int, whi
     x_0 = torch.from_numpy(arrays.from_pixels(pixels))
     if whitened:
         u_0 = whitening.coefficients(x_0[0].numpy())
-        x_0 = torch.from_numpy(whitening.whiten(u_0, whitening.log2_multipliers(*pixels.shape[:2])))[None]
+        x_0 = torch.from_numpy(whitening.whiten(u_0, np.exp2(whitening.log2_multipliers(*pixels.shape[:2]))))[None]
     noise = torch.randn(x_0.shape, generator=torch.Generator().manual_seed(seed))
     level = model.levels.nearest(snr_of_sigma(sigma))
     x_t = math.sqrt(abar_of_snr(model.levels.snr(level))) * (x_0 + sigma / 127.5 * noise)

@@ -80,7 +80,7 @@ def rule(denoising: Denoising, first: float, last: float, evaluations: int) -> l
     visited = [first]
     for left in range(evaluations - 1, 1, -1):
         error = float(denoising.mse(visited[-1])) * math.exp(visited[-1])
-        visited.append(min(visited[-1] + spacing.next_step(visited[-1], error, left, math.inf, last), last))
+        visited.append(min(visited[-1] + spacing.next_step(spacing.WHITE, visited[-1], error, left, math.inf, last), last))
     return [*visited, last]
 
 

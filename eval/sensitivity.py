@@ -55,16 +55,16 @@ class Channel:
 
     def decode(self, change: Change = (0.0, 0.0)) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Decode the picture, (H, W, 3) uint8; errors of u over their noise, (3, H, W); errors of y over theirs, (3, H, W)."""
-        log2_m, field = self.log2_m + change[0], change[1]
+        m, field = np.exp2(self.log2_m + change[0]).astype(np.float32), np.exp2(change[1])
         u_0 = whitening.coefficients(self.x_0, field)
-        u_t = u_0 + np.exp2(log2_m).astype(np.float32) * np.float32(self.sigma) * self.eps
+        u_t = u_0 + m * np.float32(self.sigma) * self.eps
         root_abar = math.sqrt(abar_of_snr(self.model.levels.snr(self.level)))
-        y_t = torch.from_numpy(root_abar * whitening.whiten(u_t, log2_m))[None]
+        y_t = torch.from_numpy(root_abar * whitening.whiten(u_t, m))[None]
         yhat = self.model.predict_x_0(y_t, self.level)[0].numpy()
-        x = whitening.picture(whitening.unwhiten(yhat, log2_m), field)
+        x = whitening.picture_(whitening.unwhiten(yhat, m), field)
         decoded = np.rint(127.5 * (x.transpose(1, 2, 0) + 1)).clip(0, 255).astype(np.uint8)
-        error = yhat - whitening.whiten(u_0, log2_m)
-        return decoded, whitening.unwhiten(error, np.zeros_like(log2_m)) / self.sigma, error / self.sigma
+        error = yhat - whitening.whiten(u_0, m)
+        return decoded, whitening.unwhiten(error, np.ones_like(m)) / self.sigma, error / self.sigma
 
 
 def activity_classes(pixels: np.ndarray) -> np.ndarray:

@@ -10,12 +10,15 @@ whose noise is white with standard deviation sigma, as O and the DCT are orthono
 and others look as if another camera had taken them.
 
 Frequency is in units of Nyquist: f = sqrt((i / H)^2 + (j / W)^2) for the coefficient in row i and column j. log2 m is linear in log2 f
-between the nodes and constant beyond them.
+between the nodes and constant beyond them. From noise that is fine enough on, the multipliers are raised to a power below 1: see `power`.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
+
+from ddpmcodec import threads
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as JPEG has them
 BLUE_YELLOW = (-0.168736, -0.331264, 0.5)
@@ -24,7 +27,9 @@ RED_GREEN = (0.5, -0.418688, -0.081312)
 NODES = (1 / 64, 1 / 24, 1 / 12, 3 / 16, 3 / 8, 0.8)  # frequencies
 UNITS = 32  # of a table's integers, an octave
 # log2 m at the nodes, in 1 / UNITS: luma, blue-yellow, red-green. Found by search for SSIMULACRA2, CVVDP and PSNR.
-TABLE = ((4, 0, 0, 12, 22, 61), (8, 16, 24, 42, 48, 64), (8, 16, 24, 42, 48, 64))
+Table = tuple[tuple[int, ...], ...]
+TABLE: Table = ((4, 0, 0, 12, 22, 61), (8, 16, 24, 42, 48, 64), (8, 16, 24, 42, 48, 64))
+RAMP = (1368, 3580)  # 256 log2 snr up to which the power is 1, and from which it is 0: sigma 20 and 1 of 255
 
 
 def _colour_transform() -> np.ndarray:
@@ -40,6 +45,7 @@ def _orthonormal(colour_transform: np.ndarray) -> np.ndarray:
 
 
 T = _colour_transform()
+SCALES = (1 / math.sqrt(3), *(float(np.linalg.norm(row)) for row in (BLUE_YELLOW, RED_GREEN)))  # of Y, Cb, Cr over the elements of T
 O = _orthonormal(T)  # noqa: E741
 
 
@@ -48,10 +54,16 @@ def frequencies(height: int, width: int) -> np.ndarray:
     return np.hypot(np.arange(height)[:, None] / height, np.arange(width) / width)
 
 
-def log2_multipliers(height: int, width: int, table: tuple[tuple[int, ...], ...] = TABLE) -> np.ndarray:
+def log2_multipliers(height: int, width: int, table: Sequence[Sequence[int]] = TABLE) -> np.ndarray:
     """Return log2 m of every coefficient, (3, height, width) float64."""
     octaves = np.log2(np.maximum(frequencies(height, width), NODES[0]))  # the constant's frequency is 0
     return np.stack([np.interp(octaves, np.log2(NODES), row) for row in table]) / UNITS
+
+
+def power(log2_snr: float, ramp: tuple[int, int] = RAMP) -> float:
+    """Return w, the power of the multipliers at an snr: 1 at much noise, 0 at little, linear in log2 snr over the ramp."""
+    full, none = ramp
+    return min(max((none - 256 * log2_snr) / (none - full), 0.0), 1.0)
 
 
 def dct_matrix(size: int) -> np.ndarray:
@@ -62,33 +74,75 @@ def dct_matrix(size: int) -> np.ndarray:
     return matrix
 
 
-def _planes(matrix: np.ndarray, planes: np.ndarray) -> np.ndarray:
-    """Apply a 3x3 matrix to the colours of (3, H, W), in float32."""
-    return np.tensordot(matrix.astype(np.float32), planes.astype(np.float32, copy=False), 1)
+def log2_field(cells: np.ndarray, cell: int, height: int, width: int) -> np.ndarray:
+    """Return log2 G of every pixel, (height, width) float32: bilinear between the middles of cells, constant beyond the outermost.
+
+    Args:
+        cells: log2 G of each cell, (rows, columns).
+        cell: side of a cell, in pixels.
+    """
+    field = cells.astype(np.float32)
+    for axis, size in enumerate((height, width)):
+        at = np.clip((np.arange(size) + 0.5) / cell - 0.5, 0, field.shape[axis] - 1)
+        before = np.floor(at).astype(np.intp)
+        share = np.expand_dims((at - before).astype(np.float32), 1 - axis)
+        after = np.minimum(before + 1, field.shape[axis] - 1)
+        field = field.take(before, axis) * (1 - share) + field.take(after, axis) * share
+    return field
 
 
-def _dct(planes: np.ndarray, inverse: bool = False) -> np.ndarray:
-    """Return the orthonormal DCT-II of each plane of (3, H, W), or its inverse."""
-    from scipy.fft import dctn, idctn
+def colours(matrix: np.ndarray, planes: np.ndarray) -> np.ndarray:
+    """Apply a 3x3 matrix to the colours of (3, H, W), in float32.
 
-    return (idctn if inverse else dctn)(planes, axes=(1, 2), norm="ortho")
-
-
-def coefficients(x: np.ndarray, log2_field: np.ndarray | float = 0.0) -> np.ndarray:
-    """Return u = DCT(T x / G) of a picture x, both (3, H, W) float32, given log2 G, (H, W) or a number."""
-    return _dct(_planes(T, x) * np.exp2(-np.asarray(log2_field, np.float32)))
-
-
-def picture(u: np.ndarray, log2_field: np.ndarray | float = 0.0) -> np.ndarray:
-    """Return the picture x of coefficients u, both (3, H, W) float32: the inverse of `coefficients`."""
-    return _planes(np.linalg.inv(T), _dct(u, inverse=True) * np.exp2(np.asarray(log2_field, np.float32)))
+    Sums of planes, rather than a product of matrices, whose library would keep threads waiting at full speed beside the network's.
+    """
+    out = np.empty(planes.shape, np.float32)
+    for row, weights in zip(out, matrix.astype(np.float32), strict=True):
+        np.multiply(planes[0], weights[0], out=row)
+        for plane, weight in zip(planes[1:], weights[1:], strict=True):
+            row += plane * weight
+    return out
 
 
-def whiten(u: np.ndarray, log2_m: np.ndarray) -> np.ndarray:
-    """Return y = O^T IDCT(u / m), (3, H, W) float32, given log2 m of every coefficient, (3, H, W)."""
-    return _planes(O.T, _dct(u * np.exp2(-log2_m.astype(np.float32)), inverse=True))
+def dct_(planes: np.ndarray) -> np.ndarray:
+    """Return the orthonormal DCT-II of each plane of (3, H, W), which is overwritten."""
+    from scipy.fft import dctn  # here, since only shaped noise needs it
+
+    return dctn(planes, axes=(1, 2), norm="ortho", overwrite_x=True, workers=threads.count())
 
 
-def unwhiten(y: np.ndarray, log2_m: np.ndarray) -> np.ndarray:
+def idct_(planes: np.ndarray) -> np.ndarray:
+    """Return the inverse of `dct_`."""
+    from scipy.fft import idctn
+
+    return idctn(planes, axes=(1, 2), norm="ortho", overwrite_x=True, workers=threads.count())
+
+
+def coefficients(x: np.ndarray, field: np.ndarray | float = 1.0) -> np.ndarray:
+    """Return u = DCT(T x / G) of a picture x, both (3, H, W) float32, given G, (H, W) or a number."""
+    planes = colours(T, x)
+    planes /= np.float32(field)
+    return dct_(planes)
+
+
+def picture_(u: np.ndarray, field: np.ndarray | float = 1.0) -> np.ndarray:
+    """Return the picture x of coefficients u, both (3, H, W) float32: the inverse of `coefficients`. u is overwritten."""
+    planes = idct_(u)
+    planes *= np.float32(field)
+    return colours(np.linalg.inv(T), planes)
+
+
+def whiten(u: np.ndarray, m: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
+    """Return y = O^T IDCT(u / m), (3, H, W) float32, given the multipliers m, three planes (H, W)."""
+    planes = np.empty(u.shape, np.float32)
+    for plane, of_u, of_m in zip(planes, u, m, strict=True):
+        np.divide(of_u, of_m, out=plane)
+    return colours(O.T, idct_(planes))
+
+
+def unwhiten(y: np.ndarray, m: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
     """Return u = m DCT(O y), (3, H, W) float32: the inverse of `whiten`."""
-    return _dct(_planes(O, y)) * np.exp2(log2_m.astype(np.float32))
+    u = dct_(colours(O, y))
+    for plane, of_m in zip(u, m, strict=True):
+        plane *= of_m
+    return u

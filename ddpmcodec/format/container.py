@@ -3,7 +3,8 @@ r"""The .ddpm file, format version 1, which is frozen (docs/format.md). Nothing 
     size  field
     9     signature  89 44 44 50 4D 0D 0A 1A 0A  ("\x89DDPM\r\n\x1a\n")
     1     format version
-    ...   sections: H; ancillary ones, and A where there is alpha; T; P; in lossless files L, right behind it; ancillary ones; E
+    ...   sections: H; ancillary ones, and A where there is alpha; S where noise is shaped; T; P; in lossless files L, right behind it;
+          ancillary ones; E
 
 A section is
 
@@ -25,6 +26,7 @@ where v is an unsigned LEB128 integer of at most 63 bits in its shortest form. T
              discrete only: v schedule (0 = linear, 1 = cosine), v T, 8 beta_1, 8 beta_T (big endian float64)
        v     start level, the level of x_T, as zigzag: 2 L for L >= 0, else -2 L - 1
        v     seed of the shared randomness, below 2^63
+    S  shape of the noise (ddpmcodec/format/shape.py); not in lossless files
     T  step table (ddpmcodec/format/steptable.py): for each step its level, path bits n, memory nu, and whether the network is evaluated
     P  payload: for each step its n path bits, most significant first, zero-padded to a byte; a CRC-32 (big endian, of the payload's
        bytes since the one before) after each step that completes >= 1024 bytes since the one before
@@ -43,12 +45,14 @@ from enum import Enum
 
 from ddpmcodec.errors import CorruptFileError, ForeignFileError, LimitError, TruncatedFileError, UnsupportedVersionError
 from ddpmcodec.format import header as headers
+from ddpmcodec.format import shape as shapes
 from ddpmcodec.format import steptable
 from ddpmcodec.format import tail as tails
 from ddpmcodec.format.header import Header
 from ddpmcodec.format.metadata import KINDS as METADATA_KINDS
 from ddpmcodec.format.metadata import NONE, Metadata
 from ddpmcodec.format.sections import CRC_BYTES, Reader, Section, check, crc, section, varint
+from ddpmcodec.format.shape import Shape
 from ddpmcodec.format.steptable import Step
 
 SIGNATURE = b"\x89DDPM\r\n\x1a\n"
@@ -62,6 +66,7 @@ class Place(Enum):
 
     HEADER = "first"
     BEFORE_STEPS = "between header and step table, in any order"
+    SHAPE = "behind those, before the step table"
     STEPS = "the step table"
     PAYLOAD = "behind the step table"
     TAIL = "right behind the payload"
@@ -73,6 +78,7 @@ PLACES = {
     "H": Place.HEADER,
     "i": Place.BEFORE_STEPS,
     "A": Place.BEFORE_STEPS,
+    "S": Place.SHAPE,
     "T": Place.STEPS,
     "P": Place.PAYLOAD,
     "L": Place.TAIL,
@@ -98,6 +104,7 @@ class Container:
         tail: the body of the L section, where the file has it whole.
         alpha: the body of the A section; None where there is none.
         metadata: those metadata that the file has whole.
+        shape: the S section; None where noise is white.
         ends: for each step, the number of bytes of the file up to its end.
         complete: whether the end mark was reached.
         sections: all sections in the file, known or not.
@@ -109,6 +116,7 @@ class Container:
     tail: bytes | None = None
     alpha: bytes | None = None
     metadata: Metadata = NONE
+    shape: Shape | None = None
     ends: tuple[int, ...] = ()
     complete: bool = True
     sections: tuple[Section, ...] = ()
@@ -137,9 +145,10 @@ def serialize(container: Container) -> bytes:
     """Return the bytes of a file; `container.messages` has all of its steps."""
     before, after = _extras(container.alpha, container.metadata)
     head = SIGNATURE + bytes([VERSION]) + section("H", headers.encode(container.header))
+    shape = b"" if container.shape is None else section("S", shapes.encode(container.shape, container.header))
     table = section("T", steptable.encode(container.steps, container.header))
     tail = b"" if container.tail is None else section("L", container.tail)
-    return head + before + table + section("P", _payload(container.messages)) + tail + after + END
+    return head + before + shape + table + section("P", _payload(container.messages)) + tail + after + END
 
 
 def _extras(alpha: bytes | None, metadata: Metadata) -> tuple[bytes, bytes]:
@@ -172,10 +181,10 @@ def _layout(steps: tuple[Step, ...]) -> tuple[list[tuple[int, int]], list[int], 
     return spans, crcs, at
 
 
-def serialized_size(header: Header, steps: tuple[Step, ...]) -> int:
+def serialized_size(header: Header, steps: tuple[Step, ...], shape: Shape | None = None) -> int:
     """Return the number of bytes of the file that these steps make, without alpha and metadata."""
     payload = _layout(steps)[2]
-    return len(serialize(Container(header, steps, ()))) - len(varint(0)) + len(varint(payload)) + payload
+    return len(serialize(Container(header, steps, (), shape=shape))) - len(varint(0)) + len(varint(payload)) + payload
 
 
 def _verify_payload(payload: bytes, crcs: list[int], base: int) -> None:
@@ -307,10 +316,14 @@ def parse(data: bytes, max_pixels: int | None = None) -> Container:
     if max_pixels is not None and header.pixels > max_pixels:
         several = f"{header.pictures} pictures have" if header.pictures > 1 else "the picture has"
         raise LimitError(f"{several} {header.width} x {header.height} pixels, the limit is {max_pixels}", parameter="max_pixels")
-    steps = steptable.decode(r.section("T", _kinds(Place.BEFORE_STEPS)), header)
+    table = r.section("T", _kinds(Place.BEFORE_STEPS, Place.SHAPE))
+    check("S" not in [*r.extras][:-1], "the section 'S' is in the wrong place: alpha and colour profile stand before it")
+    shape = shapes.decode(r.extras["S"], header) if "S" in r.extras else None
+    steps = steptable.decode(table, header)
     messages, ends, whole = r.payload(steps)
     tail, complete = r.ending() if whole else (None, False)
+    check(shape is None or tail is None, "a lossless file has noise that is shaped")
     for step, message in zip(steps, messages, strict=False):
         check(step.n % 8 == 0 or message[-1] & (0xFF >> step.n % 8) == 0, "a step's padding is not zero")
     metadata = Metadata.from_bodies(r.extras.get(kind) for kind in METADATA_KINDS)
-    return Container(header, steps, messages, tail, r.extras.get("A"), metadata, ends, complete, tuple(r.sections))
+    return Container(header, steps, messages, tail, r.extras.get("A"), metadata, shape, ends, complete, tuple(r.sections))

@@ -77,29 +77,16 @@ def number_class(x: int) -> tuple[int, int, int]:
 def _class_model(center: int):
     """Return the distribution of classes around one of them."""
     c = np.arange(CLASSES)
-    return _categorical(1 + 4096 // (1 + 2 * (c - center) ** 2))
+    return rangecoder.categorical(1 + 4096 // (1 + 2 * (c - center) ** 2))
 
 
-def _categorical(weights):
-    """Return the distribution with these weights."""
-    weights = np.asarray(weights, np.float64)
-    return constriction.stream.model.Categorical(weights / weights.sum(), perfect=False)
-
-
-_EVALUATE = _categorical([1, 15])
-_NU = tuple(_categorical([61 if i == j else 1 for i in range(len(NUS))]) for j in range(len(NUS)))
+_EVALUATE = rangecoder.categorical([1, 15])
+_NU = tuple(rangecoder.categorical([61 if i == j else 1 for i in range(len(NUS))]) for j in range(len(NUS)))
 _BIT = constriction.stream.model.Uniform(2)
 
 
-class _Writer:
-    """An encoder that returns each value it writes."""
-
-    def __init__(self):
-        self.coder = constriction.stream.queue.RangeEncoder()
-
-    def symbol(self, model, value) -> int:
-        self.coder.encode(value, model)
-        return value
+class _Writer(rangecoder.Writer):
+    """An encoder of symbols and numbers."""
 
     def number(self, center: int, value) -> int:
         c, rest, bits = number_class(value)
@@ -108,18 +95,9 @@ class _Writer:
             self.symbol(_BIT, rest >> i & 1)
         return value
 
-    def body(self) -> bytes:
-        return rangecoder.to_bytes(self.coder)
 
-
-class _Source:
-    """A decoder with the methods of `_Writer`, which ignores the values given and returns those decoded."""
-
-    def __init__(self, body: bytes):
-        self.coder = rangecoder.from_bytes(body)
-
-    def symbol(self, model, value=None) -> int:
-        return int(self.coder.decode(model))
+class _Source(rangecoder.Source):
+    """A decoder of symbols and numbers."""
 
     def number(self, center: int, value=None) -> int:
         c = self.symbol(_class_model(center)) - 1

@@ -8,10 +8,10 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from ddpmcodec import arrays, decoder
-from ddpmcodec.chain import delta_of
 from ddpmcodec.channel.randomness import STREAM_START, SharedRandomness
 from ddpmcodec.format import container
 from ddpmcodec.models import arithmetic, process
+from ddpmcodec.noise import delta_of
 
 
 def test_the_chain_starts_from_shared_noise(encoding, model):

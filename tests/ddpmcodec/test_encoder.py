@@ -238,8 +238,6 @@ def test_path_bits_and_ideal_bits_are_inverse(nu):
         assert plan.ideal_bits(plan.path_bits(kl, nu), nu) == pytest.approx(kl)
 
 
-def test_snr_reached_inverts_the_kl(photo):
-    snr, error, dimensions = 2.0, 130.0, 28_672
+def test_energy_inverts_the_kl():
     for kl in (10.0, 1000.0, 20_000.0):
-        reached = plan.snr_reached(snr, error, kl, dimensions)
-        assert dimensions / 2 * math.log2(1 + error * (reached - snr) / dimensions) == pytest.approx(kl)
+        assert plan.kl_bits(plan.energy_of(kl, 28_672), 28_672) == pytest.approx(kl)

@@ -17,7 +17,7 @@ def walk(start, last, evaluations, nats, relative_error):
     for left in range(evaluations, 0, -1):
         if log_snr >= last or nats <= 0:
             break
-        h = spacing.next_step(log_snr, relative_error(log_snr), left, nats, last)
+        h = spacing.next_step(spacing.WHITE, log_snr, relative_error(log_snr), left, nats, last)
         h = min(h, last - log_snr)
         steps.append(h)
         nats -= relative_error(log_snr) * math.expm1(h) / 2
@@ -29,14 +29,14 @@ def walk(start, last, evaluations, nats, relative_error):
     st.floats(-10, 9), st.floats(1e-6, 1e3), st.integers(1, 1000), st.floats(1e-9, 50), st.floats(-10, 12)
 )  # fmt: skip
 def test_steps_are_positive_and_finite(log_snr, relative_error, evaluations, nats, last):
-    h = spacing.next_step(log_snr, relative_error, evaluations, nats, last)
+    h = spacing.next_step(spacing.WHITE, log_snr, relative_error, evaluations, nats, last)
     assert math.isfinite(h) and h > 0
 
 
 @given(st.floats(-10, 5), st.floats(0.01, 1), st.integers(2, 60), st.floats(0.01, 1))
 def test_more_evaluations_make_shorter_steps(log_snr, relative_error, evaluations, nats):
-    few = spacing.next_step(log_snr, relative_error, evaluations, nats, 10)
-    many = spacing.next_step(log_snr, relative_error, 2 * evaluations, nats, 10)
+    few = spacing.next_step(spacing.WHITE, log_snr, relative_error, evaluations, nats, 10)
+    many = spacing.next_step(spacing.WHITE, log_snr, relative_error, 2 * evaluations, nats, 10)
     assert many <= few + 1e-9
 
 

@@ -53,7 +53,7 @@ def test_table(model: Model):
 def test_whitened_pictures_are_measured_as_the_network_sees_them(model: Model, photo: np.ndarray):
     """y of the picture with noise, written out; and the errors of x follow from those of y."""
     u_0 = whitening.coefficients((photo.astype(np.float32) / 127.5 - 1).transpose(2, 0, 1))
-    y = whitening.whiten(u_0, whitening.log2_multipliers(*photo.shape[:2]))
+    y = whitening.whiten(u_0, np.exp2(whitening.log2_multipliers(*photo.shape[:2])))
     noise = torch.randn((1, *y.shape), generator=torch.Generator().manual_seed(3)).numpy()[0]
     snr = model.levels.snr(model.levels.nearest((127.5 / 25) ** 2))
     y_t = math.sqrt(snr / (1 + snr)) * (y + 25 / 127.5 * noise)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ddpmcodec import arrays, chain, quality
+from ddpmcodec import arrays, chain, noise, quality
 from ddpmcodec.channel import rotation
 from ddpmcodec.channel.randomness import STREAM_ROTATION, SharedRandomness
 from ddpmcodec.errors import EvaluationError
@@ -15,7 +15,7 @@ from ddpmcodec.format.header import Header
 from ddpmcodec.format.steptable import Step
 from ddpmcodec.models import arithmetic
 from ddpmcodec.models.checkpoint import Model
-from ddpmcodec.plan import kl_bits, snr_reached
+from ddpmcodec.plan import energy_of, kl_bits
 
 COUNT = 4096
 CHUNK_BITS = 4  # for which 2^16 candidates are as good as infinitely many
@@ -122,8 +122,8 @@ def test_a_chain(model: Model, photo: np.ndarray):
         if state.index == 6:
             return None
         error = float(np.square(x_0 - state.evaluate()).sum())
-        level = model.levels.nearest(snr_reached(model.levels.snr(state.level), error, 300, header.dimensions))
-        delta = chain.delta_of((x_0 - state.evaluate()).reshape(-1), chain.step_posterior(model.levels, level, state.level))
+        level = model.levels.nearest(model.levels.snr(state.level) + energy_of(300, header.dimensions) / error)
+        delta = noise.delta_of((x_0 - state.evaluate()).reshape(-1), noise.step_posterior(model.levels, level, state.level))
         step = Step(level, round(kl_bits(float(np.square(delta).sum()), header.dimensions)), 8)
         sent.append((step, channel.send(delta, state.index, step.n, step.nu)))
         return sent[-1]

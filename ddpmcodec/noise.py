@@ -1,0 +1,163 @@
+"""The noise of the chain: white, or shaped in frequency, colour and place (models/whitening.py).
+
+A noise knows how x_T begins, what of x_t the network sees, which picture its prediction is, and where q(x_s | x_t, x_0) lies. The chain
+knows nothing else of it. Everything here is part of the format.
+"""
+
+import math
+from typing import Protocol
+
+import numpy as np
+
+from ddpmcodec import gray, prediction
+from ddpmcodec.format.header import Header
+from ddpmcodec.format.shape import Shape, grid
+from ddpmcodec.models import whitening
+from ddpmcodec.models.levels import Levels
+from ddpmcodec.models.process import Posterior, abar_of_snr, posterior
+from ddpmcodec.prediction import Folds
+
+
+class Noise(Protocol):
+    """White or shaped noise, of pictures (P, 3, H, W) float32."""
+
+    folds: Folds  # levels at which the network sees fewer pixels
+    clamps: bool  # whether the network's predictions are clamped to [-1, 1] before they are interpolated
+
+    def start(self, normals: np.ndarray) -> np.ndarray:
+        """Return x_T of independent standard normal values."""
+
+    def seen(self, x_t: np.ndarray, level: int) -> np.ndarray:
+        """Return what the network sees of x_t: pictures in white noise, variance preserving."""
+
+    def picture(self, prediction: np.ndarray, level: int) -> np.ndarray:
+        """Return x0hat in [-1, 1] of the network's prediction of what it sees."""
+
+    def sample(self, x_t: np.ndarray, x0hat: np.ndarray, level_t: int, level_s: int, z: np.ndarray) -> np.ndarray:
+        """Return x_s: p's mean plus q's standard deviation times z, whose memory is reused."""
+
+
+def step_posterior(levels: Levels, level_s: int, level_t: int) -> Posterior:
+    """Return q(x_s | x_t, x_0) between two levels (equations 6 and 7)."""
+    return posterior(abar_of_snr(levels.snr(level_s)), abar_of_snr(levels.snr(level_t)))
+
+
+def coded_elements(x: np.ndarray, header: Header) -> np.ndarray:
+    """Return the elements of x (P, 3, H, W) that steps code, (N,)."""
+    return (gray.luma(x) if header.gray else x).reshape(-1)
+
+
+def delta_of(error: np.ndarray, q: Posterior) -> np.ndarray:
+    """Return delta = (q's mean - p's mean) / q's standard deviation, (N,), for an error x_0 - x0hat, (N,), in white noise."""
+    return error * error.dtype.type(q.x_0_weight / math.sqrt(q.variance))
+
+
+class White:
+    """White noise in RGB: the variance-preserving process of the paper."""
+
+    folds = prediction.FOLDS
+    clamps = True
+
+    def __init__(self, header: Header):
+        self.header = header
+
+    def start(self, normals: np.ndarray) -> np.ndarray:
+        """Return the values themselves: next to nothing of x_0 is in x_T."""
+        return normals
+
+    def seen(self, x_t: np.ndarray, level: int) -> np.ndarray:
+        """Return x_t itself."""
+        return x_t
+
+    def picture(self, prediction: np.ndarray, level: int) -> np.ndarray:
+        """Return the prediction, without chroma where the pictures are gray."""
+        return gray.without_chroma(prediction) if self.header.gray else prediction
+
+    def sample(self, x_t: np.ndarray, x0hat: np.ndarray, level_t: int, level_s: int, z: np.ndarray) -> np.ndarray:
+        """Return a sample of q(x_s | x_t, x_0), or of p (`Noise.sample`)."""
+        q = step_posterior(self.header.levels, level_s, level_t)
+        z *= np.float32(math.sqrt(q.variance))
+        for x_s, known, before in zip(z, x0hat, x_t, strict=True):  # temporaries of one picture's size
+            x_s += np.float32(q.x_0_weight) * known
+            x_s += np.float32(q.x_t_weight) * before
+        return z
+
+
+class Shaped:
+    """Shaped noise: u_t = u_0 + sigma_i(t) eps for u_0 = DCT(T x_0 / G), with sigma_i = sigma m_i^w, variance exploding."""
+
+    clamps = False
+
+    def __init__(self, header: Header, shape: Shape):
+        self.header, self.shape, self.levels = header, shape, header.levels
+        self.folds = folds_of(header, shape)
+        self.field: np.ndarray | float = 1.0
+        if shape.cell:
+            cells = np.frombuffer(shape.cells, np.uint8).reshape(grid(header.height, header.width, shape.cell)) / 4
+            self.field = np.exp2(whitening.log2_field(cells, shape.cell, header.height, header.width))
+        rows = {row: whitening.log2_multipliers(header.height, header.width, [row])[0].astype(np.float32) for row in shape.table}
+        self.log2_m = [rows[row] for row in shape.table]
+        self._multipliers: dict[float, list[np.ndarray]] = {}
+
+    def multipliers(self, level: int) -> list[np.ndarray]:
+        """Return m_i^w at a level, three planes (H, W) float32; those of the last two powers asked for are kept."""
+        w = whitening.power(math.log2(self.levels.snr(level)), self.shape.ramp)
+        if w not in self._multipliers:
+            while len(self._multipliers) > 1:
+                del self._multipliers[next(iter(self._multipliers))]
+            planes = {id(plane): np.exp(plane * np.float32(w * math.log(2))) for plane in self.log2_m}  # colours may share one
+            self._multipliers[w] = [planes[id(plane)] for plane in self.log2_m]
+        return self._multipliers[w]
+
+    def start(self, normals: np.ndarray) -> np.ndarray:
+        """Return u_T = sigma_i(T) times the values: next to nothing of u_0 is in it."""
+        scale = np.float32(self.levels.snr(self.header.start) ** -0.5)
+        for u in normals:
+            for plane, m in zip(u, self.multipliers(self.header.start), strict=True):
+                plane *= m
+                plane *= scale
+        return normals
+
+    def seen(self, x_t: np.ndarray, level: int) -> np.ndarray:
+        """Return sqrt(abar) O^T IDCT(u_t / m^w), whose noise is white (`Noise.seen`)."""
+        y, m = np.empty_like(x_t), self.multipliers(level)
+        for out, u in zip(y, x_t, strict=True):
+            np.multiply(whitening.whiten(u, m), np.float32(math.sqrt(abar_of_snr(self.levels.snr(level)))), out=out)
+        return y
+
+    def picture(self, prediction: np.ndarray, level: int) -> np.ndarray:
+        """Return the picture that was whitened to the prediction, clamped (`Noise.picture`)."""
+        m = self.multipliers(level)
+        x0hat = np.empty_like(prediction)
+        for out, y in zip(x0hat, prediction, strict=True):
+            u = whitening.unwhiten(y, m)
+            if self.header.gray:
+                u[1:] = 0
+            np.clip(whitening.picture_(u, self.field), -1, 1, out=out)
+        return x0hat
+
+    def sample(self, x_t: np.ndarray, x0hat: np.ndarray, level_t: int, level_s: int, z: np.ndarray) -> np.ndarray:
+        """Return a sample of q(u_s | u_t, u_0), or of p: equation 7 for each coefficient (`Noise.sample`)."""
+        snr_s, snr_t = self.levels.snr(level_s), self.levels.snr(level_t)
+        m_s, m_t = self.multipliers(level_s), self.multipliers(level_t)
+        for u_s, x, u_t in zip(z, x0hat, x_t, strict=True):
+            known, noise = whitening.coefficients(x, self.field), whitening.dct_(whitening.colours(whitening.O, u_s))
+            for c in range(3):
+                r = np.float32(snr_t / snr_s) * ((m_s[c] / m_t[c]) ** 2 if m_s is not m_t else np.float32(1))
+                np.subtract(u_t[c], known[c], out=u_s[c])
+                u_s[c] *= r
+                u_s[c] += known[c]
+                noise[c] *= np.float32(snr_s**-0.5) * np.sqrt(1 - r)
+                noise[c] *= m_s[c]
+                u_s[c] += noise[c]
+        return z
+
+
+def folds_of(header: Header, shape: Shape | None) -> Folds:
+    """Return the levels at which the network sees fewer pixels, as `prediction.FOLDS`."""
+    return prediction.FOLDS if shape is None else ((4, shape.quarter), (2, shape.half))
+
+
+def noise_of(header: Header, shape: Shape | None) -> Noise:
+    """Return the noise of a file."""
+    return White(header) if shape is None else Shaped(header, shape)
