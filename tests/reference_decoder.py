@@ -6,20 +6,27 @@ import struct
 import zlib
 from hashlib import sha256
 from itertools import product
-from math import ceil, gcd, log, pi, prod, sqrt
+from math import ceil, gcd, log, log2, pi, prod, sqrt
 from statistics import NormalDist
 from types import SimpleNamespace
 
 import constriction
 import numpy as np
 from PIL import Image
+from scipy.fft import dctn, idctn
 
-ORDER = r"(?!.*([iex]).*\1)(?=[a-zA-Z]{,64}\Z)(H[^A-Zex]*(A[^A-Zex]*)?(T(PL?[^A-Zi]*E?)?)?)?"  # of sections
+ORDER = r"(?!.*([iex]).*\1)(?!.*S.*L)(?=[a-zA-Z]{,64}\Z)(H[^A-Zex]*(A[^A-Zex]*)?(S[^A-Zeix]*)?(T(PL?[^A-Zi]*E?)?)?)?"  # of sections
 VERSION, SIGNATURE = b"\1", b"\x89DDPM\r\n\x1a\n"
 METADATA = {"i": "icc_profile", "e": "exif", "x": "xmp"}
 ETA = {8: 0.902, 10: 0.925, 12: 0.941, 14: 0.952, 16: 0.961}
+RAMP, ROWS = (1368, 3580), ((4, 0, 0, 12, 22, 61), (8, 16, 24, 42, 48, 64), (8, 16, 24, 42, 48, 64))  # of shaped noise
 CONTEXT = [8, 16, 8], [4, 8, 4, 8, 2, 2, 2, 2], [4, 8, 4, 4, 1, 1, 1, 1, 4, 1, 1, 1, 1]
 Categorical, queue = constriction.stream.model.Categorical, constriction.stream.queue
+# Shaped noise, Coefficients: T and O
+COLOURS = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
+COLOURS /= np.concatenate(([sqrt(1 / 3)], np.linalg.norm(COLOURS[1:], axis=1)))[:, None]
+(U, _, V), ORTHONORMAL = np.linalg.svd(COLOURS[1:], full_matrices=False), np.full((3, 3), sqrt(1 / 3))
+ORTHONORMAL[1:] = U @ V
 # A model: hash, stride, prediction, architecture, network(x, c) for x float32 of (B, 3, H, W), multiples of the stride.
 
 
@@ -45,6 +52,26 @@ def numbers(data, at, count=1):
     return *values, at
 
 
+def signed(data, at, count):
+    """The same of signed integers."""
+    *values, at = numbers(data, at, count)
+    return *(value >> 1 ^ -(value & 1) for value in values), at
+
+
+def coder(data):
+    """The range coder: what decodes a symbol of some weights, and what says if an encoder would have written `data`."""
+    words = np.frombuffer(data[: len(data) // 4 * 4], ">u4").astype(np.uint32)
+    source, again = queue.RangeDecoder(words), queue.RangeEncoder()
+
+    def symbol(weights):
+        model = Categorical(weights / weights.sum(), perfect=False)
+        value = int(source.decode(model))
+        again.encode(value, model)
+        return value
+
+    return symbol, lambda: again.get_compressed().astype(">u4").tobytes() == data
+
+
 def parse(data):
     """Bytes: what the file says; `messages` has the path bits of its whole steps."""
     demand(data and data[:9] == SIGNATURE[: len(data)], "no signature", "foreign")
@@ -58,12 +85,13 @@ def parse(data):
         if at <= len(data):
             demand(zlib.crc32(data[start:end]) == int.from_bytes(data[end:at]), f"CRC of section {letter}")
             found[letter] = body
-    demand(not re.search("(?![HATPLE])[A-Z]", seen), f"a section unknown in {seen}", "version")
+    demand(not re.search("(?![HASTPLE])[A-Z]", seen), f"a section unknown in {seen}", "version")
     demand(re.fullmatch(ORDER, seen), f"sections {seen}")
     demand("T" in found, "before the end of the step table", "truncated")
     demand(not found.get("E") and at >= len(data), "bytes in or behind the end mark")
     try:
         file = header(found["H"])
+        file.shape = shape(file, found["S"]) if "S" in found else None
         file.steps, file.messages = steps(file, found["T"], *part)
         file.alpha, file.tail, file.metadata, tail = None, found.get("L"), {}, found.get("L", bytes(4) + b"\1" * 49)
         demand(len(tail) >= 53 and len(tail) % 4 == 1 and tail[4] and max(tail[29:53]) < 44, "head of the tail")
@@ -95,8 +123,8 @@ def header(body):
         beta = np.minimum(0.999, 1 - f[1:] / f[:-1]) if cosine else first + np.arange(T) * (last - first) / (T - 1)
         file.abar, file.levels = dict(enumerate(np.cumprod([1, *(1 - beta)]).tolist())), range(1, T + 1)
         demand(file.abar[T] > 0 and all(file.abar[t] < file.abar[t - 1] for t in range(2, T + 1)), "schedule")
-    zigzag, file.seed, at = numbers(body, at, 2)
-    file.start = zigzag >> 1 ^ -(zigzag & 1)
+    file.start, at = signed(body, at, 1)
+    file.seed, at = numbers(body, at)
     demand(all(1 <= n <= 2**20 for n in (file.width, file.height, file.count)) and 1 <= file.orientation <= 8, "size")
     demand(max(file.gray, file.discrete) < 2, "mode, or kind of levels", "version")
     demand(file.start in file.levels and at == len(body), "end of the header")
@@ -105,16 +133,47 @@ def header(body):
     return file
 
 
+def shape(file, body):
+    """Shaped noise, S: the ramp a and b, log2 m, the levels quarter and half, and the divisor G of each pixel."""
+    noise, (table, at) = SimpleNamespace(), numbers(body, 0)
+    demand(table in (1, 255), "a table of shaped noise", "version")
+    noise.a, noise.b, rows = *RAMP, ROWS
+    if table == 255:
+        noise.a, noise.b, *entries, at = signed(body, at, 20)
+        rows = entries[:6], entries[6:12], entries[12:]
+        demand(-8192 <= noise.a < noise.b <= 8192 and all(-255 <= t <= 255 for t in entries), "table of its own")
+        demand((noise.a, noise.b, *map(tuple, rows)) != (*RAMP, *ROWS), "the default table as one of its own")
+        demand(all(noise.b - noise.a + 16 * t > 0 for t in entries), "noise that does not fall")
+    noise.quarter, noise.half, at = signed(body, at, 2)
+    cell, at = numbers(body, at)
+    bounds = noise.quarter == noise.half == 0 if file.discrete else -8192 <= noise.quarter <= noise.half <= 4096
+    demand(bounds and cell in (0, 32, 64, 128), "levels of the resolutions, or side of the cells")
+    y, x = np.arange(file.height)[:, None] / file.height, np.arange(file.width) / file.width
+    f = np.log2(np.maximum(np.sqrt(y**2 + x**2), 1 / 64))
+    nodes = np.log2([1 / 64, 1 / 24, 1 / 12, 3 / 16, 3 / 8, 0.8])
+    noise.log2_m, noise.G = np.stack([np.interp(f, nodes, np.array(row) / 32) for row in rows]), 1.0
+    symbol, written = coder(body[at:])
+    if cell:
+        height, width = -(-file.height // cell), -(-file.width // cell)
+        demand(height * width <= 65536, "cells of the map")
+        k = np.zeros((height, width), int)
+        for row, column in np.ndindex(height, width):
+            near = [k[row, column - 1]] * (column > 0) + [k[row - 1, column]] * (row > 0)
+            around = -(-sum(near) // max(len(near), 1))
+            k[row, column] = symbol(1.0 + 4096 // (1 + 16 * (np.arange(25) - around) ** 2))
+        log2_G = k / 4
+        for pixels in file.height, file.width:
+            at = np.clip((np.arange(pixels) + 0.5) / cell - 0.5, 0, len(log2_G) - 1)
+            near, far, weight = np.floor(at).astype(int), np.ceil(at).astype(int), at[:, None] % 1
+            log2_G = (log2_G[near] * (1 - weight) + log2_G[far] * weight).T
+        noise.G = 2**log2_G
+    demand(written(), "a map that no encoder writes")
+    return noise
+
+
 def steps(file, table, size, body):
     """The step table (evaluated, nu, level, n), and the path bits in P's body, of `size` bytes uncut (-1: unknown)."""
-    words = np.frombuffer(table[: len(table) // 4 * 4], ">u4").astype(np.uint32)
-    source, again = queue.RangeDecoder(words), queue.RangeEncoder()
-
-    def symbol(weights):
-        model = Categorical(weights / weights.sum(), perfect=False)
-        value = int(source.decode(model))
-        again.encode(value, model)
-        return value
+    symbol, written = coder(table)
 
     def number(around):
         c = symbol(1.0 + 4096 // (1 + 2 * (np.arange(129) - around) ** 2))
@@ -145,7 +204,7 @@ def steps(file, table, size, body):
         if at - start >= 1024:
             start, crc, at = at + 4, zlib.crc32(body[start:at]), at + 4
             demand(len(body) < at or crc == int.from_bytes(body[at - 4 : at]), "CRC of path bits")
-    demand(again.get_compressed().astype(">u4").tobytes() == table, "a step table that no encoder writes")
+    demand(written(), "a step table that no encoder writes")
     demand(size in (-1, at), "length of the payload")
     return steps, messages
 
@@ -208,9 +267,10 @@ def posterior(abar_t, abar_s):
     return sqrt(abar_s) * b / (1 - abar_t), sqrt(a) * (1 - abar_s) / (1 - abar_t), b * (1 - abar_s) / (1 - abar_t)
 
 
-def estimate(file, model, x, t):
-    """The denoiser's input: x0hat(x, t)."""
-    f = 1 if file.discrete or t > -768 else 2 if t > -1536 else 4
+def predicted(file, model, x, t):
+    """The denoiser's input: what the network predicts, clamped in white noise."""
+    quarter, half = (file.shape.quarter, file.shape.half) if file.shape else (-1536, -768)
+    f = 1 if file.discrete or t > half else 2 if t > quarter else 4
     abar = file.abar[told := t + 512 * (f // 2)]
     x = np.pad(x, [(0, 0), (0, 0), (0, -file.height % f), (0, -file.width % f)], "reflect")
     x = x.reshape(file.count, 3, x.shape[2] // f, f, -1, f).mean((3, 5)) * sqrt(abar / file.abar[t])
@@ -230,12 +290,52 @@ def estimate(file, model, x, t):
     elif model.prediction == "mu":
         of_x0, of_x, _ = posterior(abar, file.abar[told - 1])
         output = (output - of_x * x) / of_x0
-    x0hat = np.clip(output, -1, 1)
+    output = output if file.shape else np.clip(output, -1, 1)
     for size in height, width:
         at = np.clip((2 * np.arange(f * size) + 1 - f) / (2 * f), 0, size - 1)
         near, far, weight = np.floor(at).astype(int), np.ceil(at).astype(int), at[:, None] % 1
-        x0hat = (x0hat[:, :, near] * (1 - weight) + x0hat[:, :, far] * weight).swapaxes(2, 3)
-    return (x0hat.mean(1, keepdims=True).repeat(3, 1) if file.gray else x0hat)[:, :, : file.height, : file.width]
+        output = (output[:, :, near] * (1 - weight) + output[:, :, far] * weight).swapaxes(2, 3)
+    return output[:, :, : file.height, : file.width]
+
+
+def dct(matrix, x):
+    """Shaped noise, Coefficients: DCT(matrix x)."""
+    return dctn(np.einsum("ac,pchw->pahw", matrix, x), axes=(2, 3), norm="ortho")
+
+
+def idct(matrix, u, G=1.0):
+    """The same backwards: matrix (G IDCT(u))."""
+    return np.einsum("ca,pahw->pchw", matrix, G * idctn(u, axes=(2, 3), norm="ortho"))
+
+
+def whitener(file, t):
+    """Shaped noise, Noise: m^w at level t, and snr^(-1/2)."""
+    snr = file.abar[t] / (1 - file.abar[t])
+    w = min(max((file.shape.b - 256 * log2(snr)) / (file.shape.b - file.shape.a), 0), 1)
+    return 2 ** (w * file.shape.log2_m), 1 / sqrt(snr)
+
+
+def estimate(file, model, x, t):
+    """One step, Gray pictures and The chain of Shaped noise: x0hat, where x is x_t or, in shaped noise, u_t."""
+    if not file.shape:
+        x0hat = predicted(file, model, x, t)
+        return x0hat.mean(1, keepdims=True).repeat(3, 1) if file.gray else x0hat
+    m, _ = whitener(file, t)
+    u = m * dct(ORTHONORMAL, predicted(file, model, sqrt(file.abar[t]) * idct(ORTHONORMAL.T, x / m), t))
+    if file.gray:
+        u[:, 1:] = 0
+    return np.clip(idct(np.linalg.inv(COLOURS), u, file.shape.G), -1, 1)
+
+
+def moved(file, i, x, x0hat, t):
+    """One step, and The chain of Shaped noise: x_s, or u_s, behind step i from level t."""
+    s, z = file.steps[i][2], noise(file, i)
+    if not file.shape:
+        of_x0, of_x, variance = posterior(file.abar[t], file.abar[s])
+        return of_x0 * x0hat + of_x * x + sqrt(variance) * z
+    sigma_t, sigma_s = (np.multiply(*whitener(file, level)) for level in (t, s))
+    r, uhat = (sigma_s / sigma_t) ** 2, dct(COLOURS, x0hat / file.shape.G)
+    return uhat + r * (x - uhat) + sigma_s * np.sqrt(1 - r) * dct(ORTHONORMAL, z)
 
 
 def restored(file, x0hat):
@@ -276,11 +376,11 @@ def decode(data, model, steps=None):
     demand(file.hash == model.hash[:8], f"it needs the model {file.name.decode()}", "model")
     shape, steps = (file.count, 3, file.height, file.width), len(file.messages) if steps is None else steps
     x, t = draw(file, 1, 0, prod(shape)).reshape(shape), file.start
+    x = x * np.multiply(*whitener(file, t)) if file.shape else x
     for i, (evaluate, _, s, _) in enumerate(file.steps[: min(steps, len(file.messages))]):
         if evaluate:
             x0hat = estimate(file, model, x, t)
-        of_x0, of_x, variance = posterior(file.abar[t], file.abar[s])
-        x, t = of_x0 * x0hat + of_x * x + sqrt(variance) * noise(file, i), s
+        x, t = moved(file, i, x, x0hat, t), s
     x0hat = estimate(file, model, x, t)
     pixels = np.moveaxis(np.round(127.5 * (x0hat + 1)), 1, 3)
     if file.tail and steps >= len(file.steps):
