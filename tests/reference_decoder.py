@@ -134,39 +134,29 @@ def header(body):
 
 
 def shape(file, body):
-    """Shaped noise, S: the ramp a and b, log2 m, the levels quarter and half, and the divisor G of each pixel."""
+    """Shaped noise, S: the ramp a and b, the rows of the table, the levels quarter and half, and the map."""
     noise, (table, at) = SimpleNamespace(), numbers(body, 0)
     demand(table in (1, 255), "a table of shaped noise", "version")
-    noise.a, noise.b, rows = *RAMP, ROWS
+    noise.a, noise.b, noise.rows = *RAMP, ROWS
     if table == 255:
         noise.a, noise.b, *entries, at = signed(body, at, 20)
-        rows = entries[:6], entries[6:12], entries[12:]
+        noise.rows = tuple(map(tuple, (entries[:6], entries[6:12], entries[12:])))
         demand(-8192 <= noise.a < noise.b <= 8192 and all(-255 <= t <= 255 for t in entries), "table of its own")
-        demand((noise.a, noise.b, *map(tuple, rows)) != (*RAMP, *ROWS), "the default table as one of its own")
+        demand((noise.a, noise.b, noise.rows) != (*RAMP, ROWS), "the default table as one of its own")
         demand(all(noise.b - noise.a + 16 * t > 0 for t in entries), "noise that does not fall")
     noise.quarter, noise.half, at = signed(body, at, 2)
-    cell, at = numbers(body, at)
+    noise.cell, at = numbers(body, at)
     bounds = noise.quarter == noise.half == 0 if file.discrete else -8192 <= noise.quarter <= noise.half <= 4096
-    demand(bounds and cell in (0, 32, 64, 128), "levels of the resolutions, or side of the cells")
-    y, x = np.arange(file.height)[:, None] / file.height, np.arange(file.width) / file.width
-    f = np.log2(np.maximum(np.sqrt(y**2 + x**2), 1 / 64))
-    nodes = np.log2([1 / 64, 1 / 24, 1 / 12, 3 / 16, 3 / 8, 0.8])
-    noise.log2_m, noise.G = np.stack([np.interp(f, nodes, np.array(row) / 32) for row in rows]), 1.0
+    demand(bounds and noise.cell in (0, 32, 64, 128), "levels of the resolutions, or side of the cells")
     symbol, written = coder(body[at:])
-    if cell:
-        height, width = -(-file.height // cell), -(-file.width // cell)
+    if noise.cell:
+        height, width = -(-file.height // noise.cell), -(-file.width // noise.cell)
         demand(height * width <= 65536, "cells of the map")
-        k = np.zeros((height, width), int)
+        noise.map = k = np.zeros((height, width), int)
         for row, column in np.ndindex(height, width):
             near = [k[row, column - 1]] * (column > 0) + [k[row - 1, column]] * (row > 0)
             around = -(-sum(near) // max(len(near), 1))
             k[row, column] = symbol(1.0 + 4096 // (1 + 16 * (np.arange(25) - around) ** 2))
-        log2_G = k / 4
-        for pixels in file.height, file.width:
-            at = np.clip((np.arange(pixels) + 0.5) / cell - 0.5, 0, len(log2_G) - 1)
-            near, far, weight = np.floor(at).astype(int), np.ceil(at).astype(int), at[:, None] % 1
-            log2_G = (log2_G[near] * (1 - weight) + log2_G[far] * weight).T
-        noise.G = 2**log2_G
     demand(written(), "a map that no encoder writes")
     return noise
 
@@ -308,6 +298,22 @@ def idct(matrix, u, G=1.0):
     return np.einsum("ca,pahw->pchw", matrix, G * idctn(u, axes=(2, 3), norm="ortho"))
 
 
+def fields(file):
+    """Shaped noise, Coefficients and Noise: log2 m of each coefficient, and G of each pixel."""
+    y, x = np.arange(file.height)[:, None] / file.height, np.arange(file.width) / file.width
+    f = np.log2(np.maximum(np.sqrt(y**2 + x**2), 1 / 64))
+    nodes = np.log2([1 / 64, 1 / 24, 1 / 12, 3 / 16, 3 / 8, 0.8])
+    log2_m = np.stack([np.interp(f, nodes, np.array(row) / 32) for row in file.shape.rows])
+    if not file.shape.cell:
+        return log2_m, 1.0
+    log2_G = file.shape.map / 4
+    for pixels in file.height, file.width:
+        at = np.clip((np.arange(pixels) + 0.5) / file.shape.cell - 0.5, 0, len(log2_G) - 1)
+        near, far, weight = np.floor(at).astype(int), np.ceil(at).astype(int), at[:, None] % 1
+        log2_G = (log2_G[near] * (1 - weight) + log2_G[far] * weight).T
+    return log2_m, 2**log2_G
+
+
 def whitener(file, t):
     """Shaped noise, Noise: m^w at level t, and snr^(-1/2)."""
     snr = file.abar[t] / (1 - file.abar[t])
@@ -376,7 +382,9 @@ def decode(data, model, steps=None):
     demand(file.hash == model.hash[:8], f"it needs the model {file.name.decode()}", "model")
     shape, steps = (file.count, 3, file.height, file.width), len(file.messages) if steps is None else steps
     x, t = draw(file, 1, 0, prod(shape)).reshape(shape), file.start
-    x = x * np.multiply(*whitener(file, t)) if file.shape else x
+    if file.shape:
+        file.shape.log2_m, file.shape.G = fields(file)
+        x = x * np.multiply(*whitener(file, t))
     for i, (evaluate, _, s, _) in enumerate(file.steps[: min(steps, len(file.messages))]):
         if evaluate:
             x0hat = estimate(file, model, x, t)
