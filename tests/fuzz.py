@@ -32,10 +32,12 @@ from ddpmcodec.channel import codeword
 from ddpmcodec.errors import DdpmcodecError, FormatError
 from ddpmcodec.format import container, steptable
 from ddpmcodec.format import header as headers
+from ddpmcodec.format import shape as shapes
 from ddpmcodec.format.container import Container
 from ddpmcodec.format.header import Header
 from ddpmcodec.format.metadata import MAX_BYTES, NONE, Metadata
 from ddpmcodec.format.sections import crc, zigzag
+from ddpmcodec.format.shape import Shape
 from ddpmcodec.format.steptable import MAX_STEPS, NUS, Step
 from ddpmcodec.models.levels import ContinuousLevels, DiscreteLevels
 
@@ -59,7 +61,7 @@ LARGEST_SEED = 20_000  # bytes
 START = len(container.SIGNATURE) + 1
 NUMBERS = sorted({max(0, 2**k + d) for k in (0, 1, 7, 8, 12, 13, 14, 15, 20, 24, 31, 32, 40, 62, 63) for d in (-1, 0, 1)})
 BETAS = (0.0, -0.0, 5e-324, 1e-300, 1e-17, 1e-16, 1e-4, 0.02, 0.5, 1 - 1e-16, 1.0, -1.0, 1e308, float("inf"), float("nan"))
-LETTERS = b"HATPLEiexzZaX1\0\xe4"
+LETTERS = b"HASTPLEiexzZaX1\0\xe4"
 
 Section = tuple[bytes, bytes]  # type, body
 
@@ -186,6 +188,18 @@ def alpha_of(header: Header) -> bytes:
     return png(header.width, rows, zlib.compress((b"\0" + bytes(range(header.width))) * rows))
 
 
+def shape_of(header: Header, rng: random.Random, own: bool, cell: int) -> Shape:
+    """A legal one, with a random map where there are cells."""
+    rows, columns = shapes.grid(header.height, header.width, cell) if cell else (0, 0)
+    quarter, half = (0, 0) if header.levels.kind == "discrete" else sorted(rng.randint(-4000, 4096) for _ in range(2))
+    shape = Shape(quarter=quarter, half=half, cell=cell, cells=bytes(rng.randint(0, shapes.COARSEST) for _ in range(rows * columns)))
+    if own:
+        full, most = rng.randint(-4000, 2000), shapes.LARGEST_ENTRY
+        table = tuple(tuple(rng.randint(-most, most) for _ in range(shapes.NODES)) for _ in range(shapes.COLOURS))
+        shape = replace(shape, table=table, ramp=(full, full + 16 * most + rng.randint(1, 2000)))
+    return shape
+
+
 def seed_files() -> list[bytes]:
     """Of every kind, some with the test model's name, so that they decode; with random path bits, so that no network is needed."""
     rng = random.Random(0)
@@ -196,11 +210,19 @@ def seed_files() -> list[bytes]:
     metadata = Metadata(rng.randbytes(300), b"Exif\0\0MM\0*\0\0\0\x08" + bytes(40), b"<x:xmpmeta/>" * 20)
     some = [100, 0, 7, 600, 300]
 
-    def add(sizes: list[int], tail: bytes | None = None, alpha: bool = False, metadata: Metadata = NONE, **changes) -> None:
+    def add(
+        sizes: list[int],
+        tail: bytes | None = None,
+        alpha: bool = False,
+        metadata: Metadata = NONE,
+        shaped: tuple[bool, int] | None = None,  # whether the table is its own, and the map's cells
+        **changes,
+    ) -> None:
         header = replace(base, **changes)
         steps = steps_of(header, sizes, rng)
         kept = alpha_of(header) if alpha else None
-        found.append(container.serialize(Container(header, tuple(steps), messages_of(steps, rng), tail, kept, metadata)))
+        shape = None if shaped is None else shape_of(header, rng, *shaped)
+        found.append(container.serialize(Container(header, tuple(steps), messages_of(steps, rng), tail, kept, metadata, shape)))
 
     add([])
     add(some)
@@ -216,6 +238,13 @@ def seed_files() -> list[bytes]:
     add(some, levels=DiscreteLevels("cosine", 50, 0.5, 0.5), start=49, tail=tail)
     add([0, 0], width=1 << 20, height=1 << 20, pictures=1 << 20)
     add([1000, 2000], width=1 << 20, height=3, model_name="a" * 64, model_hash=bytes(8))
+    add(some, shaped=(False, 0))
+    add(some, shaped=(True, 0), gray=True, orientation=6)
+    add(some, shaped=(True, 32), pictures=3, alpha=True, metadata=metadata)
+    add([300, 4096, 100], shaped=(False, 32), width=97, height=64)
+    add(some, shaped=(True, 64), width=161, height=70)
+    add(some, shaped=(False, 128), levels=DiscreteLevels("linear", 1000), start=1000)
+    add([0, 0], shaped=(True, 32), width=256 * 32, height=256 * 32)
     return found
 
 
@@ -358,6 +387,36 @@ def edit_header(rng: random.Random, data: bytes) -> bytes:
     return join([(kind, body if kind == b"H" else old) for kind, old in sections])
 
 
+def edit_shape(rng: random.Random, data: bytes) -> bytes:
+    """Fields of the shape of the noise set to something extreme, and words behind them; a legal one, or none."""
+    sections = split(data)
+    header = header_of(sections)
+    if header is None:
+        return data
+    action = rng.randrange(6)
+    own, cell = rng.random() < 0.5, rng.choice((0, 0, *shapes.CELLS))
+    cells_fit = cell == 0 or -(-header.width // cell) * -(-header.height // cell) <= 2000
+    body = shapes.encode(shape_of(header, rng, own, cell if cells_fit else 0), header)
+    if action < 4:
+        fields, at = [], 0
+        for _ in range(4 if body[0] == shapes.DEFAULT_TABLE else 24):
+            value, at = read_leb128(body, at)
+            fields.append(value)
+        words, longer = body[at:], [0] * len(fields)
+        for _ in range(rng.choice((0, 1, 1, 2))):
+            i = rng.choice((0, len(fields) - 1, rng.randrange(len(fields))))
+            some = (rng.choice(NUMBERS), rng.choice((0, 1, 2, 32, 48, 64, 128, 255, 256)), max(0, fields[i] + rng.choice((-1, 1))))
+            fields[i] = rng.choice(some)
+            longer[i] = rng.choice((0, 0, 0, 1, 9))
+        other = (words, words + bytes(4), words[:-4], rng.randbytes(4 * rng.randrange(9)), rng.randbytes(rng.randrange(9)), b"\xff" * 8)
+        body = b"".join(map(leb128, fields, longer)) + rng.choice((words, words, *other))
+    sections = [section for section in sections if section[0] != b"S"]
+    at = next((i for i, section in enumerate(sections) if section[0] == b"T"), len(sections))
+    if action < 5:
+        sections[at:at] = [(b"S", body)]
+    return join(sections)
+
+
 def edit_table(rng: random.Random, data: bytes) -> bytes:
     """Steps that are odd, most of them legal, with the payload that they ask for or the beginning of one."""
     sections = split(data)
@@ -435,8 +494,8 @@ def place_bombs(rng: random.Random, data: bytes) -> bytes:
     chosen = dict(rng.choice(BOMBS) for _ in range(rng.choice((1, 1, 1, 5))))
     sections = [section for section in split(data) if section[0] not in chosen]
     for kind, body in chosen.items():
-        before = b"T" if kind in b"iA" else b"E"
-        at = next((i for i, section in enumerate(sections) if section[0] == before), 0)
+        before = b"ST" if kind in b"iA" else b"E"
+        at = next((i for i, section in enumerate(sections) if section[0] in before), 0)
         sections[at:at] = [(kind, body)]
     return join(sections)
 
@@ -478,6 +537,7 @@ MUTATIONS: dict[Mutation, int] = {
     edit_sections: 12,
     edit_header: 12,
     edit_table: 12,
+    edit_shape: 6,
     place_bombs: 2,
     edit_tail: 4,
     random_file: 3,
@@ -526,7 +586,7 @@ def on_alarm(number, frame) -> None:
 
 def content(parsed: Container) -> tuple:
     """Metadata as their sections: inflated, two files' would be over the limit that is one's."""
-    return parsed.header, parsed.steps, parsed.messages, parsed.tail, parsed.alpha, parsed.metadata.bodies, parsed.complete
+    return parsed.header, parsed.shape, parsed.steps, parsed.messages, parsed.tail, parsed.alpha, parsed.metadata.bodies, parsed.complete
 
 
 def result_or_error(act: Callable, *arguments, **options):
@@ -549,7 +609,7 @@ def check_reading(data: bytes, rng: random.Random) -> Container | str:
     parsed = replace(parsed, metadata=NONE)
     if parsed.complete:
         kinds = [section.type for section in parsed.sections]
-        if kinds == sorted(set(kinds), key="HiATPLexE".find):
+        if kinds == sorted(set(kinds), key="HiASTPLexE".find):
             assert again == data, "what is parsed is not what is written"
         assert content(limited(container.parse, again)) == said, "what is written is not what is parsed"
     info = limited(api.info, data)

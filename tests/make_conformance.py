@@ -1,4 +1,4 @@
-"""The conformance set: files that every decoder of the format has to read, or to refuse. python tests/make_conformance.py
+"""The conformance set: files that every decoder of the format has to read, or to refuse. python -P tests/make_conformance.py
 
 Adds to tests/conformance/VERSION what is named here and not there yet; what is there never changes, as the format's version does not.
 manifest.json has for each file what it is about, its SHA-256, and
@@ -14,11 +14,13 @@ and the picture is NAME.png, of several one above the other: to be met within 1 
 
 import hashlib
 import json
+import os
 import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -37,12 +39,15 @@ from ddpmcodec.errors import (
 )
 from ddpmcodec.format import alpha as alpha_section
 from ddpmcodec.format import container, steptable
+from ddpmcodec.format import shape as shapes
 from ddpmcodec.format.container import END, VERSION, Container
 from ddpmcodec.format.metadata import Metadata
-from ddpmcodec.format.sections import crc, section, varint
+from ddpmcodec.format.sections import crc, section, varint, zigzag
+from ddpmcodec.format.shape import Shape
 from ddpmcodec.format.steptable import Step
-from ddpmcodec.models import checkpoint, registry
+from ddpmcodec.models import checkpoint, registry, whitening
 from ddpmcodec.picture import Picture
+from ddpmcodec.roi import Roi
 
 TESTS = Path(__file__).parent
 SET = TESTS / "conformance" / str(VERSION)
@@ -90,11 +95,94 @@ def disc(height: int, width: int) -> np.ndarray:
 
 def encoded(pixels: np.ndarray, name: str = "test-model", effort: int = 1, evaluations: int = 4, **options) -> bytes:
     model = registry.find(name) if name != "test-model" else checkpoint.load(TESTS / "data" / "test-model.safetensors")
-    kinds = {"gray", "alpha", "metadata", "count"}
+    kinds, others = {"gray", "alpha", "metadata", "count"}, {"seed", "roi", "tune"}
     source = Picture(pixels, **{k: v for k, v in options.items() if k in kinds})
-    asked = {k: v for k, v in options.items() if k not in kinds and k != "seed"}
-    chosen = EncodeOptions(evaluations, effort, options.get("seed", 0))
-    return encode_pixels(source, model, target.choose(**asked), chosen).data
+    asked = {k: v for k, v in options.items() if k not in kinds | others}
+    chosen = {"tune": "psnr"} | {k: v for k, v in options.items() if k in others}  # white, where nothing else is said
+    return encode_pixels(source, model, target.choose(**asked), EncodeOptions(evaluations, effort, **chosen, precision="fp32")).data
+
+
+def shaped(pixels: np.ndarray, *arguments, shape: Shape | None = None, **options) -> bytes:
+    """With shaped noise: of a given shape, or as the encoder shapes it."""
+    if shape is None:
+        return encoded(pixels, *arguments, **{"tune": "perception"} | options)
+    with mock.patch("ddpmcodec.encoder.shape_for", lambda *_: shape):
+        return encoded(pixels, *arguments, **options)
+
+
+OWN = Shape(((-20, -8, 0, 10, 30, 40), (5, 10, 20, 30, 40, 50), (-5, 0, 11, 17, 23, 29)), (-500, 2100), -1200, -200)
+DEFAULT = Shape(quarter=-768, half=179)
+
+
+def mapped(shape: Shape, cell: int, *cells: int) -> Shape:
+    return replace(shape, cell=cell, cells=bytes(cells))
+
+
+def valid_shaped() -> dict[str, tuple[str, Callable[[], bytes]]]:
+    """The same of those with shaped noise."""
+    sizes = [(1, 1), (1, 37), (2, 2), (23, 17), (61, 45)]
+    colours = Metadata(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    all_of_it = Metadata(colours.icc_profile, b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0", b"<x:xmpmeta/>")
+    folds = shaped(photo(70, 33), levels=[-2600, -1400, -768, -300, 179, 900, 1700], evaluations=8)
+    long = shaped(photo(60, 40), bpp=5, effort=2, seed=3)
+    parsed = container.parse(long)
+    P = parsed.sections[3].offset
+    alpha = shaped(photo(26, 20), bpp=9, alpha=disc(20, 26))
+    _, _, S, T, *_ = (s.offset for s in container.parse(alpha).sections)
+    turned = container.parse(shaped(photo(50, 40), shape=mapped(DEFAULT, 32, 0, 12, 9, 3), bpp=3))
+    fine, steep = [-1000, 500, 1368, 2500, 3580, 3900], Shape(((128, -128, 64, 0, -64, 128),) * 3, (-4096, 4096), -768, 179)
+    everything = {"gray": True, "alpha": disc(60, 40), "metadata": all_of_it, "count": 2, "max_bytes": 2600}
+    q = section("q", b"what is this")
+    return {
+        f"shaped-{w}x{h}": ("shaped noise", lambda w=w, h=h: shaped(photo(w, h), max_bytes=200 + w * h // 4, seed=w)) for w, h in sizes
+    } | {
+        "shaped-70x33": ("shaped noise, seen at a quarter, a half and all of the resolution", lambda: folds),
+        "shaped-tiles-1030x3": ("shaped noise, edge of a tile", lambda: shaped(drawing(1030, 3), levels=[-100, 600, 1200])),
+        "shaped-fine": ("shaped noise, up to the ramp's end and beyond", lambda: shaped(photo(17, 14), levels=fine, evaluations=7)),
+        "shaped-gray": ("shaped noise, gray", lambda: shaped(grayed(photo(40, 30)), bpp=4, gray=True)),
+        "shaped-alpha": ("shaped noise, alpha", lambda: alpha),
+        "shaped-icc": ("shaped noise, colour profile", lambda: shaped(photo(24, 18), max_bytes=900, metadata=colours)),
+        "shaped-several": ("shaped noise, 3 pictures", lambda: shaped(photo(20, 45), bpp=5, count=3)),
+        "shaped-own": ("shaped noise, table and ramp of its own", lambda: shaped(photo(37, 29), shape=OWN, bpp=5, seed=9)),
+        "shaped-own-steep": ("shaped noise, the table's largest entries", lambda: shaped(photo(16, 11), shape=steep, bpp=9)),
+        "shaped-map-32": (
+            "shaped noise with a map of 3 x 2 cells",
+            lambda: shaped(photo(70, 45), shape=mapped(DEFAULT, 32, 4, 0, 5, 24, 1, 0), bpp=3),
+        ),
+        "shaped-map-64": (
+            "shaped noise with a map of cells that pictures share",
+            lambda: shaped(photo(66, 60), shape=mapped(DEFAULT, 64, 0, 8), bpp=3, count=2),
+        ),
+        "shaped-map-128": ("a map of one value", lambda: shaped(photo(20, 30), shape=mapped(DEFAULT, 128, 6), bpp=6)),
+        "shaped-map-white": (
+            "a map on a table of zeros",
+            lambda: encoded(photo(100, 70), bpp=1.5, roi=Roi(((40, 20, 20, 20),), gain=12)),
+        ),
+        "shaped-map-own": (
+            "a map on a table of its own, gray",
+            lambda: shaped(grayed(photo(50, 30)), shape=mapped(OWN, 32, 0, 10), bpp=4, gray=True),
+        ),
+        "shaped-kept": ("shaped noise, steps that keep x0hat", lambda: shaped(photo(33, 21), levels=[0, 1200, 2400])),
+        "shaped-no-bits": ("shaped noise, steps of no path bits", lambda: shaped(photo(18, 14), levels=[-3733, -1500, 300, 301])),
+        "shaped-no-steps": ("shaped noise, the empty chain", lambda: container.serialize(turned.first(0))),
+        "shaped-turned": (
+            "shaped noise with a map, turned",
+            lambda: container.serialize(replace(turned, header=replace(turned.header, orientation=6))),
+        ),
+        "shaped-everything": (
+            "all that a file of shaped noise can have",
+            lambda: shaped(grayed(photo(40, 60)), shape=mapped(OWN, 32, 2, 9), **everything),
+        ),
+        "shaped-ancillary": (
+            "unknown ancillary sections before and behind the shape of the noise",
+            lambda: alpha[:S] + q + alpha[S:T] + q + alpha[T:],
+        ),
+        "shaped-cut-table": ("shaped noise, cut behind the step table", lambda: long[:P]),
+        "shaped-cut-step": ("shaped noise, cut within the payload", lambda: long[: parsed.ends[2] - 3]),
+        "shaped-cut-end": ("shaped noise without the end mark", lambda: folds[: -len(END)]),
+        "shaped-discrete": ("shaped noise, a model of the paper's kind", lambda: shaped(photo(32, 28), "tiny", bpp=4)),
+        "shaped-photo-2": ("shaped noise, the bundled model", lambda: shaped(photo(64, 48), "photo-2", bpp=2, evaluations=8)),
+    }
 
 
 def valid() -> dict[str, tuple[str, Callable[[], bytes]]]:
@@ -151,7 +239,88 @@ def valid() -> dict[str, tuple[str, Callable[[], bytes]]]:
             "photo-2-gray": ("the bundled model, gray", lambda: encoded(grayed(photo(48, 31)), "photo-2", bpp=2, gray=True)),
             "photo-2-lossless": ("the bundled model, lossless", lambda: encoded(photo(20, 16), "photo-2", lossless=True)),
         }
+        | valid_shaped()
     )
+
+
+def malformed_shaped() -> dict[str, tuple[str, type[DdpmcodecError], Callable[[], bytes]]]:
+    """Name, what is wrong, the error, and the bytes, of each file whose shape of the noise must be refused."""
+    good = shaped(photo(40, 33), shape=mapped(DEFAULT, 32, 0, 12, 9, 3), bpp=5, alpha=disc(33, 40), seed=5)
+    lossless = encoded(photo(9, 7), lossless=True)
+    discrete = encoded(photo(12, 9), "tiny", bpp=8)
+    parsed = container.parse(good)
+    H, A, S, T, P, E = (good[s.offset : s.offset + s.size] for s in parsed.sections)
+    signature = good[: parsed.sections[0].offset]
+
+    def signed(*values: int) -> bytes:
+        return b"".join(varint(zigzag(value)) for value in values)
+
+    def body(table: int = 1, own: bytes = b"", folds: tuple[int, int] = (-768, 179), cell: int = 0, words: bytes = b"") -> bytes:
+        return varint(table) + own + signed(*folds) + varint(cell) + words
+
+    def own(ramp: tuple[int, int] = (1000, 2600), **changes: int) -> bytes:
+        """A table and ramp of its own; `place` of its entries is `entry`."""
+        entries = [entry for row in whitening.TABLE for entry in row]
+        if changes:
+            entries[changes["place"]] = changes["entry"]
+        return body(255, signed(*ramp, *entries))
+
+    def of(*sections: bytes) -> bytes:
+        return signature + b"".join(sections)
+
+    def with_body(content: bytes) -> bytes:
+        return of(H, A, section("S", content), T, P, E)
+
+    def before_table(data: bytes, content: bytes) -> bytes:
+        at = next(s.offset for s in container.parse(data).sections if s.type == "T")
+        return data[:at] + section("S", content) + data[at:]
+
+    large = replace(parsed, header=replace(parsed.header, width=65, height=699041), alpha=None, shape=None, steps=(), messages=())
+    assert parsed.shape is not None
+    whole = shapes.encode(parsed.shape, parsed.header)
+    words = whole[len(body()) :]
+    assert body(cell=32, words=words) == whole and len(words) == 4 * (len(words) // 4) > 0 and with_body(whole) == good
+    container.parse(with_body(own()))
+    flipped = S[:3] + bytes([S[3] ^ 1]) + S[4:]
+    return {
+        f"bad-shape-{name}": entry
+        for name, entry in {
+            "checksum": ("a bit of the shape of the noise", CorruptFileError, lambda: of(H, A, flipped, T, P, E)),
+            "cut": ("cut within the shape of the noise", TruncatedFileError, lambda: of(H, A, S[:-5])),
+            "short": ("a shape shorter than its fields", CorruptFileError, lambda: with_body(body()[:-1])),
+            "short-own": ("a table of its own that lacks its last entries", CorruptFileError, lambda: with_body(own()[:30])),
+            "empty": ("a shape without fields", CorruptFileError, lambda: with_body(b"")),
+            "long": ("a byte behind the fields", CorruptFileError, lambda: with_body(body() + b"\0")),
+            "form": ("an integer not in its shortest form", CorruptFileError, lambda: with_body(b"\x81\0" + body()[1:])),
+            "twice": ("two shapes of the noise", CorruptFileError, lambda: of(H, A, S, S, T, P, E)),
+            "place": ("a shape before alpha", CorruptFileError, lambda: of(H, S, A, T, P, E)),
+            "place-icc": (
+                "a shape before the colour profile",
+                CorruptFileError,
+                lambda: of(H, A, S, section("i", zlib.compress(b"a")), T, P, E),
+            ),
+            "behind-table": ("a shape behind the step table", CorruptFileError, lambda: of(H, A, T, S, P, E)),
+            "behind-payload": ("a shape behind the payload", CorruptFileError, lambda: of(H, A, T, P, S, E)),
+            "lossless": ("a shape in a lossless file", CorruptFileError, lambda: before_table(lossless, body())),
+            "table": ("an unknown table", UnsupportedVersionError, lambda: with_body(body(2))),
+            "default": ("the default table as one of its own", CorruptFileError, lambda: with_body(own(whitening.RAMP))),
+            "rises": ("noise that rises in one coefficient", CorruptFileError, lambda: with_body(own(place=10, entry=-101))),
+            "flat": ("noise that stays in one coefficient", CorruptFileError, lambda: with_body(own(place=3, entry=-100))),
+            "entry": ("an entry of 129", CorruptFileError, lambda: with_body(own(place=17, entry=129))),
+            "ramp": ("a ramp that is a jump", CorruptFileError, lambda: with_body(own((1000, 1000)))),
+            "ramp-high": ("a ramp beyond the highest level", CorruptFileError, lambda: with_body(own((1000, 8193)))),
+            "folds": ("a quarter of the resolution longer than half of it", CorruptFileError, lambda: with_body(body(folds=(180, 179)))),
+            "folds-high": ("half of the resolution up to level 4097", CorruptFileError, lambda: with_body(body(folds=(-768, 4097)))),
+            "discrete": ("a part of the resolution with discrete levels", CorruptFileError, lambda: before_table(discrete, body())),
+            "cell": ("cells of 48 pixels", CorruptFileError, lambda: with_body(body(cell=48, words=words))),
+            "cells": ("more than 65536 cells", CorruptFileError, lambda: before_table(container.serialize(large), body(cell=32))),
+            "map-short": ("a map without its words", CorruptFileError, lambda: with_body(body(cell=32))),
+            "map-bytes": ("a map of half a word", CorruptFileError, lambda: with_body(whole[:-2])),
+            "map-words": ("a map with a word too much", CorruptFileError, lambda: with_body(whole + bytes(4))),
+            "map-value": ("a map of words that are no values", CorruptFileError, lambda: with_body(body(cell=32, words=b"\xff" * 8))),
+            "map-none": ("a map's words without cells", CorruptFileError, lambda: with_body(body(words=words))),
+        }.items()
+    }
 
 
 def malformed() -> dict[str, tuple[str, type[DdpmcodecError], Callable[[], bytes]]]:
@@ -261,7 +430,7 @@ def malformed() -> dict[str, tuple[str, type[DdpmcodecError], Callable[[], bytes
             CorruptFileError,
             lambda: container.serialize(replace(parsed, alpha=alpha_section.pack(disc(28, 33)))),
         ),
-    }
+    } | malformed_shaped()
 
 
 def described(name: str, about: str, data: bytes) -> dict:
@@ -280,6 +449,7 @@ def described(name: str, about: str, data: bytes) -> dict:
 
 
 def main() -> None:
+    os.environ["DDPMCODEC_MODELS"] = str(TESTS / "data")
     SET.mkdir(parents=True, exist_ok=True)
     path = SET / "manifest.json"
     manifest = json.loads(path.read_text()) if path.exists() else {}

@@ -1,6 +1,7 @@
 """What damage is found, over whole files of every kind: every flipped bit, and every cut for what it is."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from ddpmcodec.errors import ForeignFileError, FormatError, TruncatedFileError
 from ddpmcodec.format import container
 from ddpmcodec.format.metadata import Metadata
 from ddpmcodec.picture import Picture
+from ddpmcodec.roi import Roi
 from ddpmcodec.target import Bytes, Lossless, Rate
 
 CUTS = 10_000
@@ -22,8 +24,8 @@ def files(photo, model, discrete_model) -> dict[str, bytes]:
     alpha = np.arange(16 * 20, dtype=np.uint8).reshape(16, 20)
     fast = EncodeOptions(evaluations=5, effort=1)
     made = {
-        "RGB": encode_pixels(Picture(photo[:33, :40]), model, Rate(3), fast),
-        "checksums in the payload": encode_pixels(Picture(photo[40:64, :40]), model, Rate(20), fast),
+        "RGB": encode_pixels(Picture(photo[:33, :40]), model, Rate(3), replace(fast, roi=Roi(((0, 0, 4, 4),)))),
+        "checksums in the payload": encode_pixels(Picture(photo[40:64, :40]), model, Rate(20), replace(fast, tune="psnr")),
         "1 x 1": encode_pixels(Picture(photo[:1, :1]), model, Bytes(100), fast),
         "gray": encode_pixels(Picture(gray[:32, :32], gray=True), model, Rate(3), fast),
         "lossless": encode_pixels(Picture(photo[:9, :12]), model, Lossless(), fast),
@@ -67,12 +69,13 @@ def ends_of(data: bytes) -> list[int]:
 
 def test_the_files_cover_what_files_can_have(files):
     parsed = [container.parse(data) for data in files.values()]
-    assert {kind for data in files.values() for kind in sections_of(data)} == set("HiATPLexE")
+    assert {kind for data in files.values() for kind in sections_of(data)} == set("HiASTPLexE")
     assert {(each.header.gray, each.header.levels.kind) for each in parsed} >= {
         (False, "continuous"),
         (True, "continuous"),
         (False, "discrete"),
     }
+    assert {each.shape and each.shape.cell for each in parsed if each.tail is None} == {None, 0, 32}  # white, shaped, with a map
     assert max(each.header.pictures for each in parsed) == 3 and all(each.complete for each in parsed)
     assert any(end - begin > 1100 for begin, _, end in (sections_of(data)["P"] for data in files.values()))
 
