@@ -37,10 +37,13 @@ def levels_option(ctx: click.Context, param: click.Parameter, value: str | None)
 
 def roi_option(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> list[tuple[int, ...]] | str | None:
     """Return the boxes x,y,w,h, or the path of a mask."""
-    boxes = [tuple(map(int, value.split(","))) for value in values if re.fullmatch(r"-?\d+(,-?\d+){3}", value)]
+    try:
+        boxes = [tuple(map(int, value.split(","))) for value in values if re.fullmatch(r"-?\d+(,-?\d+){3}", value)]
+    except ValueError:  # thousands of digits
+        raise click.BadParameter("give boxes x,y,w,h in pixels") from None
     if len(boxes) == len(values):
         return boxes or None
-    if len(values) > 1:
+    if len(values) > 1 or not values[0]:
         raise click.BadParameter("give boxes x,y,w,h in pixels, or one mask")
     return values[0]
 
@@ -59,7 +62,7 @@ def only_one_target() -> Iterator[None]:
 @click.argument("images", nargs=-1, required=True, type=options.FILE, metavar="IMAGE...")
 @options.output
 @click.option("-q", "--quality", type=options.Rate(0, 100), metavar="0..100",
-              help="The noise that the last step ends at, from 100 of 255 at 0 over 10 at 50 to 1 at 100.")  # fmt: skip
+              help="Quality, higher is better. Noise left after the last step: 100 gray levels at 0, 10 at 50, 1 at 100.")  # fmt: skip
 @click.option("--bpp", type=options.Rate(0, MAX_BPP, min_open=True), metavar="X", help="Bits per pixel, never exceeded [default: about 1].")
 @click.option("--target-size", "max_bytes", type=options.Size(), metavar="BYTES", help="Of the file, never exceeded: 20000, 20k or 1.5M.")
 @click.option("--psnr", type=options.Rate(0, min_open=True), metavar="DB", help="Of the decoded picture: reached, and hardly exceeded.")
@@ -68,8 +71,8 @@ def only_one_target() -> Iterator[None]:
 @options.effort
 @options.model
 @click.option("--levels", callback=levels_option, metavar="all|N,N,...", help="Timesteps to visit after the first.")
-@click.option("--tune", type=click.Choice(["perception", "psnr"]), help="Shape the noise so that it is seen least, or leave it white, which "
-              "is best by squared error [default: perception; psnr with models of the paper's kind, and for --lossless].")  # fmt: skip
+@click.option("--tune", type=click.Choice(["perception", "psnr"]), help="Shape the noise so that it is seen least, or leave it white: best "
+              "by squared error [default: perception; psnr with models of the paper's kind, and for --lossless].")  # fmt: skip
 @click.option("--roi", multiple=True, callback=roi_option, metavar="X,Y,W,H|MASK",
               help="Make this box (may be repeated) finer than the rest, or a mask's white parts finer than its black ones.")  # fmt: skip
 @click.option("--roi-gain", type=options.Rate(0, 36, min_open=True), metavar="DB", help="By so much [default: 6].")
@@ -117,7 +120,7 @@ def command(images, output, jobs, dask, skip_existing, threads, **chosen):
     for name in ("icc", "exif"):
         if chosen[name] is not None:
             chosen[name] = files.read(chosen[name])
-    chosen["roi"] = regions(chosen["roi"], chosen["roi_gain"])
+    chosen["roi"] = regions(chosen["roi"], chosen["roi_gain"], chosen["max_pixels"])
     if dask is not None and chosen["model"] is not None:
         chosen["model"] = anywhere(chosen["model"])
     if batch.is_directory(output):
@@ -190,9 +193,9 @@ def encode(
     given = {"icc_profile": chosen["icc"], "exif": chosen["exif"]}
     metadata = NONE if chosen["strip"] else source.metadata
     source = replace(source, metadata=replace(metadata, **{name: body for name, body in given.items() if body is not None}))
-    if chosen["model"] in registry.UNRELEASED:
-        say(f"{output}: {chosen['model']} is unreleased: later versions may not read this file")
     denoiser = registry.resolve(chosen["model"])
+    if chosen["model"] is not None and registry.is_unreleased(chosen["model"]):
+        say(f"{output}: {chosen['model']} is unreleased: later versions may not read this file")
     levels = every_level(denoiser) if chosen["levels"] == ALL else chosen["levels"]
     end = target.choose(**{name: chosen[name] for name in TARGETS if name != "levels"}, levels=levels)
     try:
@@ -204,7 +207,7 @@ def encode(
     return api.encode_image(source, end, options, lambda text: say(f"{output}: {text}"), model=denoiser, progress=progress)
 
 
-def regions(boxes_or_mask: list[tuple[int, ...]] | str | None, gain: float | None) -> "Roi | None":
+def regions(boxes_or_mask: list[tuple[int, ...]] | str | None, gain: float | None, max_pixels: int | None) -> "Roi | None":
     """Return the regions that --roi names.
 
     Raises:
@@ -218,7 +221,7 @@ def regions(boxes_or_mask: list[tuple[int, ...]] | str | None, gain: float | Non
     if isinstance(boxes_or_mask, list):
         return roi.load(boxes_or_mask, gain)
     with files.naming(boxes_or_mask):
-        return roi.Roi(mask=roi.mask_of(picture.read(files.read(boxes_or_mask))), gain=gain)
+        return roi.Roi(mask=roi.mask_of(picture.read(files.read(boxes_or_mask), max_pixels=max_pixels or picture.MAX_PIXELS)), gain=gain)
 
 
 def every_level(denoiser: "Model") -> range:

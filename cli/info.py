@@ -20,11 +20,23 @@ def lines(info: dict) -> list[str]:
         f" x_T at sigma {info['levels']['start_sigma']:.0f}",
         "sections " + ", ".join(f"{s['type']} {s['size']}" for s in info["sections"]),
     ]
+    out += noise_lines(info["noise"])
     timestep = info["levels"]["kind"] == "discrete"
     out.append(f"{'step':>4} {'t' if timestep else 'level':>6} {'sigma':>9} {'bits':>8} {'nu':>3} {'bytes':>9} {'bpp':>8}")
     for s in info["steps"]:
         marks = ("" if s["evaluate"] else " x0hat kept") + ("" if s["present"] else " missing")
         out.append(f"{s['step']:>4} {s['level']:>6} {s['sigma']:>9.2f} {s['bits']:>8} {s['nu']:>3} {s['end']:>9} {s['bpp']:>8.4f}{marks}")
+    return out
+
+
+def noise_lines(noise: dict) -> list[str]:
+    """Format what the noise is shaped for, and what is left of it."""
+    out = [f"tune {noise['tune']}, noise of sigma {noise['sigma']:.2f} left" + ("" if noise["table"] else ", white")]
+    if noise["table"]:
+        out[0] += f" at multiplier 1, table {'default' if noise['table'] == 'default' else 'of its own'}; coarse and fine: "
+        out[0] += ", ".join(f"{name} {noise[name]['coarse']:.2f} {noise[name]['fine']:.2f}" for name in ("Y", "Cb", "Cr"))
+    if noise["map"]:
+        out.append(f"map of cells of {noise['map']['cell']} pixels, up to {noise['map']['coarsest']:g} times as coarse")
     return out
 
 
@@ -34,7 +46,9 @@ def lines(info: dict) -> list[str]:
 def command(file, as_json):
     """Print the header and the steps of FILE (- is stdin), and verify every checksum. Loads no network.
 
-    sigma is the noise left after the step, on [0, 255]; bytes and bpp are of the file up to the end of the step.
+    sigma is the noise left after the step, on [0, 255]; where the noise is shaped, that of coefficients with multiplier 1: of coarse and
+    fine details of luma and chroma it is printed apart. bits are a step's path bits, nu is the memory of its code (8 ... 16: effort 1 ...
+    5); bytes and bpp are of the file up to the end of the step.
 
     \b
     ddpmcodec info photo.ddpm

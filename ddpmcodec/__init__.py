@@ -9,7 +9,17 @@ Errors are in `ddpmcodec.errors`.
 from typing import TYPE_CHECKING, Any
 
 from ddpmcodec import errors
-from ddpmcodec.api import decode, decode_pictures, decode_progressive, encode, encode_image, info, truncate
+
+try:
+    from ddpmcodec.api import decode, decode_pictures, decode_progressive, encode, encode_image, info, truncate
+except ModuleNotFoundError as e:
+    if e.name != "ddpmcodec.models":
+        raise
+    raise ModuleNotFoundError(
+        f"{__path__[0]} is a part of the sources, and hides the ddpmcodec that is installed: start Python in another directory,"
+        " or install by pip install -e .",
+        name=e.name,
+    ) from None
 
 if TYPE_CHECKING:
     from ddpmcodec.streaming import Decoder

@@ -351,7 +351,7 @@ def _noise(parsed: Container) -> dict[str, Any]:
     table = shape.table
     if shape.is_default or any(map(any, table)):
         described["tune"] = "perception"
-    described["table"] = "default" if shape.is_default else {"ramp": shape.ramp, "log2_m": table}
+    described["table"] = "default" if shape.is_default else {"ramp": [*shape.ramp], "log2_m": [[*row] for row in table]}
     if shape.cell:
         coarsest = 2 ** (max(shape.cells) / 4)
         described["map"] = {"cell": shape.cell, "coarsest": round(coarsest, 3)}

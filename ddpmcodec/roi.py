@@ -39,9 +39,7 @@ class Roi:
     def __post_init__(self):
         if not 0 < self.gain <= MAX_GAIN:
             raise ValueError(f"roi_gain = {self.gain} is out of range: (0, {MAX_GAIN:.1f}] dB")
-        for box in self.boxes:
-            if len(box) != 4 or any(isinstance(value, bool) or int(value) != value for value in box):
-                raise ValueError(f"roi = {box} is no box: x, y, width, height in pixels")
+        object.__setattr__(self, "boxes", tuple(map(_box, self.boxes)))
         mask = self.mask
         if mask is not None and (mask.ndim != 2 or mask.dtype != np.uint8 or 0 in mask.shape):
             raise PictureError(f"a mask is a uint8 array (H, W), not {mask.dtype} {mask.shape}", parameter="roi")
@@ -55,7 +53,7 @@ class Roi:
         rows, columns = shapes.grid(height, width, cell)
         fineness = np.zeros((rows, columns))
         if self.mask is not None:
-            fineness[:] = _largest(_largest(self.mask / 255, 0, height, cell), 1, width, cell)
+            fineness[:] = _largest(_largest(self.mask, 0, height, cell), 1, width, cell) / 255
         for x, y, w, h in self.boxes:
             if w < 1 or h < 1 or x < 0 or y < 0 or x + w > width or y + h > height:
                 raise PictureError(f"the box {x},{y},{w},{h} is not inside the picture of {width} x {height} pixels", parameter="roi")
@@ -64,10 +62,22 @@ class Roi:
         return (k - k.min()).astype(np.uint8)
 
 
+def _box(values: Sequence[Any]) -> Box:
+    """Return a box as integers of Python, which do not overflow as numpy's do; ValueError where it is none."""
+    try:
+        box = tuple(map(int, values))
+        valid = len(box) == 4 and box == tuple(values) and not any(isinstance(value, bool | np.bool_) for value in values)
+    except (TypeError, ValueError, OverflowError):
+        valid = False
+    if not valid:
+        raise ValueError(f"roi = {values} is no box: x, y, width, height in pixels")
+    return box
+
+
 def _touched(begin: float, end: float, cell: int, count: int) -> slice:
     """Return the cells whose values reach pixels begin ... end: the field is interpolated between their middles."""
-    first, last = math.floor(begin / cell - 0.5), math.ceil((end - 1) / cell + 0.5)
-    return slice(min(max(first, 0), count - 1), max(1, min(last, count)))
+    first, last = math.floor(begin / cell - 0.5), math.floor((end - 1) / cell + 0.5)
+    return slice(min(max(first, 0), count - 1), min(last, count - 1) + 1)
 
 
 def _largest(mask: np.ndarray, axis: int, size: int, cell: int) -> np.ndarray:

@@ -42,11 +42,16 @@ def shape_for(header: Header, target: Target, tune: str, roi: Roi | None) -> Sha
 
 
 def _with_map(plain: Shape, header: Header, roi: Roi, most: float) -> Shape:
-    """Return a shape with the map of regions of interest, of the smallest cells that take `most` bytes, or else of the largest."""
+    """Return a shape with a map, of the smallest cells that take `most` bytes, or else of the largest that tell the regions apart."""
+    found, without = None, len(shapes.encode(plain, header))
     for cell in shapes.CELLS:
         rows, columns = shapes.grid(header.height, header.width, cell)
         if rows * columns <= shapes.MAX_CELLS:
             mapped = replace(plain, cell=cell, cells=roi.cells(header.height, header.width, cell).tobytes())
-            if cell == shapes.CELLS[-1] or len(shapes.encode(mapped, header)) <= most:
-                return mapped
-    raise PictureError("the picture is too large for regions of interest", parameter="roi")
+            if found is None or any(mapped.cells):
+                found = mapped
+            if len(shapes.encode(mapped, header)) - without <= most:
+                break
+    if found is None:
+        raise PictureError("the picture is too large for regions of interest", parameter="roi")
+    return found

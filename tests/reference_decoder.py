@@ -141,7 +141,7 @@ def shape(file, body):
     if table == 255:
         noise.a, noise.b, *entries, at = signed(body, at, 20)
         noise.rows = tuple(map(tuple, (entries[:6], entries[6:12], entries[12:])))
-        demand(-8192 <= noise.a < noise.b <= 8192 and all(-255 <= t <= 255 for t in entries), "table of its own")
+        demand(-8192 <= noise.a < noise.b <= 8192 and all(-128 <= t <= 128 for t in entries), "table of its own")
         demand((noise.a, noise.b, noise.rows) != (*RAMP, ROWS), "the default table as one of its own")
         demand(all(noise.b - noise.a + 16 * t > 0 for t in entries), "noise that does not fall")
     noise.quarter, noise.half, at = signed(body, at, 2)

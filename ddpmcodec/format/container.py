@@ -238,6 +238,8 @@ class _FileReader(Reader):
                 return body
             if name in known:
                 check(name not in self.extras, f"the section {name!r} at byte {begin} is there twice")
+                early = PLACES[name] is Place.BEFORE_STEPS and "S" in self.extras
+                check(not early, f"the section {name!r} at byte {begin} is in the wrong place: behind 'S'")
                 self.extras[name] = body
             else:
                 _check_place(name, begin, expected == "H")
@@ -317,7 +319,6 @@ def parse(data: bytes, max_pixels: int | None = None) -> Container:
         several = f"{header.pictures} pictures have" if header.pictures > 1 else "the picture has"
         raise LimitError(f"{several} {header.width} x {header.height} pixels, the limit is {max_pixels}", parameter="max_pixels")
     table = r.section("T", _kinds(Place.BEFORE_STEPS, Place.SHAPE))
-    check("S" not in [*r.extras][:-1], "the section 'S' is in the wrong place: alpha and colour profile stand before it")
     shape = shapes.decode(r.extras["S"], header) if "S" in r.extras else None
     steps = steptable.decode(table, header)
     messages, ends, whole = r.payload(steps)

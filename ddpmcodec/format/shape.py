@@ -4,7 +4,7 @@ Body:
 
     v     table: 1 is the default, `whitening.TABLE` and `whitening.RAMP`; 255 is one of its own, which follows
     z     own table only: the ramp's two ends, of 256 log2 snr
-    z     own table only: 18 entries, log2 m in 1/32 at the six nodes, of luma, then of the two chroma elements
+    z     own table only: 18 entries of -128 ... 128, log2 m in 1/32 at the six nodes, of luma, then of the two chroma elements
     z     the last level that the network sees at a quarter of the resolution, then at half of it; 0 and 0 with discrete levels
     v     side of the map's cells in pixels: 32, 64 or 128; 0 without a map
     ...   the map, row by row: k = 4 log2 G of each cell, 0 ... 24, as words of the range coder
@@ -29,7 +29,7 @@ from ddpmcodec.models.levels import ContinuousLevels
 
 DEFAULT_TABLE, OWN_TABLE = 1, 255
 COLOURS, NODES = len(whitening.TABLE), len(whitening.NODES)
-LARGEST_ENTRY = 255
+LARGEST_ENTRY = 128  # multipliers beyond 2^4 amplify rounding until two decoders differ visibly
 LAST_FOLD = 4096  # beyond which no picture is seen with fewer pixels
 CELLS = (32, 64, 128)  # sides of a map's cells, in pixels
 MAX_CELLS = 1 << 16  # a map of more could make a reader work for minutes

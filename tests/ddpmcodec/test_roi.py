@@ -356,3 +356,63 @@ def test_a_mask_without_colours_only():
     assert np.array_equal(roi.mask_of(gray), SPOT)
     with pytest.raises(PictureError, match="alpha"):
         roi.mask_of(picture.Picture(gray.pixels, alpha=SPOT))
+
+
+BOX = (10, 20, 30, 40)
+
+
+@settings(max_examples=200)
+@given(pictures_with_a_box(), st.sampled_from(shape.CELLS), st.floats(0.1, 36))
+@example((300, 300, (0, 0, 1, 1)), 32, 6.0)
+@example((300, 300, (299, 299, 1, 1)), 128, 36.0)
+@example((33, 200, (0, 32, 200, 1)), 32, 12.0)
+def test_all_of_a_box_is_finest(case, cell, gain):
+    height, width, (x, y, w, h) = case
+    field = log2_field(Roi(((x, y, w, h),), gain=gain), height, width, cell)
+    coarsest = round(gain / 20 * math.log2(10) * 4) / 4
+    assert abs(20 * math.log10(2**coarsest) - gain) < 0.76  # half of a quarter of an octave
+    assert not field[y : y + h, x : x + w].any()
+    assert field.min() == 0 and field.max() <= coarsest
+    outside = far(y, y + h, height, 2 * cell)[:, None] | far(x, x + w, width, 2 * cell)
+    assert (field[outside] == coarsest).all()
+
+
+@pytest.mark.parametrize("cell", shape.CELLS)
+def test_a_box_that_ends_just_behind_the_middle_of_a_cell(cell):
+    """The first pixel behind a middle is in reach of the next cell, by the 1/64 of its value or less."""
+    for end in range(1, 3 * cell):
+        field = log2_field(Roi(((0, 0, end, 5),), gain=36), 5, 5 * cell, cell)
+        assert not field[:, :end].any(), end
+
+
+@pytest.mark.parametrize(
+    "boxes",
+    [
+        (math.inf, 0, 1, 1),
+        [[None] * 4],
+        [[[1], 2, 3, 4]],
+        (1j, 2, 3, 4),
+        np.array([[None] * 4]),
+        [(1.5, 2, 3, 4, 5)],
+        tuple(np.ones(4, bool)),
+        [(BOX, BOX, BOX, BOX)],
+    ],
+    ids=str,
+)
+def test_boxes_of_what_is_no_number(boxes):
+    with pytest.raises((PictureError, ValueError)):
+        roi.load(boxes)
+
+
+def test_small_integers_of_numpy_do_not_wrap_around():
+    """200 + 100 is 44 in 8 bits."""
+    box = tuple(np.array([200, 0, 100, 10], np.uint8))
+    assert np.array_equal(roi.load(box).cells(100, 400, 32), Roi(((200, 0, 100, 10),)).cells(100, 400, 32))
+    with pytest.raises(PictureError, match="not inside"):
+        roi.load(box).cells(100, 250, 32)
+
+
+@pytest.mark.parametrize("options", [{"tune": "psnr", "bpp": 2}, {"tune": "psnr", "bpp": 1}, {"bpp": 0.5}, {"max_bytes": 250}], ids=str)
+def test_regions_are_never_lost(photo, options):
+    """The table's bytes are not the map's, and cells so large that there is but one are no map."""
+    assert ddpmcodec.info(ddpmcodec.encode(photo, roi=(0, 0, 9, 9), roi_gain=12, **options, **FAST))["noise"].get("map")

@@ -78,7 +78,7 @@ def cases(draw):
     if draw(st.booleans()):
         full = draw(st.integers(-8192, 8191))
         none = draw(st.one_of(st.integers(full + 1, 8192), st.just(full + 1), st.just(8192)))
-        entries = st.integers(max(-255, -((none - full - 1) // 16)), 255)
+        entries = st.integers(max(-128, -((none - full - 1) // 16)), 128)
         ramp, table = (full, none), tuple(tuple(draw(entries) for _ in range(6)) for _ in range(3))
     folds = sorted(draw(st.tuples(*[st.integers(-8192, 4096)] * 2))) if header is not DISCRETE else [0, 0]
     if header.levels.counts_timesteps:
@@ -95,7 +95,7 @@ def cases(draw):
 @given(cases())
 @example((CONTINUOUS, Shape(ROWS, RAMP, -8192, 4096)))
 @example((CONTINUOUS, Shape(ROWS, RAMP, -8192, -8192, 32, MAP)))
-@example((DISCRETE, Shape(((255,) * 6, (-255,) * 6, (0,) * 6), (-8192, 8192), 0, 0, 128, b"\x18")))
+@example((DISCRETE, Shape(((128,) * 6, (-128,) * 6, (0,) * 6), (-8192, 8192), 0, 0, 128, b"\x18")))
 @example((CONTINUOUS, Shape(((0,) * 6,) * 3, (8191, 8192), 4096, 4096)))
 def test_shapes_are_the_documented_ones_and_come_back(case):
     header, shape = case
@@ -126,12 +126,12 @@ def entry(place, value):
 
 
 CORRUPT = {
-    "the ramp falls": own(ramp=(100, 99), rows=((255,) * 6,) * 3),
+    "the ramp falls": own(ramp=(100, 99), rows=((128,) * 6,) * 3),
     "the ramp is a jump": own(ramp=(100, 100), rows=((1,) * 6,) * 3),
     "the ramp begins too low": own(ramp=(-8193, 100)),
     "the ramp ends too high": own(ramp=(100, 8193)),
-    **{f"entry {i} is too large": own(rows=entry(i, 256)) for i in range(18)},
-    **{f"entry {i} is too small": own(ramp=(-8192, 8192), rows=entry(i, -256)) for i in range(18)},
+    **{f"entry {i} is too large": own(rows=entry(i, 129)) for i in range(18)},
+    **{f"entry {i} is too small": own(ramp=(-8192, 8192), rows=entry(i, -129)) for i in range(18)},
     **{f"the noise of entry {i} rises": own(ramp=(0, 1600), rows=entry(i, -100)) for i in range(18)},
     "quarter is too low": body_of(quarter=-8193),
     "half is too high": body_of(half=4097),
@@ -168,8 +168,8 @@ def test_bodies_that_the_format_forbids(body):
     [
         body_of(quarter=-8192, half=4096),
         body_of(quarter=179),
-        own(ramp=(-8192, 8192), rows=entry(17, -255)),
-        own(ramp=(-8192, 8192), rows=entry(0, 255)),
+        own(ramp=(-8192, 8192), rows=entry(17, -128)),
+        own(ramp=(-8192, 8192), rows=entry(0, 128)),
         own(ramp=(0, 1601), rows=entry(5, -100)),
         own(ramp=RAMP, rows=(*ROWS[:2], ROWS[0])),
         own(ramp=(1368, 3581), rows=ROWS),
