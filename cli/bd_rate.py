@@ -36,4 +36,4 @@ def command(anchor, tests, metric, method, min_bpp, max_bpp, as_json):
 
     reference, *others = [curves.parse(path, files.read(path)) for path in (anchor, *tests)]
     entries = bd_rate.compare(reference, others, notes.note, metric=metric, method=method, low=min_bpp, high=max_bpp)
-    click.echo(json.dumps(entries, indent=1) if as_json else bd_rate.table(reference, metric, entries))
+    click.echo(json.dumps(files.finite(entries), indent=1, allow_nan=False) if as_json else bd_rate.table(reference, metric, entries))

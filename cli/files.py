@@ -126,13 +126,13 @@ def write(path: str, data: bytes) -> None:
         raise OutputError(f"{named(path, 'stdout')}: {e.strerror or e}") from e
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """The same with None for every number that JSON does not have."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {key: _finite(each) for key, each in value.items()}
-    return [_finite(each) for each in value] if isinstance(value, list | tuple) else value
+        return {key: finite(each) for key, each in value.items()}
+    return [finite(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def write_json(path: str, document: Any) -> None:
@@ -141,7 +141,7 @@ def write_json(path: str, document: Any) -> None:
     Raises:
         As `write`.
     """
-    write(path, (json.dumps(_finite(document), indent=1, allow_nan=False) + "\n").encode())
+    write(path, (json.dumps(finite(document), indent=1, allow_nan=False) + "\n").encode())
 
 
 def write_csv(path: str, rows: Iterable[Mapping[str, Any]]) -> None:

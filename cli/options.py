@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from ddpmcodec import plan
 from ddpmcodec import threads as computing
+from ddpmcodec.models import registry
 from ddpmcodec.models.arithmetic import DEVICES, PRECISIONS, find_device
 
 
@@ -58,6 +59,18 @@ class Size(click.ParamType):
         return int(size)
 
 
+class ModelOption(click.Option):
+    """An option whose help warns of the models that are not released, where there are any."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        record = super().get_help_record(ctx)
+        if record is None:
+            return None
+        warned = [name for name in sorted(registry.UNRELEASED) if registry.is_unreleased(name)]
+        said = (f"{name} is unreleased: later versions of ddpmcodec may not read its files." for name in warned)
+        return record[0], " ".join([record[1], *said])
+
+
 def _device(ctx: click.Context, param: click.Parameter, value: str) -> str:
     if value == "cuda":
         find_device(value)  # fails before long work, and once
@@ -65,8 +78,13 @@ def _device(ctx: click.Context, param: click.Parameter, value: str) -> str:
 
 
 output = click.option("-o", "--output", required=True, type=FILE, metavar="FILE", help="Write to FILE; - means standard output.")
-model = click.option("--model", type=FILE, metavar="NAME|PATH", help="Use this denoiser: a bundled one's name or a .safetensors file. "
-                     "photo-3 is unreleased: later versions of ddpmcodec may not read its files.")  # fmt: skip
+model = click.option(
+    "--model",
+    cls=ModelOption,
+    type=FILE,
+    metavar="NAME|PATH",
+    help="Use this denoiser: a name that `ddpmcodec models` lists, a .safetensors file or a diffusers folder.",
+)
 threads = click.option("--threads", type=click.IntRange(1, 256), metavar="N", help="Use N CPU threads [default: all cores].")
 evaluations = click.option("--evaluations", type=click.IntRange(2, 1000), default=plan.DEFAULT_EVALUATIONS, show_default=True, metavar="N",
                            help="Take N network evaluations to decode: more are slower, files smaller.")  # fmt: skip

@@ -42,7 +42,7 @@ def command(results, output, paths, name, rates, min_bpp, max_bpp, threads, quie
 
     found = report.gather(sources(results), name)
     if paths and name not in found.codecs:
-        raise EvaluationError(f"{name} is a published curve, or of a model that is not here: it makes no pictures")
+        raise EvaluationError(f"{name} is a published curve, or of a model or settings that are not known here: it makes no pictures")
     left_out = notes.LeftOut()
     shown = list(pictures.load(pictures.find(paths), left_out)) if paths else []
     with options.progress_bar("report", quiet) as progress:

@@ -33,6 +33,11 @@ def command(file, output, original, model, threads, device, precision, max_pixel
     data = files.read(file)
     reference = None if original is None else files.read(original)
     options.use_threads(threads)
+    if original is not None:
+        try:
+            import matplotlib.figure  # noqa: F401 - fails before long work
+        except ImportError as e:
+            raise EvaluationError("--original draws a curve, which needs matplotlib: pip install 'ddpmcodec[plot]'") from e
 
     from ddpmcodec import api, large
     from ddpmcodec.eval import view
@@ -48,10 +53,7 @@ def command(file, output, original, model, threads, device, precision, max_pixel
         large.announce_decoding(lambda text: click.echo(f"{output}: {text}", err=True), parsed, denoiser)
     with options.progress_bar("view", quiet) as progress:
         shown = view.prefixes(parsed, denoiser, progress)
-    try:
-        files.write(output, view.view(data, "stdin" if file == "-" else printable(Path(file).name), shown, image))
-    except ImportError as e:
-        raise EvaluationError("the curve needs matplotlib: pip install 'ddpmcodec[plot]'") from e
+    files.write(output, view.view(data, "stdin" if file == "-" else printable(Path(file).name), shown, image))
 
 
 def read_original(path: str, data: bytes, max_pixels: int | None) -> "Image":

@@ -6,8 +6,8 @@ received. Short steps are repeated with other shared randomness. `docs/coder.md`
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from itertools import chain, groupby
 from statistics import mean
 from typing import Any
@@ -89,11 +89,6 @@ class Measurement:
     @property
     def label(self) -> str:
         return f"nu = {self.setting}" if self.coder == "trellis" else f"Poisson, {self.setting} bits"
-
-    @staticmethod
-    def of(record: Mapping[str, Any]) -> "Measurement":
-        """Return what `record` was made of."""
-        return Measurement(**{f.name: record[f.name] for f in fields(Measurement)})
 
     def record(self) -> dict[str, str | float]:
         """Return all of it, for JSON."""

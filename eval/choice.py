@@ -97,6 +97,6 @@ def maker(name: str, settings: Any) -> Codec | None:
             if codec.settings()["model"]["hash"] != own.model.hash:
                 return None
         codec.check()
-    except (msgspec.ValidationError, DdpmcodecError):
+    except (ValueError, DdpmcodecError):  # settings out of range; msgspec's errors are ValueErrors
         return None
     return codec

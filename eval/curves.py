@@ -12,6 +12,7 @@ from ddpmcodec.errors import EvaluationError
 from ddpmcodec.eval import metrics
 
 METHODS = ("akima", "pchip")
+LARGEST = 1e100  # number in results that can be compared and drawn
 
 
 class _Picture(msgspec.Struct):
@@ -88,14 +89,14 @@ def parse(path: str, data: bytes) -> Curve:
     lists = {key.replace("psnr", "psnr-rgb") if key in ("psnr",) else key: values for key, values in document.results.items()}
     lists = {"ms-ssim-rgb" if key == "ms-ssim" else key: values for key, values in lists.items()}
     bpp = lists.pop("bpp", [])
-    if not bpp or any(value is None or not value > 0 or not math.isfinite(value) for value in bpp):
+    if not bpp or any(value is None or not 0 < value <= LARGEST for value in bpp):
         raise EvaluationError(f"{path} has no rates, or one that is not a positive number")
     order = sorted(range(len(bpp)), key=lambda i: bpp[i] or 0.0)
     measured = {}
     for key, values in lists.items():
         if len(values) != len(bpp):
             raise EvaluationError(f"{path}: {key} has {len(values)} values for {len(bpp)} rates")
-        numbers = [value for i in order if (value := values[i]) is not None and math.isfinite(value)]
+        numbers = [value for i in order if (value := values[i]) is not None and abs(value) <= LARGEST]
         if len(numbers) == len(bpp):
             measured[key] = tuple(numbers)
     try:

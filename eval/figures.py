@@ -32,7 +32,7 @@ def progressive(results: Sequence[dict], kind: str = "png") -> bytes:
         rows = result["progressive"]
         done = [i / len(rows) for i in range(len(rows))]
         rmse, bits = [row["rmse"] for row in rows], [row["bits_per_dimension"] for row in rows]
-        label = f"{result['model']['name']}, {result['levels']} steps, {result['variance']}"
+        label = _label(f"{result['model']['name']}, {result['levels']} steps, {result['variance']}")
         over_step.plot(done, rmse, label=label)
         rates.plot(done, bits)
         over_rate.plot(bits, rmse)
@@ -172,13 +172,16 @@ def steps(files: Mapping[str, Mapping[str, Any]], kind: str = "png") -> bytes:
 
     Raises:
         ImportError: matplotlib is missing.
+        EvaluationError: a file has no step.
     """
     from matplotlib.figure import Figure
 
+    if empty := [name for name, info in files.items() if not info["steps"]]:
+        raise EvaluationError(f"{empty[0]} has no steps to draw")
     figure = Figure(figsize=(12, 4.2), layout="constrained")
     each, total = figure.subplots(1, 2)
     for i, (name, info) in enumerate(files.items()):
-        style = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)], "markersize": 4, "label": name}
+        style = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)], "markersize": 4, "label": _label(name)}
         sigmas = [step["sigma"] for step in info["steps"]]
         each.plot(sigmas, [step["bits"] for step in info["steps"]], **style)
         total.plot(sigmas, [step["bpp"] for step in info["steps"]], **style)

@@ -54,7 +54,7 @@ def _cvvdp():
     try:
         import pycvvdp
     except ImportError as e:
-        raise EvaluationError(f"needs the package cvvdp, which does not import here: {e}") from e
+        raise EvaluationError(f"needs the package cvvdp, which does not import here ({e}): pip install cvvdp") from e
     return pycvvdp.cvvdp(display_name=CVVDP_DISPLAY, quiet=True, device=torch.device("cpu"))
 
 
@@ -108,7 +108,7 @@ def _st_lpips():
     try:
         from stlpips_pytorch import stlpips
     except ImportError as e:
-        raise EvaluationError(f"needs the package stlpips-pytorch, which does not import here: {e}") from e
+        raise EvaluationError(f"needs the package stlpips-pytorch, which does not import here ({e}): pip install stlpips-pytorch") from e
     with contextlib.redirect_stdout(io.StringIO()):  # it says which file it loads
         return stlpips.LPIPS(net=ST_LPIPS_NETWORK, variant=ST_LPIPS_VARIANT)
 

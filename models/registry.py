@@ -69,6 +69,11 @@ def available() -> dict[str, Path]:
     return found
 
 
+def is_unreleased(name: str) -> bool:
+    """Whether a bundled model that is not released has this name; one of the user's own may be called so too."""
+    return name in UNRELEASED and available().get(name, Path()).parent == BUNDLED
+
+
 def find(name: str = DEFAULT) -> "Model":
     """Return the model of a name, or the one in a file or diffusers folder of that path.
 

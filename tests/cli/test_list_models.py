@@ -99,3 +99,9 @@ def test_an_unreleased_model_is_marked_where_it_is_chosen(run, more, model_path,
     options = ["--evaluations", "2", "--effort", "1", "--bpp", "8", "-o", "a.ddpm"]
     assert "photo-3 is unreleased" in run("encode", "a.png", "--model", "photo-3", *options).stderr
     assert "unreleased" not in run("encode", "a.png", "--model", "photo-3.safetensors", *options).stderr
+
+
+def test_a_model_that_is_not_there_is_not_warned_of(run, fails, tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "BUNDLED", tmp_path / "empty")
+    assert "unreleased" not in run("encode", "--help").stdout
+    assert "no model 'photo-3'" in fails(9, "encode", "in.png", "-o", "out.ddpm", "--model", "photo-3")

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 
 import ddpmcodec
 from ddpmcodec import quality
+from ddpmcodec.eval import view
 
 pytest.importorskip("matplotlib")
 
@@ -76,6 +78,16 @@ def test_what_cannot_be_viewed(fails, drawing, folder):
     assert "small.png has 9 x 9 pixels" in fails(4, "view", "in.ddpm", "--original", "small.png", "-o", "out.html")
     fails(5, "view", "in.png", "-o", "out.html")
     fails(12, "view", "in.ddpm", "-o", "nowhere/out.html")
+
+
+def test_a_curve_without_matplotlib_is_refused_before_decoding(run, fails, monkeypatch):
+    def decoded(*arguments):
+        raise AssertionError("decoded")
+
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    run("view", "in.ddpm", "-o", "out.html")
+    monkeypatch.setattr(view, "prefixes", decoded)
+    assert "pip install 'ddpmcodec[plot]'" in fails(13, "view", "in.ddpm", "--original", "in.png", "-o", "other.html")
 
 
 @pytest.mark.parametrize("name", ["</title><b>.ddpm", "$\\frac$.ddpm", "\udcff\x1b[31m.ddpm", "_\u6f22.ddpm"])

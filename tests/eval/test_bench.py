@@ -14,7 +14,7 @@ from ddpmcodec import plan
 from ddpmcodec.channel.channel import TrellisChannel, codeword
 from ddpmcodec.channel.randomness import STREAM_SAMPLING, SharedRandomness
 from ddpmcodec.cli import main
-from ddpmcodec.eval import bench
+from ddpmcodec.eval import bench, documents
 from ddpmcodec.eval.bench import Measurement
 from ddpmcodec.models.checkpoint import Model
 
@@ -104,7 +104,9 @@ def test_tables():
 
 
 def test_measurements_are_read_back():
-    assert Measurement.of(json.loads(json.dumps(EXAMPLE.record()))) == EXAMPLE
+    record = EXAMPLE.record()
+    data = json.dumps({"photo": {"steps": [record, record]}, "crop": {"steps": [record]}}).encode()
+    assert documents.steps("coder.json", data) == ([EXAMPLE, EXAMPLE], [EXAMPLE])
 
 
 def run(*arguments: str | Path) -> Result:

@@ -123,6 +123,19 @@ def test_the_bd_rate_command(files):
     assert run("bd-rate", "a.json", "-", input=Path("b.json").read_bytes()).stdout == run("bd-rate", "a.json", "b.json").stdout
 
 
+def test_an_infinite_bd_rate_is_null_in_json(files):
+    pytest.importorskip("bjontegaard")
+    for name, factor in (("a", 1e-310), ("b", 1e7)):
+        c = curve(factor)
+        write(f"{name}.json", {"bpp": c.bpp, "psnr-rgb": c.metrics["psnr-rgb"]})
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    (entry,) = json.loads(run("bd-rate", "a.json", "b.json", "--json").stdout, parse_constant=refuse)
+    assert entry["percent"] is None and entry["low"] == 25
+
+
 def test_the_plot_command(files):
     pytest.importorskip("matplotlib")
     run("plot", "a.json", "b.json", "-o", "rd.png", "--log")

@@ -2,6 +2,7 @@
 
 import pickle
 import stat
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -147,6 +148,15 @@ def test_butteraugli_is_what_the_program_says(photo: np.ndarray, tmp_path, monke
     monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
     with pytest.raises(EvaluationError, match="needs the program"):
         metrics.butteraugli(photo, photo)
+
+
+@pytest.mark.parametrize(("name", "module", "package"), [("cvvdp", "pycvvdp", "cvvdp"), ("st-lpips", "stlpips_pytorch", "stlpips-pytorch"),
+                                                         ("ms-ssim-rgb", "pytorch_msssim", "'ddpmcodec[eval]'")])  # fmt: skip
+def test_what_is_missing_says_how_to_install_it(name: str, module: str, package: str, monkeypatch):
+    for load in (metrics._cvvdp, metrics._st_lpips):
+        load.cache_clear()
+    monkeypatch.setitem(sys.modules, module, None)
+    assert (metrics.missing(METRICS[name]) or "").endswith(f"pip install {package}")
 
 
 def test_what_is_available():

@@ -123,6 +123,17 @@ def test_what_cannot_be_reported(results: Path, tmp_path: Path, arguments: list[
     assert done.exit_code == code and message in done.stderr and not (tmp_path / "x.html").exists()
 
 
+@pytest.mark.parametrize("change", [{"evaluations": 1}, {"effort": 9}, {"bpp": -1.0}])
+def test_settings_out_of_range_make_no_pictures(results: Path, tmp_path: Path, change: dict):
+    document = json.loads((results / "results/ddpm.json").read_bytes())
+    document["settings"] |= change
+    (tmp_path / "ddpm.json").write_text(json.dumps(document))
+    arguments = [tmp_path / "ddpm.json", results / "results/jpeg.json", "-o", tmp_path / "x.html"]
+    done = run("report", *arguments, "--picture", results / "photo.png")
+    assert done.exit_code == 13 and "settings that are not known" in done.stderr
+    assert run("report", *arguments).exit_code == 0
+
+
 def test_a_directory_without_results(tmp_path: Path):
     (tmp_path / "a.json").write_text("[]")
     done = run("report", tmp_path, "-o", tmp_path / "x.html")
