@@ -30,7 +30,7 @@ class Noise(Protocol):
     def seen(self, x_t: np.ndarray, level: int) -> np.ndarray:
         """Return what the network sees of x_t: pictures in white noise, variance preserving."""
 
-    def picture(self, prediction: np.ndarray, level: int) -> np.ndarray:
+    def picture(self, predicted: np.ndarray, level: int) -> np.ndarray:
         """Return x0hat in [-1, 1] of the network's prediction of what it sees."""
 
     def sample(self, x_t: np.ndarray, x0hat: np.ndarray, level_t: int, level_s: int, z: np.ndarray) -> np.ndarray:
@@ -69,9 +69,9 @@ class White:
         """Return x_t itself."""
         return x_t
 
-    def picture(self, prediction: np.ndarray, level: int) -> np.ndarray:
+    def picture(self, predicted: np.ndarray, level: int) -> np.ndarray:
         """Return the prediction, without chroma where the pictures are gray."""
-        return gray.without_chroma(prediction) if self.header.gray else prediction
+        return gray.without_chroma(predicted) if self.header.gray else predicted
 
     def sample(self, x_t: np.ndarray, x0hat: np.ndarray, level_t: int, level_s: int, z: np.ndarray) -> np.ndarray:
         """Return a sample of q(x_s | x_t, x_0), or of p (`Noise.sample`)."""
@@ -97,6 +97,7 @@ class Shaped:
             self.field = np.exp2(whitening.log2_field(cells, shape.cell, header.height, header.width))
         rows = {row: whitening.log2_multipliers(header.height, header.width, [row])[0].astype(np.float32) for row in shape.table}
         self.log2_m = [rows[row] for row in shape.table]
+        self.places = None if shape.gains is None else whitening.FrequencyPlaces(header.height, header.width)
         self._multipliers: dict[float, list[np.ndarray]] = {}
 
     def multipliers(self, level: int) -> list[np.ndarray]:
@@ -125,12 +126,16 @@ class Shaped:
             np.multiply(whitening.whiten(u, m), np.float32(math.sqrt(abar_of_snr(self.levels.snr(level)))), out=out)
         return y
 
-    def picture(self, prediction: np.ndarray, level: int) -> np.ndarray:
+    def picture(self, predicted: np.ndarray, level: int) -> np.ndarray:
         """Return the picture that was whitened to the prediction, clamped (`Noise.picture`)."""
-        m = self.multipliers(level)
-        x0hat = np.empty_like(prediction)
-        for out, y in zip(x0hat, prediction, strict=True):
+        m, log2_snr = self.multipliers(level), math.log2(self.levels.snr(level))
+        gains = [whitening.gains_at(log2_snr, rows) for rows in self.shape.gains or ()]
+        x0hat = np.empty_like(predicted)
+        for out, y in zip(x0hat, predicted, strict=True):
             u = whitening.unwhiten(y, m)
+            if self.places is not None and prediction.fold_of(self.levels, level, self.folds) == 1:
+                for c in range(3):
+                    self.places.apply_(u[c], gains[min(c, 1)])
             if self.header.gray:
                 u[1:] = 0
             np.clip(whitening.picture_(u, self.field), -1, 1, out=out)

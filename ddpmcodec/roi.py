@@ -65,13 +65,13 @@ class Roi:
 def _box(values: Sequence[Any]) -> Box:
     """Return a box as integers of Python, which do not overflow as numpy's do; ValueError where it is none."""
     try:
-        box = tuple(map(int, values))
-        valid = len(box) == 4 and box == tuple(values) and not any(isinstance(value, bool | np.bool_) for value in values)
+        x, y, width, height = map(int, values)
+        valid = (x, y, width, height) == tuple(values) and not any(isinstance(value, bool | np.bool_) for value in values)
     except (TypeError, ValueError, OverflowError):
         valid = False
     if not valid:
         raise ValueError(f"roi = {values} is no box: x, y, width, height in pixels")
-    return box
+    return x, y, width, height
 
 
 def _touched(begin: float, end: float, cell: int, count: int) -> slice:

@@ -12,7 +12,8 @@ from ddpmcodec.roi import Roi
 from ddpmcodec.target import ConflictError, Lossless, Target
 
 TUNES = ("auto", "perception", "psnr")
-QUARTER, HALF = -768, 179  # sigma 361 and 100 of 255: docs/benchmarks.md
+QUARTER, HALF = -768, 0  # sigma 361 and 127.5 of 255: docs/benchmarks.md
+TRAINED_WHITENED = ("photo-3",)  # models whose predictions need no gains
 WHITE_TABLE = ((0,) * NODES,) * COLOURS  # which a map needs where the noise is white otherwise
 MAP_SHARE = 0.02  # of a file, the most that a map may take, if larger cells help
 LEAST_BPP = 0.25  # the rate that this is measured by where no size is asked for
@@ -31,8 +32,11 @@ def shape_for(header: Header, target: Target, tune: str, roi: Roi | None) -> Sha
         return None
     discrete = header.levels.counts_timesteps
     shaped = tune == "perception" or (tune == "auto" and not discrete)
-    table, (quarter, half) = (whitening.TABLE, (QUARTER, HALF)) if shaped else (WHITE_TABLE, [last for _, last in FOLDS])
-    plain = Shape(table, quarter=0 if discrete else quarter, half=0 if discrete else half)
+    if shaped:
+        table, gains, (quarter, half) = whitening.TABLE, None if header.model_name in TRAINED_WHITENED else whitening.GAINS, (QUARTER, HALF)
+    else:
+        table, gains, (quarter, half) = WHITE_TABLE, None, [last for _, last in FOLDS]
+    plain = Shape(table, gains=gains, quarter=0 if discrete else quarter, half=0 if discrete else half)
     if roi is not None:
         limit = None if target.has_end else target.max_bytes(header, 0, 0)
         mapped = _with_map(plain, header, roi, MAP_SHARE * (LEAST_BPP * header.pixels / 8 if limit is None else limit))

@@ -29,6 +29,33 @@ UNITS = 32  # of a table's integers, an octave
 # log2 m at the nodes, in 1 / UNITS: luma, blue-yellow, red-green. Found by search for SSIMULACRA2, CVVDP and PSNR.
 Table = tuple[tuple[int, ...], ...]
 TABLE: Table = ((4, 0, 0, 12, 22, 61), (8, 16, 24, 42, 48, 64), (8, 16, 24, 42, 48, 64))
+# Gains of the network's prediction, in 1 / GAIN_UNITS (Wiener's filter): a network that was trained on white noise alone errs in fine
+# details, where noise is large, by more than what there is. For each 256 log2 snr of GAIN_LEVELS a row over GAIN_NODES; those of luma, then
+# those of chroma. Found by least squares with photo-2 on 36 training photos.
+GAIN_UNITS = 64
+GAIN_LEVELS = (-512, 0, 512, 1024, 1536, 2048, 2560)
+GAIN_NODES = (1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1)  # frequencies
+Gains = tuple[Table, Table]
+GAINS: Gains = (
+    (
+        (64, 64, 45, 35, 21, 6, 0),
+        (64, 64, 57, 53, 35, 15, 2),
+        (64, 64, 63, 64, 53, 30, 10),
+        (64, 64, 63, 64, 62, 46, 30),
+        (64, 64, 64, 64, 64, 57, 56),
+        (64, 64, 64, 64, 64, 62, 63),
+        (64, 64, 64, 64, 64, 64, 64),
+    ),
+    (
+        (63, 31, 8, 0, 0, 0, 0),
+        (64, 45, 17, 2, 0, 0, 0),
+        (64, 54, 29, 11, 1, 0, 0),
+        (64, 60, 42, 27, 7, 0, 0),
+        (64, 62, 54, 50, 33, 7, 1),
+        (64, 63, 61, 64, 60, 51, 31),
+        (64, 64, 64, 64, 64, 64, 64),
+    ),
+)
 RAMP = (1368, 3580)  # 256 log2 snr up to which the power is 1, and from which it is 0: sigma 20 and 1 of 255
 
 
@@ -64,6 +91,36 @@ def power(log2_snr: float, ramp: tuple[int, int] = RAMP) -> float:
     """Return w, the power of the multipliers at an snr: 1 at much noise, 0 at little, linear in log2 snr over the ramp."""
     full, none = ramp
     return min(max((none - 256 * log2_snr) / (none - full), 0.0), 1.0)
+
+
+class FrequencyPlaces:
+    """The places of a plane's coefficients between the nodes of gains, from which gains of any level are made.
+
+    Attributes:
+        node: the number of the node below, (height, width) uint8.
+        share: how far a coefficient is towards the node above, in log2 f, (height, width) float32.
+    """
+
+    def __init__(self, height: int, width: int):
+        nodes = np.log2(GAIN_NODES)
+        at = np.interp(np.log2(np.maximum(frequencies(height, width), GAIN_NODES[0])), nodes, np.arange(len(nodes)))
+        self.node = np.minimum(at, len(nodes) - 2).astype(np.uint8)
+        self.share = (at - self.node).astype(np.float32)
+
+    def apply_(self, plane: np.ndarray, gains: np.ndarray) -> None:
+        """Multiply coefficients (height, width), in place, by gains that are given at the nodes."""
+        if (gains != 1).any():
+            below, above = gains[:-1].astype(np.float32), np.diff(gains).astype(np.float32)
+            factor = above[self.node]
+            factor *= self.share
+            factor += below[self.node]
+            plane *= factor
+
+
+def gains_at(log2_snr: float, gains: Table) -> np.ndarray:
+    """Return gains at the nodes of frequency, (7,) float64: between the levels of a table's rows by linear interpolation."""
+    table = np.array(gains) / GAIN_UNITS
+    return np.array([np.interp(256 * log2_snr, GAIN_LEVELS, column) for column in table.T])
 
 
 def dct_matrix(size: int) -> np.ndarray:

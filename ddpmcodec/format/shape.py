@@ -5,6 +5,8 @@ Body:
     v     table: 1 is the default, `whitening.TABLE` and `whitening.RAMP`; 255 is one of its own, which follows
     z     own table only: the ramp's two ends, of 256 log2 snr
     z     own table only: 18 entries of -128 ... 128, log2 m in 1/32 at the six nodes, of luma, then of the two chroma elements
+    v     gains: 0 are none, 1 the default, `whitening.GAINS`; 255 are its own, which follow
+    v     own gains only: 98 of 0 ... 64, in 1/64: for luma, then for chroma, for each of seven levels those at seven nodes
     z     the last level that the network sees at a quarter of the resolution, then at half of it; 0 and 0 with discrete levels
     v     side of the map's cells in pixels: 32, 64 or 128; 0 without a map
     ...   the map, row by row: k = 4 log2 G of each cell, 0 ... 24, as words of the range coder
@@ -17,7 +19,7 @@ for each entry t. The body is valid only if it is what `encode` would write.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 
 from ddpmcodec.errors import CorruptFileError, TruncatedFileError, UnsupportedVersionError
@@ -27,7 +29,8 @@ from ddpmcodec.format.sections import Reader, check, unzigzag, varint, zigzag
 from ddpmcodec.models import whitening
 from ddpmcodec.models.levels import ContinuousLevels
 
-DEFAULT_TABLE, OWN_TABLE = 1, 255
+DEFAULT, OWN = 1, 255  # numbers of tables, and of gains
+NO_GAINS = 0
 COLOURS, NODES = len(whitening.TABLE), len(whitening.NODES)
 LARGEST_ENTRY = 128  # multipliers beyond 2^4 amplify rounding until two decoders differ visibly
 LAST_FOLD = 4096  # beyond which no picture is seen with fewer pixels
@@ -43,6 +46,7 @@ class Shape:
     Attributes:
         table: log2 m at the nodes, in 1/32: luma, then two elements of chroma.
         ramp: 256 log2 snr up to which the multipliers' power is 1, and from which it is 0.
+        gains: of luma and of chroma, in 1/64, for each level a row over the nodes; None where there are none.
         quarter, half: the last levels that the network sees at a quarter, and at half of the resolution.
         cell: side of the map's cells in pixels; 0 without a map.
         cells: k of each cell, row by row.
@@ -50,6 +54,7 @@ class Shape:
 
     table: whitening.Table = whitening.TABLE
     ramp: tuple[int, int] = whitening.RAMP
+    gains: whitening.Gains | None = whitening.GAINS
     quarter: int = 0
     half: int = 0
     cell: int = 0
@@ -89,9 +94,12 @@ def _integers(values: Iterable[int]) -> bytes:
 @lru_cache(maxsize=8)  # the plan asks for the size of a file at each step
 def encode(shape: Shape, header: Header) -> bytes:
     """Return the body of the S section."""
-    body = varint(DEFAULT_TABLE if shape.is_default else OWN_TABLE)
+    body = varint(DEFAULT if shape.is_default else OWN)
     if not shape.is_default:
         body += _integers(shape.ramp) + b"".join(map(_integers, shape.table))
+    body += varint(NO_GAINS if shape.gains is None else DEFAULT if shape.gains == whitening.GAINS else OWN)
+    if shape.gains not in (None, whitening.GAINS):
+        body += b"".join(varint(value) for gains in shape.gains for row in gains for value in row)
     body += _integers((shape.quarter, shape.half)) + varint(shape.cell)
     if shape.cell:
         writer = rangecoder.Writer()
@@ -109,16 +117,25 @@ def decode(body: bytes, header: Header) -> Shape:
     """
     r = Reader(body)
     try:
-        number, table, ramp = r.varint(), whitening.TABLE, whitening.RAMP
-        if number not in (DEFAULT_TABLE, OWN_TABLE):
+        table, ramp = whitening.TABLE, whitening.RAMP
+        gains: whitening.Gains | None = whitening.GAINS
+        if (number := r.varint()) not in (DEFAULT, OWN):
             raise UnsupportedVersionError(f"table {number} of shaped noise is not supported by this version")
-        if number == OWN_TABLE:
+        if number == OWN:
             ramp = unzigzag(r.varint()), unzigzag(r.varint())
             table = tuple(tuple(unzigzag(r.varint()) for _ in range(NODES)) for _ in range(COLOURS))
+        if (number := r.varint()) not in (NO_GAINS, DEFAULT, OWN):
+            raise UnsupportedVersionError(f"gains {number} of shaped noise are not supported by this version")
+        if number == NO_GAINS:
+            gains = None
+        if number == OWN:
+            rows, nodes = len(whitening.GAIN_LEVELS), len(whitening.GAIN_NODES)
+            luma, chroma = (tuple(tuple(r.varint() for _ in range(nodes)) for _ in range(rows)) for _ in range(2))
+            gains = luma, chroma
         quarter, half, cell = unzigzag(r.varint()), unzigzag(r.varint()), r.varint()
     except TruncatedFileError as e:
         raise CorruptFileError("the shape of the noise is shorter than its fields") from e
-    shape = Shape(table, ramp, quarter, half, cell)
+    shape = Shape(table, ramp, gains, quarter, half, cell)
     validate(shape, header)
     words = body[r.at :]
     check(len(words) % 4 == 0 and (cell > 0 or not words), "the map of the noise has an impossible length")
@@ -127,7 +144,7 @@ def decode(body: bytes, header: Header) -> Shape:
             cells = _code_map(rangecoder.Source(words), *grid(header.height, header.width, cell))
         except AssertionError as e:
             raise CorruptFileError("the map of the noise cannot be decoded") from e
-        shape = Shape(table, ramp, quarter, half, cell, cells)
+        shape = replace(shape, cells=cells)
     check(encode(shape, header) == body, "the shape of the noise is not in its one valid form")
     return shape
 
@@ -140,6 +157,8 @@ def validate(shape: Shape, header: Header) -> None:
     for entry in (entry for row in shape.table for entry in row):
         check(abs(entry) <= LARGEST_ENTRY, f"the noise's shape has an entry {entry}, beyond {LARGEST_ENTRY}")
         check(none - full + 16 * entry > 0, f"the noise's shape has an entry {entry}, whose noise rises")
+    for gain in (gain for gains in shape.gains or () for row in gains for gain in row):
+        check(gain <= whitening.GAIN_UNITS, f"the noise's shape has a gain of {gain} / {whitening.GAIN_UNITS}")
     if header.levels.counts_timesteps:
         check(shape.quarter == shape.half == 0, "the noise's shape reduces the resolution of a model that cannot")
     else:
