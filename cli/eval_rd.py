@@ -12,8 +12,8 @@ from ddpmcodec.target import MAX_BPP
 
 @click.command("rd", short_help="Measure rate-distortion of codecs.")
 @eval_options.paths
-@click.option("--codec", "codecs", multiple=True, metavar="NAME", help="Measure ddpm, ddpm-best, jpeg, jpeg2000, webp, avif, jxl, "
-              "webp-best, avif-best, avif-psnr, jxl-best, cjxl, cmd:FILE.toml, or show a published curve, json:FILE; "
+@click.option("--codec", "codecs", multiple=True, metavar="NAME", help="Measure ddpm, ddpm-psnr, ddpm-best, ddpm-files, jpeg, webp, "
+              "avif, jpeg2000, jxl, webp-best, avif-best, avif-psnr, jxl-best, cjxl, cmd:FILE.toml, or show a published curve, json:FILE; "
               "may be repeated [default: ddpm, jpeg, webp, avif].")  # fmt: skip
 @click.option("--bpp", "rates", multiple=True, type=options.Rate(0.01, MAX_BPP), metavar="X",
               help="Compare at this rate; may be repeated [default: 0.25, 0.5, 1].")  # fmt: skip
@@ -39,7 +39,8 @@ def command(denoise, whitened, lossless, together, **chosen):
     """Measure codecs by real bytes on pictures.
 
     Prints a Markdown table for PSNR, and for each --metric. A metric at a rate is read off each picture's own curve, linearly in log bpp,
-    then averaged; "-" where a picture's curve does not reach that rate. All points of ddpm are prefixes of one encode. The other metrics
+    then averaged; "-" where a picture's curve does not reach that rate. All points of ddpm are prefixes of one encode, those of ddpm-files
+    each a file of its own; -psnr is --tune psnr. The other metrics
     that are installed, and seconds, are in the files of -o. Pictures that cannot be read are named and left out, and the exit code is then
     3.
 

@@ -8,10 +8,9 @@ import msgspec
 from ddpmcodec.errors import DdpmcodecError, EvaluationError
 from ddpmcodec.eval import metrics
 from ddpmcodec.eval.anchors import ANCHORS, CJXL, command_anchor
-from ddpmcodec.eval.codecs import BEST_EVALUATIONS, Codec, Ddpm
+from ddpmcodec.eval.codecs import OURS, Codec, Ddpm
 from ddpmcodec.eval.metrics import Metric
 from ddpmcodec.models import registry
-from ddpmcodec.plan import NU_OF_EFFORT
 from ddpmcodec.progress import Note
 
 BUILT_IN: dict[str, Codec] = {**ANCHORS, CJXL.name: CJXL}
@@ -38,16 +37,16 @@ def choose(names: Sequence[str], bpp: float, model: str | None, evaluations: int
     chosen: dict[str, Codec] = {}
     for name in names:
         codec: Codec
-        if name == "ddpm":
-            codec = Ddpm(model or registry.DEFAULT, bpp, evaluations, effort)
-        elif name == "ddpm-best":
-            codec = Ddpm(model or registry.DEFAULT, bpp, BEST_EVALUATIONS, max(NU_OF_EFFORT), name)
+        if name in OURS:
+            codec = Ddpm(
+                **{"model": model or registry.DEFAULT, "bpp": bpp, "evaluations": evaluations, "effort": effort, **OURS[name]}, name=name
+            )
         elif name.startswith("cmd:"):
             codec = command_anchor(name.removeprefix("cmd:"))
         elif name in BUILT_IN:
             codec = BUILT_IN[name]
         else:
-            raise EvaluationError(f"no codec {name!r}: known are ddpm, ddpm-best, {', '.join(BUILT_IN)}, cmd:FILE.toml and json:FILE")
+            raise EvaluationError(f"no codec {name!r}: known are {', '.join(OURS)}, {', '.join(BUILT_IN)}, cmd:FILE.toml and json:FILE")
         codec.check()
         chosen[codec.name] = codec
     return chosen
@@ -84,6 +83,8 @@ class _DdpmSettings(msgspec.Struct):
     bpp: float
     evaluations: int
     effort: int
+    tune: str = "psnr"  # before there was another
+    rates: tuple[float, ...] = ()
 
 
 def maker(name: str, settings: Any) -> Codec | None:
@@ -93,7 +94,7 @@ def maker(name: str, settings: Any) -> Codec | None:
             codec = BUILT_IN[name]
         else:
             own = msgspec.convert(settings, _DdpmSettings)
-            codec = Ddpm(own.model.name, own.bpp, own.evaluations, own.effort, name)
+            codec = Ddpm(own.model.name, own.bpp, own.evaluations, own.effort, own.tune, name, own.rates)
             if codec.settings()["model"]["hash"] != own.model.hash:
                 return None
         codec.check()

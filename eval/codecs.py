@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,7 +21,16 @@ from ddpmcodec.target import MAX_BPP, Rate
 # Our encodes go this much beyond the highest rate, so that it lies on the curve: a share, and bytes for the rounding of small files.
 HEADROOM = 1.02
 HEADROOM_BYTES = 32
-BEST_EVALUATIONS = 60  # of ddpm-best: twice the time, half the schedule's loss
+FILE_RATES = (0.12, 0.2, 0.3, 0.45, 0.7, 1.0, 1.5)  # bpp, of ddpm-files
+BEST = {"evaluations": 60, "effort": max(plan.NU_OF_EFFORT)}  # twice the time, half the loss to coarse steps
+OURS: dict[str, dict[str, Any]] = {
+    "ddpm": {},
+    "ddpm-psnr": {"tune": "psnr"},
+    "ddpm-best": BEST,
+    "ddpm-psnr-best": {**BEST, "tune": "psnr"},
+    "ddpm-files": {"rates": FILE_RATES},
+    "ddpm-psnr-files": {"rates": FILE_RATES, "tune": "psnr"},
+}  # what each name has other than the options chosen
 
 
 @dataclass(frozen=True)
@@ -75,50 +85,77 @@ class Codec(Protocol):
 
 @dataclass(frozen=True)
 class Ddpm:
-    """Ours: every prefix of one encode at `bpp`, decoded for real.
+    """Ours: every prefix of one encode at `bpp`, decoded for real; or a file for each of several rates.
 
     Args:
         model: name or path.
+        tune: as of `EncodeOptions`.
+        rates: make a file for each of these, bpp, up to `bpp`, instead of taking prefixes of one.
     """
 
     model: str
     bpp: float
     evaluations: int = plan.DEFAULT_EVALUATIONS
     effort: int = plan.DEFAULT_EFFORT
+    tune: str = "auto"
     name: str = "ddpm"
-    progressive: bool = True
+    rates: tuple[float, ...] = ()
+
+    @property
+    def progressive(self) -> bool:
+        """Whether the points are prefixes, at rates of their own."""
+        return not self.rates
+
+    @property
+    def _options(self) -> EncodeOptions:
+        return EncodeOptions(self.evaluations, self.effort, tune=self.tune, precision="fp32")  # the same figures on every machine
 
     def _model(self) -> Model:
         return registry.find(self.model)
 
     def description(self) -> str:
-        options = f"{self.evaluations} evaluations, effort {self.effort}"
-        return f"ddpmcodec with {self._model().name}, every prefix of one encode a picture, {options}"
+        options = f"{self.evaluations} evaluations, effort {self.effort}, tune {self.tune}"
+        files = "a file for each rate" if self.rates else "every prefix of one encode a picture"
+        return f"ddpmcodec with {self._model().name}, {files}, {options}"
 
     def settings(self) -> dict[str, Any]:
-        own = {"bpp": self.bpp, "evaluations": self.evaluations, "effort": self.effort}
+        own = {"bpp": self.bpp, "evaluations": self.evaluations, "effort": self.effort, "tune": self.tune}
+        if self.rates:
+            own["rates"] = [*self.rates]
         return {"model": self._model().identity(), **own, "versions": versions("ddpmcodec", "torch")}
 
     def check(self) -> None:
         self._model()
 
     def curve(self, pixels: np.ndarray) -> Iterator[Coded]:
-        """None where not even an empty file is as small as `bpp`."""
+        """Yield nothing where not even an empty file is as small as `bpp`."""
+        if self.rates:
+            yield from self._files(pixels)
+            return
         area = pixels.shape[0] * pixels.shape[1]
         limit = min(HEADROOM * self.bpp + 8 * HEADROOM_BYTES / area, MAX_BPP)
         try:
-            encoding = encode_pixels(Picture(pixels), self._model(), Rate(limit), EncodeOptions(self.evaluations, self.effort))
+            encoding = encode_pixels(Picture(pixels), self._model(), Rate(limit), self._options)
         except RateError:
             return
         parsed = container.parse(encoding.data)
         seconds = 0.0
         begin = time.perf_counter()
-        denoiser = api.denoiser_of(parsed, self.model)
+        denoiser = api.denoiser_of(parsed, self.model, precision="fp32")
         for state in decoder.states(parsed, denoiser):
             if state.index not in encoding.prefix_psnr:  # a step that keeps x0hat begins here: the chain does not evaluate the network
                 continue
             decoded = arrays.to_pixels(state.evaluate())
             seconds += time.perf_counter() - begin
-            size = container.serialized_size(parsed.header, parsed.steps[: state.index])
+            size = container.serialized_size(parsed.header, parsed.steps[: state.index], parsed.shape)
             yield Coded(size, decoded, encoding.seconds, seconds, denoiser.precision)
             begin = time.perf_counter()  # what the caller does with the picture is not ours
+
+    def _files(self, pixels: np.ndarray) -> Iterator[Coded]:
+        """Yield a file for each rate that the picture can have."""
+        for rate in self.rates:
+            with suppress(RateError):
+                encoding = encode_pixels(Picture(pixels), self._model(), Rate(rate), self._options)
+                begin = time.perf_counter()
+                decoded = np.asarray(api.decode(encoding.data, model=self.model, precision="fp32"))
+                yield Coded(len(encoding.data), decoded, encoding.seconds, time.perf_counter() - begin, encoding.precision)

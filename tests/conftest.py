@@ -109,25 +109,25 @@ def photo() -> np.ndarray:
 @pytest.fixture(scope="session")
 def encoding(photo: np.ndarray, model: Model) -> Encoding:
     """The photo at 1 bpp: about ten steps."""
-    return encode_pixels(Picture(photo), model, Rate(1), EncodeOptions(evaluations=10, effort=2, seed=7))
+    return encode_pixels(Picture(photo), model, Rate(1), EncodeOptions(evaluations=10, effort=2, seed=7, tune="psnr"))
 
 
 @pytest.fixture(scope="session")
 def drawing_encoding(drawing: np.ndarray, model: Model) -> Encoding:
     """The drawing at 2 bpp: a few steps, fast to decode."""
-    return encode_pixels(Picture(drawing), model, Rate(2), EncodeOptions(evaluations=6, effort=1, seed=3))
+    return encode_pixels(Picture(drawing), model, Rate(2), EncodeOptions(evaluations=6, effort=1, seed=3, tune="psnr"))
 
 
 @pytest.fixture(scope="session")
 def large_encoding(photo: np.ndarray, model: Model) -> Encoding:
     """The photo at 6 bpp: steps of thousands of bits, and checksums within the payload."""
-    return encode_pixels(Picture(photo), model, Rate(6), EncodeOptions(evaluations=12, effort=3))
+    return encode_pixels(Picture(photo), model, Rate(6), EncodeOptions(evaluations=12, effort=3, tune="psnr"))
 
 
 @pytest.fixture(scope="session")
 def small_encoding(model: Model) -> Encoding:
     """A 41 x 23 picture in about 1.3 kB, with one checksum within the payload: small enough to try every bit of."""
-    return encode_pixels(Picture(crop(460, 240, 41, 23)), model, Rate(11), EncodeOptions(evaluations=5, effort=1))
+    return encode_pixels(Picture(crop(460, 240, 41, 23)), model, Rate(11), EncodeOptions(evaluations=5, effort=1, tune="psnr"))
 
 
 @pytest.fixture(scope="session")

@@ -68,7 +68,7 @@ def test_rate_identity(encoding, large_encoding):
 
 def test_effort_buys_efficiency(photo, model):
     part = photo[:40, :50]
-    cost = {effort: encode_pixels(Picture(part), model, Rate(4), EncodeOptions(evaluations=8, effort=effort)) for effort in (1, 2, 3, 4, 5)}
+    cost = {effort: encode_pixels(Picture(part), model, Rate(4), EncodeOptions(8, effort, tune="psnr")) for effort in (1, 2, 3, 4, 5)}
     ratios = [cost[effort].path_bits / cost[effort].kl_bits for effort in (1, 2, 3, 4, 5)]
     assert ratios == sorted(ratios, reverse=True)
     for effort, e in cost.items():
@@ -95,8 +95,8 @@ def test_too_small_a_rate(photo, model):
     header = Header(100, 80, model.name, model.hash, model.levels, model.start, 0)
     least = container.serialized_size(header, ())
     with pytest.raises(RateError):
-        encode_pixels(Picture(photo), model, Rate(8 * (least - 0.5) / 8000), EncodeOptions(effort=1))
-    e = encode_pixels(Picture(photo), model, Rate(8 * (least + 0.5) / 8000), EncodeOptions(effort=1))
+        encode_pixels(Picture(photo), model, Rate(8 * (least - 0.5) / 8000), EncodeOptions(effort=1, tune="psnr"))
+    e = encode_pixels(Picture(photo), model, Rate(8 * (least + 0.5) / 8000), EncodeOptions(effort=1, tune="psnr"))
     assert len(e.data) == least and container.parse(e.data).steps == ()
     assert np.array_equal(decoded(e.data, model), e.pixels)
 

@@ -49,7 +49,9 @@ def test_the_chroma_of_a_gray_chain_is_that_of_q(photo, model):
     from ddpmcodec.models.process import abar_of_snr
 
     pixels = picture.load(Image.fromarray(photo).convert("L"))
-    parsed = container.parse(encode_pixels(Picture(pixels.pixels, gray=True), model, Rate(2), EncodeOptions(evaluations=8, effort=3)).data)
+    parsed = container.parse(
+        encode_pixels(Picture(pixels.pixels, gray=True), model, Rate(2), EncodeOptions(evaluations=8, effort=3, tune="psnr")).data
+    )
     *_, last = decoder.states(parsed, arithmetic.denoiser(model, "cpu", "fp32"))
     abar = abar_of_snr(model.levels.snr(last.level))
     noise = (last.x_t - abar**0.5 * arrays.from_pixels(pixels.pixels)) / (1 - abar) ** 0.5
@@ -134,7 +136,7 @@ def test_metadata_of_whole_and_cut_files(carrying):
     parsed = container.parse(carrying)
     assert parsed.metadata == METADATA and parsed.complete
     assert [s.type for s in parsed.sections] == ["H", "i", "T", "P", "e", "x", "E"]
-    assert len(carrying) == container.serialized_size(parsed.header, parsed.steps) + container.extra_size(None, METADATA)
+    assert len(carrying) == container.serialized_size(parsed.header, parsed.steps, parsed.shape) + container.extra_size(None, METADATA)
     offsets = {s.type: s.offset for s in parsed.sections}
     for size in range(offsets["P"], len(carrying)):
         cut = container.parse(carrying[:size])

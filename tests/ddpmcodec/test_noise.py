@@ -24,7 +24,7 @@ from ddpmcodec.roi import Roi
 from ddpmcodec.target import Quality, Rate
 
 LEVELS = ContinuousLevels()
-OWN = Shape(((-40, 7, 0, 30, 61, 128), (0, 16, 24, 42, 48, 64), (9, 9, 9, 60, 90, 10)), (900, 3000), -768, 100, 32, bytes(range(6)))
+OWN = Shape(((-40, 7, 0, 30, 61, 128), (0, 16, 24, 42, 48, 64), (9, 9, 9, 60, 90, 10)), (900, 3000), None, -768, 100, 32, bytes(range(6)))
 SHAPES = {"default": Shape(quarter=-768, half=179), "own table and map": OWN}
 
 
@@ -121,7 +121,7 @@ def test_what_the_network_sees_becomes_the_picture_again(height, width, entries,
     header = header_of(width, height, pictures=2)
     table = tuple(tuple(entries[6 * c : 6 * c + 6]) for c in range(3))
     cells = bytes(np.random.default_rng(0).integers(0, 25, -(-height // cell) * -(-width // cell)).tolist()) if cell else b""
-    noise = Shaped(header, Shape(table, (0, 2500), 0, 0, cell, cells))
+    noise = Shaped(header, Shape(table, (0, 2500), None, 0, 0, cell, cells))
     x = np.random.default_rng(1).uniform(-1, 1, (2, 3, height, width)).astype(np.float32)
     u_0 = np.stack([whitening.coefficients(each, noise.field) for each in x])
     y = noise.seen(u_0, level) / np.float32(math.sqrt(1 / (1 + 2 ** (-level / 256))))

@@ -18,15 +18,15 @@ def decoded(data, **options):
 
 def test_no_steps_hold_nothing_of_the_picture(drawing, drawing_encoding, photo, model):
     """x_T and the network's first guess follow from the seed and the size alone."""
-    other = encode_pixels(Picture(photo[:45, :61]), model, Rate(1), EncodeOptions(evaluations=3, effort=1, seed=3))
+    other = encode_pixels(Picture(photo[:45, :61]), model, Rate(1), EncodeOptions(3, 1, seed=3, tune="psnr"))
     assert np.array_equal(decoded(other.data, steps=0), decoded(drawing_encoding.data, steps=0))
-    another = encode_pixels(Picture(drawing), model, Rate(1), EncodeOptions(evaluations=3, effort=1, seed=4))
+    another = encode_pixels(Picture(drawing), model, Rate(1), EncodeOptions(3, 1, seed=4, tune="psnr"))
     assert not np.array_equal(decoded(another.data, steps=0), decoded(other.data, steps=0))
 
 
 def test_a_split_step_can_be_cut_in_two(drawing, model):
     """Given levels too far apart for D / 2 path bits are reached by several steps, and each of them ends in a picture."""
-    e = encode_pixels(Picture(drawing), model, VisitedLevels(tuple([0, 1200, 2000])), EncodeOptions(effort=1))
+    e = encode_pixels(Picture(drawing), model, VisitedLevels((0, 1200, 2000)), EncodeOptions(effort=1, tune="psnr"))
     steps = container.parse(e.data).steps
     assert [step.level for step in steps if step.level in (0, 1200, 2000)] == [0, 1200, 2000]
     assert [step.evaluate for step in steps].count(True) == 3 < len(steps)

@@ -39,12 +39,14 @@ def test_a_size_below_the_smallest_file(photo, model):
         encode_pixels(Picture(photo), model, Bytes(50))
 
 
+@pytest.mark.parametrize("tune", ["psnr", "perception"])
 @pytest.mark.parametrize("evaluations", [2, 8, 30])
 @pytest.mark.parametrize("wanted", [24.0, 27.5, 33.0, 40.0])
-def test_a_psnr_is_reached_and_hardly_exceeded(pictures, model, wanted, evaluations):
+def test_a_psnr_is_reached_and_hardly_exceeded(pictures, model, wanted, evaluations, tune):
     for name in ("photo", "crop"):
-        e = encode_pixels(Picture(pictures[name]), model, Psnr(wanted), EncodeOptions(evaluations=evaluations, effort=1))
-        assert wanted <= e.psnr <= wanted + 0.3, name
+        e = encode_pixels(Picture(pictures[name]), model, Psnr(wanted), EncodeOptions(evaluations=evaluations, effort=1, tune=tune))
+        most = 0.3 if tune == "psnr" or len(e.data) > 1000 else 0.8
+        assert wanted <= e.psnr <= wanted + most, name
         assert ddpmcodec.info(e.data)["complete"]
 
 
@@ -57,9 +59,11 @@ def test_a_psnr_out_of_reach_costs_no_more_than_the_pixels(pictures, model):
     assert e.psnr < 60 and len(e.data) < pictures["noise"].nbytes + 1000
 
 
+@pytest.mark.parametrize("tune", ["psnr", "perception"])
 @pytest.mark.parametrize("name", ["photo", "crop", "noise", "ramp"])
-def test_size_and_psnr_rise_with_quality(pictures, model, name):
-    files = [encode_pixels(Picture(pictures[name]), model, Quality(q), EncodeOptions(evaluations=6, effort=1)) for q in range(0, 101, 10)]
+def test_size_and_psnr_rise_with_quality(pictures, model, name, tune):
+    options = EncodeOptions(evaluations=6, effort=1, tune=tune)
+    files = [encode_pixels(Picture(pictures[name]), model, Quality(q), options) for q in range(0, 101, 10)]
     sizes, psnrs = [len(e.data) for e in files], [e.psnr for e in files]
     assert sizes == sorted(sizes) and psnrs == sorted(psnrs)
 
@@ -87,8 +91,9 @@ def test_ends_that_contradict_each_other_or_are_out_of_range(photo, ends):
 @pytest.mark.parametrize("end", [{"quality": 40}, {"quality": 75}, {"psnr": 27}, {"psnr": 37}])
 def test_an_end_costs_no_more_than_a_size(photo, model, end):
     """All ends lead along the same schedule: at the same number of bytes the picture is as good."""
-    e = encode_pixels(Picture(photo), model, target.choose(**end), EncodeOptions(evaluations=20, effort=1))
-    assert e.psnr > encode_pixels(Picture(photo), model, Bytes(len(e.data)), EncodeOptions(evaluations=20, effort=1)).psnr - 0.25
+    options = EncodeOptions(evaluations=20, effort=1, tune="psnr")
+    e = encode_pixels(Picture(photo), model, target.choose(**end), options)
+    assert e.psnr > encode_pixels(Picture(photo), model, Bytes(len(e.data)), options).psnr - 0.25
 
 
 def test_a_lossless_file_takes_few_long_steps_at_its_end(photo, model):

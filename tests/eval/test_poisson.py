@@ -128,9 +128,11 @@ def test_a_chain(model: Model, photo: np.ndarray):
         sent.append((step, channel.send(delta, state.index, step.n, step.nu)))
         return sent[-1]
 
-    *_, encoded = chain.walk(arithmetic.denoiser(model, "cpu", "fp32"), header, randomness, channel, send)
+    *_, encoded = chain.walk(arithmetic.denoiser(model, "cpu", "fp32"), header, noise.White(header), randomness, channel, send)
     received = iter(sent)
-    *_, decoded = chain.walk(arithmetic.denoiser(model, "cpu", "fp32"), header, *side(), lambda state: next(received, None))
+    *_, decoded = chain.walk(
+        arithmetic.denoiser(model, "cpu", "fp32"), header, noise.White(header), *side(), lambda state: next(received, None)
+    )
     assert decoded.index == 6 and np.array_equal(decoded.x_t, encoded.x_t)
     shown = arrays.to_pixels(decoded.evaluate())
     flat = np.broadcast_to(pixels.mean((0, 1)).round().astype(np.uint8), pixels.shape)
