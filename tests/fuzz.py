@@ -39,6 +39,7 @@ from ddpmcodec.format.metadata import MAX_BYTES, NONE, Metadata
 from ddpmcodec.format.sections import crc, zigzag
 from ddpmcodec.format.shape import Shape
 from ddpmcodec.format.steptable import MAX_STEPS, NUS, Step
+from ddpmcodec.models import whitening
 from ddpmcodec.models.levels import ContinuousLevels, DiscreteLevels
 
 
@@ -188,11 +189,21 @@ def alpha_of(header: Header) -> bytes:
     return png(header.width, rows, zlib.compress((b"\0" + bytes(range(header.width))) * rows))
 
 
+def gains_of(rng: random.Random) -> whitening.Gains:
+    luma, chroma = (
+        tuple(tuple(rng.randint(0, whitening.GAIN_UNITS) for _ in whitening.GAIN_NODES) for _ in whitening.GAIN_LEVELS) for _ in range(2)
+    )
+    return luma, chroma
+
+
 def shape_of(header: Header, rng: random.Random, own: bool, cell: int) -> Shape:
     """A legal one, with a random map where there are cells."""
     rows, columns = shapes.grid(header.height, header.width, cell) if cell else (0, 0)
     quarter, half = (0, 0) if header.levels.kind == "discrete" else sorted(rng.randint(-4000, 4096) for _ in range(2))
-    shape = Shape(quarter=quarter, half=half, cell=cell, cells=bytes(rng.randint(0, shapes.COARSEST) for _ in range(rows * columns)))
+    gains = rng.choice((None, whitening.GAINS, gains_of(rng)))
+    shape = Shape(
+        gains=gains, quarter=quarter, half=half, cell=cell, cells=bytes(rng.randint(0, shapes.COARSEST) for _ in range(rows * columns))
+    )
     if own:
         full, most = rng.randint(-4000, 2000), shapes.LARGEST_ENTRY
         table = tuple(tuple(rng.randint(-most, most) for _ in range(shapes.NODES)) for _ in range(shapes.COLOURS))
@@ -398,10 +409,18 @@ def edit_shape(rng: random.Random, data: bytes) -> bytes:
     cells_fit = cell == 0 or -(-header.width // cell) * -(-header.height // cell) <= 2000
     body = shapes.encode(shape_of(header, rng, own, cell if cells_fit else 0), header)
     if action < 4:
-        fields, at = [], 0
-        for _ in range(4 if body[0] == shapes.DEFAULT_TABLE else 24):
-            value, at = read_leb128(body, at)
-            fields.append(value)
+        fields: list[int] = []
+        at = 0
+
+        def read(count: int) -> None:
+            nonlocal at
+            for _ in range(count):
+                value, at = read_leb128(body, at)
+                fields.append(value)
+
+        read(1)
+        read(shapes.COLOURS * shapes.NODES + 3 if fields[-1] == shapes.OWN else 1)  # up to the number of the gains
+        read(2 * len(whitening.GAIN_LEVELS) * len(whitening.GAIN_NODES) + 3 if fields[-1] == shapes.OWN else 3)
         words, longer = body[at:], [0] * len(fields)
         for _ in range(rng.choice((0, 1, 1, 2))):
             i = rng.choice((0, len(fields) - 1, rng.randrange(len(fields))))

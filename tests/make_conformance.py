@@ -110,8 +110,18 @@ def shaped(pixels: np.ndarray, *arguments, shape: Shape | None = None, **options
         return encoded(pixels, *arguments, **options)
 
 
-OWN = Shape(((-20, -8, 0, 10, 30, 40), (5, 10, 20, 30, 40, 50), (-5, 0, 11, 17, 23, 29)), (-500, 2100), -1200, -200)
+OWN = Shape(((-20, -8, 0, 10, 30, 40), (5, 10, 20, 30, 40, 50), (-5, 0, 11, 17, 23, 29)), (-500, 2100), quarter=-1200, half=-200)
 DEFAULT = Shape(quarter=-768, half=179)
+# Gains that rise and fall with frequency and with the level, in luma and in chroma differently; the wild ones would cost too many bits
+# where steps are coded by their predictions.
+GAINS: whitening.Gains = (
+    tuple(tuple(64 - column * ((3 * row + 5 * column) % 11) for column in range(7)) for row in range(7)),
+    tuple(tuple(64 - (5 * row + 3 * column) % 7 - column * ((4 * row + column) % 7) for column in range(7)) for row in range(7)),
+)
+WILD: whitening.Gains = (
+    tuple(tuple((64 + 29 * row - 41 * column + 5 * row * column) % 65 for column in range(7)) for row in range(7)),
+    tuple(tuple((30 + 17 * row + 23 * column + 3 * column * column) % 65 for column in range(7)) for row in range(7)),
+)
 
 
 def mapped(shape: Shape, cell: int, *cells: int) -> Shape:
@@ -123,14 +133,25 @@ def valid_shaped() -> dict[str, tuple[str, Callable[[], bytes]]]:
     sizes = [(1, 1), (1, 37), (2, 2), (23, 17), (61, 45)]
     colours = Metadata(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     all_of_it = Metadata(colours.icc_profile, b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0", b"<x:xmpmeta/>")
-    folds = shaped(photo(70, 33), levels=[-2600, -1400, -768, -300, 179, 900, 1700], evaluations=8)
+    folds = shaped(photo(70, 33), levels=[-2600, -1400, -768, -300, 0, 900, 1700], evaluations=8)
     long = shaped(photo(60, 40), bpp=5, effort=2, seed=3)
     parsed = container.parse(long)
     P = parsed.sections[3].offset
     alpha = shaped(photo(26, 20), bpp=9, alpha=disc(20, 26))
     _, _, S, T, *_ = (s.offset for s in container.parse(alpha).sections)
     turned = container.parse(shaped(photo(50, 40), shape=mapped(DEFAULT, 32, 0, 12, 9, 3), bpp=3))
-    fine, steep = [-1000, 500, 1368, 2500, 3580, 3900], Shape(((128, -128, 64, 0, -64, 128),) * 3, (-4096, 4096), -768, 179)
+    fine, steep = [-1000, 500, 1368, 2500, 3580, 3900], Shape(((128, -128, 64, 0, -64, 128),) * 3, (-4096, 4096), quarter=-768, half=179)
+    # levels of gains: below their rows, between them, on one, and above; the first two with fewer pixels
+    levels = [-3000, -1600, -650, -300, 512, 1300, 1900, 2800]
+    gained = {"levels": levels, "evaluations": 9}
+    own_gains, no_gains, default_gains = (Shape(gains=gains, quarter=-1500, half=-700) for gains in (GAINS, None, whitening.GAINS))
+
+    def wild(half: int, last: int) -> bytes:
+        """Only at the last level the network sees all of the resolution."""
+        levels = [level for level in (-2000, -1000, 0, 1000, 2000) if level < half] + [half, last]
+        shape = Shape(gains=WILD, quarter=-1500, half=half)
+        return shaped(photo(45, 38), shape=shape, levels=levels, evaluations=len(levels) + 1)
+
     everything = {"gray": True, "alpha": disc(60, 40), "metadata": all_of_it, "count": 2, "max_bytes": 2600}
     q = section("q", b"what is this")
     return {
@@ -145,6 +166,21 @@ def valid_shaped() -> dict[str, tuple[str, Callable[[], bytes]]]:
         "shaped-several": ("shaped noise, 3 pictures", lambda: shaped(photo(20, 45), bpp=5, count=3)),
         "shaped-own": ("shaped noise, table and ramp of its own", lambda: shaped(photo(37, 29), shape=OWN, bpp=5, seed=9)),
         "shaped-own-steep": ("shaped noise, the table's largest entries", lambda: shaped(photo(16, 11), shape=steep, bpp=9)),
+        "shaped-gains": ("shaped noise, gains of all levels", lambda: shaped(photo(41, 34), shape=default_gains, **gained)),
+        "shaped-gains-none": ("shaped noise without gains", lambda: shaped(photo(41, 34), shape=no_gains, **gained)),
+        "shaped-gains-own": ("shaped noise, gains of its own", lambda: shaped(photo(41, 34), shape=own_gains, **gained)),
+        "shaped-gains-own-gray": (
+            "gains and a table of its own, a map, gray",
+            lambda: shaped(grayed(photo(50, 30)), shape=replace(mapped(OWN, 32, 3, 8), gains=GAINS), gray=True, **gained),
+        ),
+        "shaped-gains-below": ("wild gains of a last level below those of the table", lambda: wild(-650, -600)),
+        "shaped-gains-between": ("wild gains of a last level between those of the table", lambda: wild(500, 650)),
+        "shaped-gains-at": ("wild gains of a last level of the table", lambda: wild(900, 1024)),
+        "shaped-gains-above": ("wild gains of a last level above those of the table", lambda: wild(2650, 2700)),
+        "shaped-gains-discrete": (
+            "gains of its own, a model of the paper's kind",
+            lambda: shaped(photo(32, 28), "tiny", shape=Shape(gains=GAINS), bpp=4),
+        ),
         "shaped-map-32": (
             "shaped noise with a map of 3 x 2 cells",
             lambda: shaped(photo(70, 45), shape=mapped(DEFAULT, 32, 4, 0, 5, 24, 1, 0), bpp=3),
@@ -255,8 +291,17 @@ def malformed_shaped() -> dict[str, tuple[str, type[DdpmcodecError], Callable[[]
     def signed(*values: int) -> bytes:
         return b"".join(varint(zigzag(value)) for value in values)
 
-    def body(table: int = 1, own: bytes = b"", folds: tuple[int, int] = (-768, 179), cell: int = 0, words: bytes = b"") -> bytes:
-        return varint(table) + own + signed(*folds) + varint(cell) + words
+    def body(
+        table: int = 1, own: bytes = b"", gains: bytes = b"\1", folds: tuple[int, int] = (-768, 179), cell: int = 0, words: bytes = b""
+    ) -> bytes:
+        return varint(table) + own + gains + signed(*folds) + varint(cell) + words
+
+    def gained(gains: whitening.Gains = GAINS, place: int | None = None, gain: bytes = b"") -> bytes:
+        """Gains of its own; at a place it is other bytes."""
+        fields = [varint(value) for table in gains for row in table for value in row]
+        if place is not None:
+            fields[place] = gain
+        return body(gains=varint(255) + b"".join(fields))
 
     def own(ramp: tuple[int, int] = (1000, 2600), **changes: int) -> bytes:
         """A table and ramp of its own; `place` of its entries is `entry`."""
@@ -281,6 +326,8 @@ def malformed_shaped() -> dict[str, tuple[str, type[DdpmcodecError], Callable[[]
     words = whole[len(body()) :]
     assert body(cell=32, words=words) == whole and len(words) == 4 * (len(words) // 4) > 0 and with_body(whole) == good
     container.parse(with_body(own()))
+    container.parse(with_body(gained()))
+    container.parse(with_body(gained(place=97, gain=b"\x40")))
     flipped = S[:3] + bytes([S[3] ^ 1]) + S[4:]
     return {
         f"bad-shape-{name}": entry
@@ -288,7 +335,7 @@ def malformed_shaped() -> dict[str, tuple[str, type[DdpmcodecError], Callable[[]
             "checksum": ("a bit of the shape of the noise", CorruptFileError, lambda: of(H, A, flipped, T, P, E)),
             "cut": ("cut within the shape of the noise", TruncatedFileError, lambda: of(H, A, S[:-5])),
             "short": ("a shape shorter than its fields", CorruptFileError, lambda: with_body(body()[:-1])),
-            "short-own": ("a table of its own that lacks its last entries", CorruptFileError, lambda: with_body(own()[:30])),
+            "short-own": ("a table of its own that lacks its last entries", CorruptFileError, lambda: with_body(own()[:23])),
             "empty": ("a shape without fields", CorruptFileError, lambda: with_body(b"")),
             "long": ("a byte behind the fields", CorruptFileError, lambda: with_body(body() + b"\0")),
             "form": ("an integer not in its shortest form", CorruptFileError, lambda: with_body(b"\x81\0" + body()[1:])),
@@ -309,6 +356,15 @@ def malformed_shaped() -> dict[str, tuple[str, type[DdpmcodecError], Callable[[]
             "entry": ("an entry of 129", CorruptFileError, lambda: with_body(own(place=17, entry=129))),
             "ramp": ("a ramp that is a jump", CorruptFileError, lambda: with_body(own((1000, 1000)))),
             "ramp-high": ("a ramp beyond the highest level", CorruptFileError, lambda: with_body(own((1000, 8193)))),
+            "gains": ("unknown gains", UnsupportedVersionError, lambda: with_body(body(gains=b"\2"))),
+            "gains-254": ("unknown gains, of a number of two bytes", UnsupportedVersionError, lambda: with_body(body(gains=varint(254)))),
+            "gains-luma": ("a gain of 65", CorruptFileError, lambda: with_body(gained(place=0, gain=b"\x41"))),
+            "gains-chroma": ("a gain of 65, the last", CorruptFileError, lambda: with_body(gained(place=97, gain=b"\x41"))),
+            "gains-large": ("a gain of 2^40", CorruptFileError, lambda: with_body(gained(place=50, gain=varint(1 << 40)))),
+            "gains-default": ("the default gains as ones of its own", CorruptFileError, lambda: with_body(gained(whitening.GAINS))),
+            "gains-form": ("a gain not in its shortest form", CorruptFileError, lambda: with_body(gained(place=3, gain=b"\x85\0"))),
+            "gains-short": ("gains of its own that lack their last ones", CorruptFileError, lambda: with_body(gained()[:90])),
+            "gains-lack": ("a shape that ends before its gains", CorruptFileError, lambda: with_body(b"\1")),
             "folds": ("a quarter of the resolution longer than half of it", CorruptFileError, lambda: with_body(body(folds=(180, 179)))),
             "folds-high": ("half of the resolution up to level 4097", CorruptFileError, lambda: with_body(body(folds=(-768, 4097)))),
             "discrete": ("a part of the resolution with discrete levels", CorruptFileError, lambda: before_table(discrete, body())),

@@ -20,6 +20,11 @@ VERSION, SIGNATURE = b"\1", b"\x89DDPM\r\n\x1a\n"
 METADATA = {"i": "icc_profile", "e": "exif", "x": "xmp"}
 ETA = {8: 0.902, 10: 0.925, 12: 0.941, 14: 0.952, 16: 0.961}
 RAMP, ROWS = (1368, 3580), ((4, 0, 0, 12, 22, 61), (8, 16, 24, 42, 48, 64), (8, 16, 24, 42, 48, 64))  # of shaped noise
+GAINS = """64 64 45 35 21  6  0   64 64 57 53 35 15  2   64 64 63 64 53 30 10   64 64 63 64 62 46 30   64 64 64 64 64 57 56
+           64 64 64 64 64 62 63   64 64 64 64 64 64 64
+           63 31  8  0  0  0  0   64 45 17  2  0  0  0   64 54 29 11  1  0  0   64 60 42 27  7  0  0   64 62 54 50 33  7  1
+           64 63 61 64 60 51 31   64 64 64 64 64 64 64"""  # of shaped noise: luma's seven rows, then chroma's
+GAINS, GAIN_LEVELS, GAIN_NODES = (*map(int, GAINS.split()),), range(-512, 2561, 512), [1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1]
 CONTEXT = [8, 16, 8], [4, 8, 4, 8, 2, 2, 2, 2], [4, 8, 4, 4, 1, 1, 1, 1, 4, 1, 1, 1, 1]
 Categorical, queue = constriction.stream.model.Categorical, constriction.stream.queue
 # Shaped noise, Coefficients: T and O
@@ -134,7 +139,7 @@ def header(body):
 
 
 def shape(file, body):
-    """Shaped noise, S: the ramp a and b, the rows of the table, the levels quarter and half, and the map."""
+    """Shaped noise, S: the ramp a and b, the rows of the table, the gains, the levels quarter and half, and the map."""
     noise, (table, at) = SimpleNamespace(), numbers(body, 0)
     demand(table in (1, 255), "a table of shaped noise", "version")
     noise.a, noise.b, noise.rows = *RAMP, ROWS
@@ -144,6 +149,12 @@ def shape(file, body):
         demand(-8192 <= noise.a < noise.b <= 8192 and all(-128 <= t <= 128 for t in entries), "table of its own")
         demand((noise.a, noise.b, noise.rows) != (*RAMP, ROWS), "the default table as one of its own")
         demand(all(noise.b - noise.a + 16 * t > 0 for t in entries), "noise that does not fall")
+    gains, at = numbers(body, at)
+    demand(gains in (0, 1, 255), "gains of shaped noise", "version")
+    noise.gains = {0: (), 1: GAINS}.get(gains)
+    if gains == 255:
+        *noise.gains, at = numbers(body, at, 98)
+        demand(max(noise.gains) <= 64 and tuple(noise.gains) != GAINS, "gains of its own")
     noise.quarter, noise.half, at = signed(body, at, 2)
     noise.cell, at = numbers(body, at)
     bounds = noise.quarter == noise.half == 0 if file.discrete else -8192 <= noise.quarter <= noise.half <= 4096
@@ -257,10 +268,15 @@ def posterior(abar_t, abar_s):
     return sqrt(abar_s) * b / (1 - abar_t), sqrt(a) * (1 - abar_s) / (1 - abar_t), b * (1 - abar_s) / (1 - abar_t)
 
 
+def fold(file, t):
+    """The denoiser's input, and The chain of Shaped noise: the f of a level."""
+    quarter, half = (file.shape.quarter, file.shape.half) if file.shape else (-1536, -768)
+    return 1 if file.discrete or t > half else 2 if t > quarter else 4
+
+
 def predicted(file, model, x, t):
     """The denoiser's input: what the network predicts, clamped in white noise."""
-    quarter, half = (file.shape.quarter, file.shape.half) if file.shape else (-1536, -768)
-    f = 1 if file.discrete or t > half else 2 if t > quarter else 4
+    f = fold(file, t)
     abar = file.abar[told := t + 512 * (f // 2)]
     x = np.pad(x, [(0, 0), (0, 0), (0, -file.height % f), (0, -file.width % f)], "reflect")
     x = x.reshape(file.count, 3, x.shape[2] // f, f, -1, f).mean((3, 5)) * sqrt(abar / file.abar[t])
@@ -299,19 +315,19 @@ def idct(matrix, u, G=1.0):
 
 
 def fields(file):
-    """Shaped noise, Coefficients and Noise: log2 m of each coefficient, and G of each pixel."""
+    """Shaped noise, Coefficients and Noise: log2 f and log2 m of each coefficient, and G of each pixel."""
     y, x = np.arange(file.height)[:, None] / file.height, np.arange(file.width) / file.width
     f = np.log2(np.maximum(np.sqrt(y**2 + x**2), 1 / 64))
     nodes = np.log2([1 / 64, 1 / 24, 1 / 12, 3 / 16, 3 / 8, 0.8])
     log2_m = np.stack([np.interp(f, nodes, np.array(row) / 32) for row in file.shape.rows])
     if not file.shape.cell:
-        return log2_m, 1.0
+        return f, log2_m, 1.0
     log2_G = file.shape.map / 4
     for pixels in file.height, file.width:
         at = np.clip((np.arange(pixels) + 0.5) / file.shape.cell - 0.5, 0, len(log2_G) - 1)
         near, far, weight = np.floor(at).astype(int), np.ceil(at).astype(int), at[:, None] % 1
         log2_G = (log2_G[near] * (1 - weight) + log2_G[far] * weight).T
-    return log2_m, 2**log2_G
+    return f, log2_m, 2**log2_G
 
 
 def whitener(file, t):
@@ -321,13 +337,24 @@ def whitener(file, t):
     return 2 ** (w * file.shape.log2_m), 1 / sqrt(snr)
 
 
+def gain(file, t):
+    """Shaped noise: g of each coefficient at level t."""
+    if not file.shape.gains or fold(file, t) > 1:
+        return 1.0
+    level = 256 * log2(file.abar[t] / (1 - file.abar[t]))
+    columns = np.reshape(file.shape.gains, (2, 7, 7)).swapaxes(1, 2) / 64
+    rows = ([np.interp(level, GAIN_LEVELS, column) for column in table] for table in columns)
+    luma, chroma = (np.interp(file.shape.log2_f, np.log2(GAIN_NODES), row) for row in rows)
+    return np.stack((luma, chroma, chroma))
+
+
 def estimate(file, model, x, t):
     """One step, Gray pictures and The chain of Shaped noise: x0hat, where x is x_t or, in shaped noise, u_t."""
     if not file.shape:
         x0hat = predicted(file, model, x, t)
         return x0hat.mean(1, keepdims=True).repeat(3, 1) if file.gray else x0hat
     m, _ = whitener(file, t)
-    u = m * dct(ORTHONORMAL, predicted(file, model, sqrt(file.abar[t]) * idct(ORTHONORMAL.T, x / m), t))
+    u = gain(file, t) * m * dct(ORTHONORMAL, predicted(file, model, sqrt(file.abar[t]) * idct(ORTHONORMAL.T, x / m), t))
     if file.gray:
         u[:, 1:] = 0
     return np.clip(idct(np.linalg.inv(COLOURS), u, file.shape.G), -1, 1)
@@ -383,7 +410,7 @@ def decode(data, model, steps=None):
     shape, steps = (file.count, 3, file.height, file.width), len(file.messages) if steps is None else steps
     x, t = draw(file, 1, 0, prod(shape)).reshape(shape), file.start
     if file.shape:
-        file.shape.log2_m, file.shape.G = fields(file)
+        file.shape.log2_f, file.shape.log2_m, file.shape.G = fields(file)
         x = x * np.multiply(*whitener(file, t))
     for i, (evaluate, _, s, _) in enumerate(file.steps[: min(steps, len(file.messages))]):
         if evaluate:

@@ -61,6 +61,68 @@ def test_the_default_table_is_table_f():
         np.testing.assert_allclose(chroma, [1.2, 1.4, 1.7, 2.5, 2.8, 4], rtol=0.012)
 
 
+# docs/format.md, Shaped noise: the levels and the frequencies of gains
+LEVELS, FREQUENCIES = (-512, 0, 512, 1024, 1536, 2048, 2560), (1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1)
+OTHER_GAINS = tuple(tuple((13 * i + 29 * j + 7 * i * j) % 65 for j in range(7)) for i in range(7))
+
+
+def weights_at(at, nodes):
+    """What each node counts at a place: linear between two of them, all of the outermost one's beyond it."""
+    weights = [0.0] * len(nodes)
+    if at <= nodes[0] or at >= nodes[-1]:
+        weights[0 if at <= nodes[0] else -1] = 1.0
+        return weights
+    k = max(i for i, node in enumerate(nodes) if node <= at)
+    weights[k + 1] = (at - nodes[k]) / (nodes[k + 1] - nodes[k])
+    weights[k] = 1 - weights[k + 1]
+    return weights
+
+
+def documented_gain(table, level, i, j, height, width):
+    """A coefficient's gain: linear in 256 log2 snr and in log2 f, constant beyond the nodes."""
+    f = math.sqrt((i / height) ** 2 + (j / width) ** 2)
+    of_rows = weights_at(level, LEVELS)
+    of_columns = weights_at(math.log2(f) if f else -math.inf, [math.log2(node) for node in FREQUENCIES])
+    return sum(p * q * table[r][c] for r, p in enumerate(of_rows) for c, q in enumerate(of_columns)) / 64
+
+
+@pytest.mark.parametrize("table", [*whitening.GAINS, OTHER_GAINS], ids=["luma", "chroma", "another"])
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (16, 32), (37, 70)], ids=str)
+def test_gains_are_bilinear_in_the_level_and_in_log2_f(size, table):
+    places = whitening.FrequencyPlaces(*size)
+    for level in (-8192, -700, -512, -511, -100, 0, 333, 512, 1535, 1536.5, 2000, 2559, 2560, 2561, 8192):
+        expected = [[documented_gain(table, level, i, j, *size) for j in range(size[1])] for i in range(size[0])]
+        plane = np.random.default_rng(0).uniform(0.5, 2, size).astype(np.float32)
+        factors = plane.copy()
+        places.apply_(factors, whitening.gains_at(level / 256, table))
+        assert factors.dtype == np.float32
+        np.testing.assert_allclose(factors / plane, expected, atol=1e-6)
+
+
+def test_gains_by_hand():
+    """At the nodes those of the table, and between two of them, of four, their mean; f beyond 1, in corners, has that of 1."""
+    ones = np.ones((16, 32), np.float32)
+    places = whitening.FrequencyPlaces(16, 32)
+    places.apply_(ones, whitening.gains_at(-2, whitening.GAINS[0]))  # at the first level
+    assert [ones[0, j] * 64 for j in (0, 1, 2, 4, 8, 12, 16, 24)] == pytest.approx([64, 64, 64, 64, 45, 35, 21, 6], abs=1e-4)
+    assert ones[15, 31] == 0 and ones[8, 0] * 64 == pytest.approx(21, abs=1e-4)
+    assert whitening.gains_at(-1, whitening.GAINS[0])[2:5] * 64 == pytest.approx([(45 + 57) / 2, (35 + 53) / 2, (21 + 35) / 2])
+    ones = np.ones((1, 64), np.float32)
+    whitening.FrequencyPlaces(1, 64).apply_(
+        ones, whitening.gains_at(7, whitening.GAINS[1])
+    )  # (33 + 60) / 2 and (7 + 51) / 2 at f = .5, .75
+    share = math.log2(40 / 32) / math.log2(48 / 32)
+    assert ones[0, 40] * 64 == pytest.approx(46.5 + share * (29 - 46.5), abs=1e-4)
+
+
+def test_gains_of_one_leave_a_plane_as_it_is():
+    plane = picture()[0]
+    for table, level in ((whitening.GAINS[0], 10), (whitening.GAINS[1], 32), (((64,) * 7,) * 7, -3)):
+        after = plane.copy()
+        whitening.FrequencyPlaces(*plane.shape).apply_(after, whitening.gains_at(level, table))
+        np.testing.assert_array_equal(after, plane)
+
+
 def test_the_dct_matrix_is_scipys_dct():
     from scipy.fft import dct
 

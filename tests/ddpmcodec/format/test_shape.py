@@ -1,6 +1,8 @@
 """The S section, against a second writer made from the field table in docs/format.md, and its place in a file."""
 
 import dataclasses
+import re
+from pathlib import Path
 
 import constriction
 import numpy as np
@@ -24,6 +26,21 @@ CONTINUOUS = Header(97, 64, "photo-1", bytes(range(1, 9)), ContinuousLevels(), -
 DISCRETE = Header(97, 64, "m", bytes(8), DiscreteLevels("linear", 1000), 1000)
 RAMP = (1368, 3580)
 ROWS = ((4, 0, 0, 12, 22, 61), (8, 16, 24, 42, 48, 64), (8, 16, 24, 42, 48, 64))
+DOCUMENT = (Path(__file__).parents[3] / "docs" / "format.md").read_text()
+
+
+def documented_gains(plane):
+    """The rows of a table in the document, and their levels; of 1/64."""
+    _, _, table = DOCUMENT.partition(
+        f"\n| {plane}: L', f = | 1/16 | 1/8 | 1/4 | 3/8 | 1/2 | 3/4 | 1 |\n|---|---|---|---|---|---|---|---|\n"
+    )
+    rows = [tuple(map(int, re.findall(r"-?\d+", line))) for line in table.partition("\n\n")[0].splitlines()]
+    assert [row[0] for row in rows] == [-512, 0, 512, 1024, 1536, 2048, 2560]
+    return tuple(row[1:] for row in rows)
+
+
+GAINS = documented_gains("luma"), documented_gains("chroma")
+OWN_GAINS = tuple(tuple(tuple((11 * i + 5 * j + k) % 65 for j in range(7)) for i in range(7)) for k in range(2))
 OWN = tuple(tuple(value - 9 for value in row) for row in ROWS)
 MAP = bytes([24, 0, 3, 3, 4, 2, 0, 24])  # 4 x 2 cells of 32 pixels
 
@@ -57,16 +74,23 @@ def words_of(cells, columns):
     return coder.get_compressed().astype(">u4").tobytes()
 
 
-def body_of(table=1, ramp=RAMP, rows=ROWS, quarter=-768, half=179, cell=0, words=b""):
+def flat(gains):
+    return [value for table in gains for row in table for value in row]
+
+
+def body_of(table=1, ramp=RAMP, rows=ROWS, gains=1, own_gains=(), quarter=-768, half=179, cell=0, words=b""):
     """A body, each field of which can be replaced."""
     own = b"".join(map(signed, [*ramp, *(value for row in rows for value in row)])) if table == 255 else b""
-    return leb128(table) + own + signed(quarter) + signed(half) + leb128(cell) + words
+    gain_fields = b"".join(map(leb128, [gains, *own_gains]))
+    return leb128(table) + own + gain_fields + signed(quarter) + signed(half) + leb128(cell) + words
 
 
 def documented(shape, header):
     table = 1 if (shape.table, shape.ramp) == (ROWS, RAMP) else 255
     words = words_of(shape.cells, -(-header.width // shape.cell)) if shape.cell else b""
-    return body_of(table, shape.ramp, shape.table, shape.quarter, shape.half, shape.cell, words)
+    gains = 0 if shape.gains is None else 1 if shape.gains == GAINS else 255
+    own_gains = flat(shape.gains) if gains == 255 else ()
+    return body_of(table, shape.ramp, shape.table, gains, own_gains, shape.quarter, shape.half, shape.cell, words)
 
 
 @st.composite
@@ -80,6 +104,10 @@ def cases(draw):
         none = draw(st.one_of(st.integers(full + 1, 8192), st.just(full + 1), st.just(8192)))
         entries = st.integers(max(-128, -((none - full - 1) // 16)), 128)
         ramp, table = (full, none), tuple(tuple(draw(entries) for _ in range(6)) for _ in range(3))
+    gains = draw(st.sampled_from([None, GAINS, GAINS, OWN_GAINS, "own"]))
+    if gains == "own":
+        values = draw(st.lists(st.integers(0, 64), min_size=98, max_size=98))
+        gains = tuple(tuple(tuple(values[i + 7 * j : i + 7 * j + 7]) for j in range(7)) for i in (0, 49))
     folds = sorted(draw(st.tuples(*[st.integers(-8192, 4096)] * 2))) if header is not DISCRETE else [0, 0]
     if header.levels.counts_timesteps:
         folds = [0, 0]
@@ -88,15 +116,18 @@ def cases(draw):
         rows, columns = -(-header.height // cell), -(-header.width // cell)
         around = draw(st.sampled_from([st.integers(0, 24), st.just(24), st.just(0), st.sampled_from([0, 24]), st.integers(3, 5)]))
         cells = bytes(draw(around) for _ in range(rows * columns))
-    return header, Shape(table, ramp, *folds, cell, cells)
+    return header, Shape(table, ramp, gains, *folds, cell, cells)
 
 
 @settings(max_examples=200)
 @given(cases())
-@example((CONTINUOUS, Shape(ROWS, RAMP, -8192, 4096)))
-@example((CONTINUOUS, Shape(ROWS, RAMP, -8192, -8192, 32, MAP)))
-@example((DISCRETE, Shape(((128,) * 6, (-128,) * 6, (0,) * 6), (-8192, 8192), 0, 0, 128, b"\x18")))
-@example((CONTINUOUS, Shape(((0,) * 6,) * 3, (8191, 8192), 4096, 4096)))
+@example((CONTINUOUS, Shape(ROWS, RAMP, GAINS, -8192, 4096)))
+@example((CONTINUOUS, Shape(ROWS, RAMP, None, -8192, -8192, 32, MAP)))
+@example((DISCRETE, Shape(((128,) * 6, (-128,) * 6, (0,) * 6), (-8192, 8192), OWN_GAINS, 0, 0, 128, b"\x18")))
+@example((CONTINUOUS, Shape(((0,) * 6,) * 3, (8191, 8192), GAINS, 4096, 4096)))
+@example((CONTINUOUS, Shape(ROWS, RAMP, (GAINS[1], GAINS[0]), 0, 0)))
+@example((CONTINUOUS, Shape(ROWS, RAMP, (((64,) * 7,) * 7,) * 2, 0, 0)))
+@example((CONTINUOUS, Shape(ROWS, RAMP, (((0,) * 7,) * 7,) * 2, 0, 0)))
 def test_shapes_are_the_documented_ones_and_come_back(case):
     header, shape = case
     body = shapes.encode(shape, header)
@@ -105,7 +136,9 @@ def test_shapes_are_the_documented_ones_and_come_back(case):
 
 
 def test_the_default_shape_is_short():
-    assert shapes.encode(Shape(quarter=-768, half=179), CONTINUOUS) == body_of() and len(body_of()) == 6
+    assert shapes.encode(Shape(quarter=-768, half=179), CONTINUOUS) == body_of() and len(body_of()) == 7
+    assert shapes.encode(Shape(gains=None, quarter=-768, half=179), CONTINUOUS) == body_of(gains=0)
+    assert Shape().gains == GAINS
     assert Shape().is_default and not Shape(OWN).is_default and not Shape(ramp=(1368, 3581)).is_default
 
 
@@ -118,11 +151,18 @@ def own(**changes):
     return body_of(**{"table": 255, "rows": OWN, **changes})
 
 
+def gained(place=0, value=None, gains=OWN_GAINS, **changes):
+    """Gains of its own; that at a place has another value."""
+    values = flat(gains)
+    values[place] = values[place] if value is None else value
+    return body_of(gains=255, own_gains=values, **changes)
+
+
 def entry(place, value):
     """A table of zeros but for one entry."""
-    flat = [0] * 18
-    flat[place] = value
-    return tuple(tuple(flat[i : i + 6]) for i in (0, 6, 12))
+    values = [0] * 18
+    values[place] = value
+    return tuple(tuple(values[i : i + 6]) for i in (0, 6, 12))
 
 
 CORRUPT = {
@@ -133,14 +173,27 @@ CORRUPT = {
     **{f"entry {i} is too large": own(rows=entry(i, 129)) for i in range(18)},
     **{f"entry {i} is too small": own(ramp=(-8192, 8192), rows=entry(i, -129)) for i in range(18)},
     **{f"the noise of entry {i} rises": own(ramp=(0, 1600), rows=entry(i, -100)) for i in range(18)},
+    **{f"gain {i} is too large": gained(i, 65) for i in range(98)},
+    "a gain of 2^40": gained(50, 1 << 40),
+    "a gain too large beside a table of its own": gained(97, 65, table=255, rows=OWN),
+    "the default gains as its own": gained(gains=GAINS),
+    "the default gains and table as its own": gained(gains=GAINS, table=255),
+    "the default gains as its own beside a table of its own": gained(gains=GAINS, table=255, rows=OWN),
+    "97 gains": body_of(gains=255, own_gains=flat(OWN_GAINS)[:-1]),
+    "99 gains": body_of(gains=255, own_gains=[*flat(OWN_GAINS), 1]),
+    "gains that are none but follow": body_of(gains=0, own_gains=flat(OWN_GAINS)),
+    "default gains that follow": body_of(gains=1, own_gains=flat(GAINS)),
+    "the gains' number longer than it need be": leb128(1) + b"\x81\x00" + body_of()[2:],
+    "a gain longer than it need be": leb128(1) + leb128(255) + b"\x85\x00" + gained()[4:],
+    "no gains": leb128(1),
     "quarter is too low": body_of(quarter=-8193),
     "half is too high": body_of(half=4097),
     "half is before quarter": body_of(quarter=180),
     "both are too low": body_of(quarter=-8194, half=-8193),
     "both are too high": body_of(quarter=4097, half=4098),
     **{f"cells of {cell}": body_of(cell=cell, words=words_of(MAP, 4)) for cell in (1, 16, 31, 33, 96, 127, 129, 256, 1 << 40)},
-    "an integer too large": leb128(1) + signed(-(1 << 40)) + signed(179) + leb128(0),
-    "an integer longer than it need be": leb128(1) + b"\x80\x00" + signed(0) + leb128(0),
+    "an integer too large": leb128(1) * 2 + signed(-(1 << 40)) + signed(179) + leb128(0),
+    "an integer longer than it need be": leb128(1) * 2 + b"\x80\x00" + signed(0) + leb128(0),
     "a table longer than it need be": b"\x81\x00" + body_of()[1:],
     "the default table as its own": body_of(table=255),
     "a map without cells": body_of(words=words_of(MAP, 4)),
@@ -173,6 +226,15 @@ def test_bodies_that_the_format_forbids(body):
         own(ramp=(0, 1601), rows=entry(5, -100)),
         own(ramp=RAMP, rows=(*ROWS[:2], ROWS[0])),
         own(ramp=(1368, 3581), rows=ROWS),
+        body_of(gains=0),
+        body_of(gains=0, table=255, rows=OWN),
+        gained(),
+        gained(0, 64),
+        gained(97, 64, table=255, rows=OWN, cell=32, words=words_of(MAP, 4)),
+        gained(97, 63, gains=GAINS),
+        gained(gains=(GAINS[0], GAINS[0])),
+        gained(gains=(((64,) * 7,) * 7,) * 2),
+        gained(gains=(((0,) * 7,) * 7,) * 2),
         body_of(cell=32, words=words_of(MAP, 4)),
     ],
 )
@@ -181,7 +243,7 @@ def test_bodies_at_the_bounds(body):
 
 
 def test_discrete_levels_are_seen_at_full_resolution_only():
-    assert shapes.decode(body_of(quarter=0, half=0), DISCRETE) == Shape(ROWS, RAMP)
+    assert shapes.decode(body_of(quarter=0, half=0), DISCRETE) == Shape(ROWS, RAMP, GAINS)
     for folds in ({"quarter": -1, "half": 0}, {"quarter": 0, "half": 1}, {"quarter": 5, "half": 5}, {"quarter": -768, "half": 179}):
         with pytest.raises(CorruptFileError, match="cannot"):
             shapes.decode(body_of(**folds), DISCRETE)
@@ -194,7 +256,21 @@ def test_tables_of_later_versions(table):
             shapes.decode(leb128(table) + rest, CONTINUOUS)
 
 
-@pytest.mark.parametrize("body", [body_of(), own(), body_of(cell=32, words=words_of(MAP, 4))], ids=["default", "own", "map"])
+@pytest.mark.parametrize("gains", [2, 3, 127, 128, 254, 256, (1 << 63) - 1])
+def test_gains_of_later_versions(gains):
+    for begin in (leb128(1), own()[:-6]):
+        for rest in (body_of()[2:], b""):
+            with pytest.raises(UnsupportedVersionError, match=f"gains {gains} "):
+                shapes.decode(begin + leb128(gains) + rest, CONTINUOUS)
+    with pytest.raises(UnsupportedVersionError, match=f"gains {gains} "):
+        parse(file_of(H, section("S", leb128(1) + leb128(gains)), T, P, E))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [body_of(), own(), body_of(cell=32, words=words_of(MAP, 4)), body_of(gains=0), gained()],
+    ids=["default", "own", "map", "without gains", "own gains"],
+)
 def test_every_cut_of_a_body_is_corrupt(body):
     for size in range(len(body)):
         with pytest.raises(CorruptFileError):
@@ -213,9 +289,11 @@ def shape_in(body, header):
     return shape
 
 
-@pytest.mark.parametrize("rows", [ROWS, OWN], ids=["default", "own"])
-def test_every_flipped_bit_is_another_shape_or_an_error(rows):
-    shape = Shape(rows, RAMP, -768, 179, 32, MAP)
+@pytest.mark.parametrize(
+    ("rows", "gains"), [(ROWS, GAINS), (OWN, GAINS), (ROWS, None), (ROWS, OWN_GAINS)], ids=["default", "own", "without gains", "own gains"]
+)
+def test_every_flipped_bit_is_another_shape_or_an_error(rows, gains):
+    shape = Shape(rows, RAMP, gains, -768, 179, 32, MAP)
     body = shapes.encode(shape, CONTINUOUS)
     found = set()
     for bit in range(8 * len(body)):
@@ -228,8 +306,12 @@ def test_every_flipped_bit_is_another_shape_or_an_error(rows):
 
 
 @settings(max_examples=300)
-@given(st.sampled_from([leb128(1), leb128(1) + signed(-768) + signed(179) + leb128(32), leb128(255), b""]), st.binary(max_size=60))
-@example(leb128(1) + signed(0) + signed(0) + leb128(32), bytes(8))
+@given(
+    st.sampled_from([leb128(1), body_of(cell=32), body_of(gains=0, cell=32), gained(cell=32), leb128(1) + leb128(255), leb128(255), b""]),
+    st.binary(max_size=120),
+)
+@example(leb128(1) + leb128(255), bytes(101))
+@example(leb128(1) * 2 + signed(0) + signed(0) + leb128(32), bytes(8))
 def test_arbitrary_bytes_are_a_shape_or_a_typed_error(begin, rest):
     for header in (CONTINUOUS, DISCRETE):
         shape_in(begin + rest, header)
@@ -262,7 +344,7 @@ def test_as_many_cells_as_there_can_be():
 
 STEPS = (Step(-2000, 100, 8), Step(-1500, 800, 10), Step(-600, 4096, 12))
 MESSAGES = tuple((b"\xa5" * 2000)[: s.n // 8] + (b"\x80" if s.n % 8 else b"") for s in STEPS)
-SHAPE = Shape(ROWS, RAMP, -768, 179, 32, MAP)
+SHAPE = Shape(ROWS, RAMP, OWN_GAINS, -768, 179, 32, MAP)
 TAIL = b"\xde\xad\xbe\xef" + b"\1" + bytes(24) + b"\x2b" * 24 + bytes(8)
 
 section = sections.section
@@ -390,6 +472,6 @@ def test_what_info_says_of_a_shape():
     assert set(noise) == {"tune", "table", "map", "sigma", "Y", "Cb", "Cr"}
     white = ddpmcodec.info(file_of(H, T, P, E))["noise"]
     assert white == {"tune": "psnr", "table": None, "map": None, "sigma": sigma}
-    flat = Shape(((0,) * 6,) * 3, RAMP, -1536, -768, 32, MAP)
-    noise = ddpmcodec.info(serialize(Container(CONTINUOUS, STEPS, MESSAGES, shape=flat)))["noise"]
+    zeros = Shape(((0,) * 6,) * 3, RAMP, None, -1536, -768, 32, MAP)
+    noise = ddpmcodec.info(serialize(Container(CONTINUOUS, STEPS, MESSAGES, shape=zeros)))["noise"]
     assert noise["tune"] == "psnr" and noise["table"] != "default" and noise["map"]["cell"] == 32
