@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -43,7 +43,7 @@ def roi_option(ctx: click.Context, param: click.Parameter, values: Sequence[str]
         raise click.BadParameter("give boxes x,y,w,h in pixels") from None
     if len(boxes) == len(values):
         return boxes or None
-    if len(values) > 1 or not values[0]:
+    if len(values) > 1 or (re.fullmatch(r"[\s\d,.-]*", values[0]) and values[0] != "-"):
         raise click.BadParameter("give boxes x,y,w,h in pixels, or one mask")
     return values[0]
 
@@ -75,7 +75,7 @@ def only_one_target() -> Iterator[None]:
               "by squared error [default: perception; psnr with models of the paper's kind, and for --lossless].")  # fmt: skip
 @click.option("--roi", multiple=True, callback=roi_option, metavar="X,Y,W,H|MASK",
               help="Make this box (may be repeated) finer than the rest, or a mask's white parts finer than its black ones.")  # fmt: skip
-@click.option("--roi-gain", type=options.Rate(0, 36, min_open=True), metavar="DB", help="By so much [default: 6].")
+@click.option("--roi-gain", type=options.Rate(0.76, 36), metavar="DB", help="By so much [default: 6].")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, metavar="N",
               help="Of the randomness that encoder and decoder share; it is in the file.")  # fmt: skip
 @click.option("--page", type=click.IntRange(1), metavar="N", help="Of a file with several pages or frames: this one.")
@@ -115,6 +115,8 @@ def command(images, output, jobs, dask, skip_existing, threads, **chosen):
         raise click.UsageError("--dask is for many files to a directory (-o DIR/), and the cluster says how many --jobs")
     if chosen["lossless"] and (chosen["tune"] == "perception" or chosen["roi"]):
         raise click.UsageError("--lossless goes without --tune perception and --roi")
+    if chosen["roi"] == "-" and "-" in images:
+        raise click.UsageError("either the picture or the mask comes from stdin")
     if chosen["roi_gain"] is not None and not chosen["roi"]:
         raise click.UsageError("--roi-gain goes with --roi")
     for name in ("icc", "exif"):
@@ -204,7 +206,8 @@ def encode(
         raise click.BadParameter(str(e), param_hint="--levels") from e
     named = {name: chosen[name] for name in ("evaluations", "effort", "seed", "roi", "device", "precision")}
     options = EncodeOptions(**named, tune=chosen["tune"] or "auto")
-    return api.encode_image(source, end, options, lambda text: say(f"{output}: {text}"), model=denoiser, progress=progress)
+    with files.naming(images[0]) if len(images) == 1 else nullcontext():
+        return api.encode_image(source, end, options, lambda text: say(f"{output}: {text}"), model=denoiser, progress=progress)
 
 
 def regions(boxes_or_mask: list[tuple[int, ...]] | str | None, gain: float | None, max_pixels: int | None) -> "Roi | None":
@@ -220,8 +223,9 @@ def regions(boxes_or_mask: list[tuple[int, ...]] | str | None, gain: float | Non
     gain = api.DEFAULT_GAIN if gain is None else gain
     if isinstance(boxes_or_mask, list):
         return roi.load(boxes_or_mask, gain)
+    data = files.read(boxes_or_mask)
     with files.naming(boxes_or_mask):
-        return roi.Roi(mask=roi.mask_of(picture.read(files.read(boxes_or_mask), max_pixels=max_pixels or picture.MAX_PIXELS)), gain=gain)
+        return roi.Roi(mask=roi.mask_of(picture.read(data, max_pixels=max_pixels or picture.MAX_PIXELS)), gain=gain)
 
 
 def every_level(denoiser: "Model") -> range:

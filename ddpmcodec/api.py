@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -17,6 +18,7 @@ from ddpmcodec.models import whitening
 from ddpmcodec.models.levels import sigma
 from ddpmcodec.plan import DEFAULT_EFFORT, DEFAULT_EVALUATIONS
 from ddpmcodec.progress import Note, Progress, silent
+from ddpmcodec.target import MAX_BPP
 
 if TYPE_CHECKING:  # torch and Pillow are imported by the functions that need them: describing a file needs neither
     import numpy as np
@@ -33,7 +35,7 @@ if TYPE_CHECKING:  # torch and Pillow are imported by the functions that need th
 
 MAX_WORK = 1000  # steps of the largest picture allowed, with or without an evaluation of the network; smaller ones may have more
 DEFAULT_GAIN = 6.0  # dB
-USED_SHARE = 0.95  # of a size asked for: a file that uses less of it brings a note
+USED_PERCENT = 95  # of a size asked for: a file that uses less of it brings a note
 
 
 def encode(
@@ -74,8 +76,8 @@ def encode(
         quality: in [0, 100]: the noise that the last step ends at, from 100 of 255 at 0 over 10 at 50 to 1 at 100, in equal ratios.
         bpp: bits per pixel in (0, 24], never exceeded. Default: 1 beside alpha and metadata, or 512 bytes where that is more.
         max_bytes: size of the file in bytes, never exceeded.
-        psnr: PSNR of the decoded picture in dB: reached, and exceeded by 0.3 dB at most in files of more than 1 kB; where 24 bits per
-            pixel do not reach it, the best there is.
+        psnr: PSNR of the decoded picture in dB: reached, and exceeded by 0.3 dB at most in files of more than 1 kB, below 54 dB; where
+            it is out of reach, with 24 bits per pixel or where noise of 0.5 of 255 is left, the best there is.
         lossless: code the picture to the last bit; a prefix of the file is still a lossy file.
         evaluations: network evaluations that decoding takes, at least 2: more are slower and smaller. Where a quality, a PSNR or a
             lossless file takes steps that are too long otherwise, there are more.
@@ -99,10 +101,11 @@ def encode(
     """
     from ddpmcodec import target
     from ddpmcodec.encoder import EncodeOptions
+    from ddpmcodec.picture import MAX_PIXELS
     from ddpmcodec.roi import load as load_roi
 
     end = target.choose(quality=quality, bpp=bpp, max_bytes=max_bytes, psnr=psnr, lossless=lossless, levels=levels)
-    regions = None if roi is None else load_roi(roi, roi_gain)
+    regions = None if roi is None else load_roi(roi, roi_gain, MAX_PIXELS if max_pixels is None else max_pixels)
     options = EncodeOptions(evaluations, effort, seed, tune, regions, device, precision)
     return encode_image(image, end, options, model=model, strip=strip, max_pixels=max_pixels, progress=progress).data
 
@@ -136,7 +139,11 @@ def encode_image(
     from ddpmcodec.target import Bytes, Psnr, Target
 
     target, options = Target() if target is None else target, EncodeOptions() if options is None else options
-    limit = picture.MAX_PIXELS if max_pixels is None else max_pixels
+    if not isinstance(target, Target) or not isinstance(options, EncodeOptions):
+        raise TypeError(
+            f"target and options are of ddpmcodec.target and EncodeOptions, not {type(target).__name__}, {type(options).__name__}"
+        )
+    limit = picture.MAX_PIXELS if max_pixels is None else _limit(max_pixels)
     if isinstance(image, picture.Picture):
         source = image
     else:
@@ -147,11 +154,32 @@ def encode_image(
     found = registry.resolve(model)
     large.announce_encoding(note, source, found, target, options)
     encoding = encode_pixels(source, found, target, options, progress)
+    if options.roi is not None and not encoding.has_map:
+        note("the regions of interest make no difference: the cells of the map do not tell them from the rest")
     if isinstance(target, Psnr) and encoding.psnr < target.psnr:
-        note(f"{target.psnr:g} dB is out of reach, by {target.psnr - encoding.psnr:.2f} dB")
-    if isinstance(target, Bytes) and len(encoding.data) < USED_SHARE * target.count:
+        note(f"{target.psnr:g} dB is out of reach, by {math.ceil(100 * (target.psnr - encoding.psnr)) / 100:.2f} dB")
+    if isinstance(target, Bytes) and 100 * len(encoding.data) < USED_PERCENT * target.count:
         note("the picture has no use for more bytes: it is as good as 8 bits show")
     return encoding
+
+
+def _bytes(data: Any) -> bytes:
+    """Return bytes, a bytearray, a memoryview or an array of uint8 as bytes; TypeError for what `bytes` would make zeros of, or a copy."""
+    return bytes(memoryview(data).cast("B"))
+
+
+def _count(name: str, value: int | None) -> int | None:
+    """Return a number of something, or None; ValueError where it is negative, TypeError where it is no integer."""
+    if value is not None and (value := operator.index(value)) < 0:
+        raise ValueError(f"{name} = {value} is negative")
+    return value
+
+
+def _limit(max_pixels: int) -> int:
+    """Return a limit of pixels; ValueError where it is none."""
+    if not max_pixels >= 1:
+        raise ValueError(f"max_pixels = {max_pixels} is no limit")
+    return max_pixels
 
 
 def open_file(data: bytes, steps: int | None = None, max_pixels: int | None = None) -> Container:
@@ -164,10 +192,9 @@ def open_file(data: bytes, steps: int | None = None, max_pixels: int | None = No
     """
     from ddpmcodec import picture
 
-    if steps is not None and steps < 0:
-        raise ValueError(f"steps = {steps} is negative")
-    max_pixels = picture.MAX_PIXELS if max_pixels is None else max_pixels
-    parsed = _container.parse(bytes(data), max_pixels)
+    steps = _count("steps", steps)
+    max_pixels = picture.MAX_PIXELS if max_pixels is None else _limit(max_pixels)
+    parsed = _container.parse(_bytes(data), max_pixels)
     if steps is not None:
         parsed = replace(parsed, messages=parsed.messages[:steps], tail=None)
     whole, pixels = len(parsed.messages), parsed.header.network_pixels
@@ -268,6 +295,8 @@ def _decoded(
 
     if reconstruct not in ("mean", "sample"):
         raise ValueError(f"reconstruct is 'mean' or 'sample', not {reconstruct!r}")
+    if not 0 <= operator.index(seed) < 1 << 64:
+        raise ValueError(f"seed = {seed} is out of range: 0 ... 2^64 - 1")
     state = decoder.last_state(parsed, denoiser_of(parsed, model, device, precision), progress)
     return picture.to_images(decoder.reconstructed(parsed, state, reconstruct, seed, progress), parsed)
 
@@ -298,7 +327,8 @@ def info(data: bytes) -> dict[str, Any]:
     Raises:
         FormatError and its kinds: see `ddpmcodec.errors`.
     """
-    parsed = _container.parse(bytes(data))
+    data = _bytes(data)
+    parsed = _container.parse(data)
     header = parsed.header
     steps = []
     for i, (step, end) in enumerate(zip(parsed.steps, parsed.ends, strict=True)):
@@ -375,16 +405,17 @@ def truncate(
         FormatError and its kinds: see `ddpmcodec.errors`.
         ValueError: a limit is out of its range.
     """
-    if (steps is not None and steps < 0) or not (bpp is None or 0 < bpp < math.inf):
-        raise ValueError(f"out of range: steps={steps} or bpp={bpp}")
-    parsed = _container.parse(bytes(data))
-    limits = [max_bytes, None if bpp is None else min(bpp * parsed.header.pixels / 8, len(data) * 2)]
+    steps, data = _count("steps", steps), _bytes(data)
+    if not (bpp is None or 0 < bpp < math.inf) or not (max_bytes is None or max_bytes >= 0):
+        raise ValueError(f"out of range: bpp = {bpp} or max_bytes = {max_bytes}")
+    parsed = _container.parse(data)
+    limits = [max_bytes, None if bpp is None else min(bpp, MAX_BPP) * parsed.header.pixels / 8]
     limit = min((n for n in limits if n is not None), default=math.inf)
     count = len(parsed.messages) if steps is None else min(steps, len(parsed.messages))
 
     if strip:
         parsed = replace(parsed, metadata=NONE)
-    if parsed.complete and steps is None and len(whole := _container.serialize(parsed) if strip else bytes(data)) <= limit:
+    if parsed.complete and steps is None and len(whole := _container.serialize(parsed) if strip else data) <= limit:
         return whole
     extra = _container.extra_size(parsed.alpha, parsed.metadata)
 

@@ -1,5 +1,6 @@
 """The encoder, which makes a file of a picture in one pass over the chain (Algorithm 3 of arXiv 2006.11239)."""
 
+import operator
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -54,6 +55,10 @@ class EncodeOptions:
     precision: str = "auto"
 
     def __post_init__(self):
+        for name in ("evaluations", "effort", "seed"):
+            object.__setattr__(self, name, operator.index(getattr(self, name)))
+        if not isinstance(self.roi, Roi | None):
+            raise TypeError(f"roi is a Roi or None, not {type(self.roi).__name__}")
         if not 2 <= self.evaluations <= MAX_EVALUATIONS or self.effort not in NU_OF_EFFORT or not 0 <= self.seed < 1 << 63:
             raise ValueError(f"out of range: evaluations={self.evaluations}, effort={self.effort} or seed={self.seed}")
         if self.tune not in TUNES:
@@ -76,6 +81,7 @@ class Encoding:
         path_bits: bits of the steps' messages, before padding, checksums and tables.
         network_seconds, seconds: time spent in the network, and in all.
         precision: "bf16" where any evaluation of the network has run in it, else "fp32".
+        has_map: whether regions of interest have a map.
         step_kl_bits: KL(q || p) of each step, in bits.
         prefix_psnr: PSNR in dB of the picture after so many steps, for those at which the network was evaluated.
     """
@@ -90,6 +96,7 @@ class Encoding:
     network_seconds: float
     seconds: float
     precision: str
+    has_map: bool
     step_kl_bits: list[float] = field(repr=False)
     prefix_psnr: dict[int, float] = field(repr=False)
 
@@ -220,6 +227,7 @@ def encode_pixels(
         sender.network_seconds,
         time.perf_counter() - begin,
         denoiser.precision,
+        shape is not None and shape.cell > 0,
         sender.kl_bits,
         sender.psnr,
     )

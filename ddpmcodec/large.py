@@ -13,6 +13,7 @@ from ddpmcodec.models import arithmetic
 from ddpmcodec.noise import folds_of
 from ddpmcodec.prediction import fold_of, predict_x_0
 from ddpmcodec.progress import Note
+from ddpmcodec.shaping import shape_for
 from ddpmcodec.target import Target
 
 if TYPE_CHECKING:
@@ -24,18 +25,19 @@ LARGE = 3_000_000  # pixels
 SAMPLE = 512  # pixels of a side, on which the network's time is measured
 
 
-def memory(pixels: int) -> float:
+def memory(pixels: int, shaped: bool = False) -> float:
     """Estimate the bytes of memory that encoding or decoding a large picture takes (measured with photo-2)."""
-    return 1.2e9 + 62 * pixels
+    return 1.2e9 + (76 if shaped else 62) * pixels
 
 
-def announce(note: Note, pixels: int, denoiser: Denoiser, evaluations: float, padding: float = 1.0) -> None:
+def announce(note: Note, pixels: int, denoiser: Denoiser, evaluations: float, padding: float = 1.0, shaped: bool = False) -> None:
     """Say how much memory and time in the network a picture will take, if it is large.
 
     Args:
         note: called with the sentence.
         evaluations: network evaluations, of all its pixels; those of fewer pixels count as their share.
         padding: pixels that the network sees over those of the picture: 16 where it is one pixel wide.
+        shaped: whether the noise is shaped.
     """
     network_pixels = pixels * padding
     if network_pixels < LARGE:
@@ -46,7 +48,7 @@ def announce(note: Note, pixels: int, denoiser: Denoiser, evaluations: float, pa
     predict_x_0(denoiser, x, level)
     seconds = (time.perf_counter() - begin) * evaluations * network_pixels / SAMPLE**2
     time_taken = f"{seconds / 60:.0f} minutes" if seconds > 100 else f"{seconds:.0f} s"
-    megapixels, gigabytes = pixels / 1e6, memory(round(network_pixels)) / 1e9
+    megapixels, gigabytes = pixels / 1e6, memory(round(network_pixels), shaped) / 1e9
     note(f"{megapixels:.1f} megapixels: about {time_taken} in the network, and {gigabytes:.1f} GB of memory")
 
 
@@ -58,7 +60,8 @@ def announce_encoding(note: Note, picture: "Picture", model: "Model", target: Ta
         return
     wanted = precision.for_encoding(header, target, target.max_bytes(header, 0, 0), options.precision)
     denoiser = arithmetic.denoiser(model, options.device, wanted, bfloat16_from=precision.BFLOAT16_FROM)
-    announce(note, header.pixels, denoiser, options.evaluations, header.network_pixels / header.pixels)
+    shaped = shape_for(header, target, options.tune, options.roi) is not None
+    announce(note, header.pixels, denoiser, options.evaluations, header.network_pixels / header.pixels, shaped)
 
 
 def announce_decoding(note: Note, parsed: Container, denoiser: Denoiser) -> None:
@@ -66,4 +69,4 @@ def announce_decoding(note: Note, parsed: Container, denoiser: Denoiser) -> None
     header = parsed.header
     folds = folds_of(header, parsed.shape)
     evaluations = sum(fold_of(header.levels, level, folds) ** -2 for level in decoder.evaluated_levels(parsed))
-    announce(note, header.pixels, denoiser, evaluations, header.network_pixels / header.pixels)
+    announce(note, header.pixels, denoiser, evaluations, header.network_pixels / header.pixels, parsed.shape is not None)

@@ -5,6 +5,7 @@ knows nothing else of it. Everything here is part of the format.
 """
 
 import math
+from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
@@ -98,17 +99,25 @@ class Shaped:
         rows = {row: whitening.log2_multipliers(header.height, header.width, [row])[0].astype(np.float32) for row in shape.table}
         self.log2_m = [rows[row] for row in shape.table]
         self.places = None if shape.gains is None else whitening.FrequencyPlaces(header.height, header.width)
-        self._multipliers: dict[float, list[np.ndarray]] = {}
+        self._kept: tuple[float, list[np.ndarray]] | None = None
+
+    def power(self, level: int) -> float:
+        """Return w, the multipliers' power at a level."""
+        return whitening.power(math.log2(self.levels.snr(level)), self.shape.ramp)
+
+    def raised(self, power: float) -> Iterator[np.ndarray]:
+        """Yield m_i^power, a plane (H, W) float32 for each element of T."""
+        for plane in self.log2_m:
+            yield np.exp(plane * np.float32(power * math.log(2)))
 
     def multipliers(self, level: int) -> list[np.ndarray]:
-        """Return m_i^w at a level, three planes (H, W) float32; those of the last two powers asked for are kept."""
-        w = whitening.power(math.log2(self.levels.snr(level)), self.shape.ramp)
-        if w not in self._multipliers:
-            while len(self._multipliers) > 1:
-                del self._multipliers[next(iter(self._multipliers))]
-            planes = {id(plane): np.exp(plane * np.float32(w * math.log(2))) for plane in self.log2_m}  # colours may share one
-            self._multipliers[w] = [planes[id(plane)] for plane in self.log2_m]
-        return self._multipliers[w]
+        """Return m_i^w at a level, three planes (H, W) float32; those of the last power asked for are kept."""
+        w = self.power(level)
+        if self._kept is None or self._kept[0] != w:
+            self._kept = None
+            different = {id(plane): np.exp(plane * np.float32(w * math.log(2))) for plane in self.log2_m}  # colours may share one
+            self._kept = w, [different[id(plane)] for plane in self.log2_m]
+        return self._kept[1]
 
     def start(self, normals: np.ndarray) -> np.ndarray:
         """Return u_T = sigma_i(T) times the values: next to nothing of u_0 is in it."""
@@ -144,15 +153,16 @@ class Shaped:
     def sample(self, x_t: np.ndarray, x0hat: np.ndarray, level_t: int, level_s: int, z: np.ndarray) -> np.ndarray:
         """Return a sample of q(u_s | u_t, u_0), or of p: equation 7 for each coefficient (`Noise.sample`)."""
         snr_s, snr_t = self.levels.snr(level_s), self.levels.snr(level_t)
-        m_s, m_t = self.multipliers(level_s), self.multipliers(level_t)
+        m_s, power = self.multipliers(level_s), 2 * (self.power(level_s) - self.power(level_t))
+        ratio = snr_t / snr_s
         for u_s, x, u_t in zip(z, x0hat, x_t, strict=True):
             known, noise = whitening.coefficients(x, self.field), whitening.dct_(whitening.colours(whitening.O, u_s))
-            for c in range(3):
-                r = np.float32(snr_t / snr_s) * ((m_s[c] / m_t[c]) ** 2 if m_s is not m_t else np.float32(1))
+            for c, m in enumerate(self.raised(power) if power else [np.ones((), np.float32)] * 3):
+                r = np.float32(ratio) * m
                 np.subtract(u_t[c], known[c], out=u_s[c])
                 u_s[c] *= r
                 u_s[c] += known[c]
-                noise[c] *= np.float32(snr_s**-0.5) * np.sqrt(1 - r)
+                noise[c] *= np.float32(snr_s**-0.5) * np.sqrt(np.maximum(1 - r, 0))
                 noise[c] *= m_s[c]
                 u_s[c] += noise[c]
         return z

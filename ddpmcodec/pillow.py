@@ -18,7 +18,23 @@ from ddpmcodec.format import container
 from ddpmcodec.format.metadata import NAMES
 
 FORMAT = "DDPM"
-OPTIONS = ("quality", "bpp", "max_bytes", "psnr", "lossless", "evaluations", "effort", "seed", "model", "max_pixels", "device", "precision")
+OPTIONS = (
+    "quality",
+    "bpp",
+    "max_bytes",
+    "psnr",
+    "lossless",
+    "evaluations",
+    "effort",
+    "seed",
+    "tune",
+    "roi",
+    "roi_gain",
+    "model",
+    "max_pixels",
+    "device",
+    "precision",
+)
 
 
 def _accept(prefix: bytes) -> bool:

@@ -116,12 +116,13 @@ class ShapedResidual:
     def delta(self, level: int) -> np.ndarray:
         """Return O^T IDCT of the coefficients' delta: their energy is uneven, that of pixels hardly (`Residual.delta`)."""
         noise, levels = self.noise, self.noise.levels
-        m_s, m_t = noise.multipliers(level), noise.multipliers(self.level)
         snr_s, snr_t = np.float32(levels.snr(level)), np.float32(levels.snr(self.level))
-        scales = [np.sqrt(snr_s / s**2 - snr_t / t**2) for s, t in zip(m_s, m_t, strict=True)]
+        precisions = zip(noise.raised(-2 * noise.power(level)), noise.raised(-2 * noise.power(self.level)), strict=True)
+        for c, (of_s, of_t) in enumerate(precisions):
+            scale = np.sqrt(np.maximum(snr_s * of_s - snr_t * of_t, 0))
+            for u in self.coefficients:
+                u[c] *= scale
         for u in self.coefficients:
-            for plane, scale in zip(u, scales, strict=True):
-                plane *= scale
             u[:] = whitening.colours(whitening.O.T, whitening.idct_(u))
         return coded_elements(self.coefficients, noise.header)
 

@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from ddpmcodec import picture
 from ddpmcodec.api import DEFAULT_GAIN
@@ -13,19 +14,20 @@ from ddpmcodec.errors import PictureError
 from ddpmcodec.format import shape as shapes
 
 UNITS_OF_DB = 4 * math.log2(10) / 20  # of k = 4 log2 G
+MIN_GAIN = 0.5 / UNITS_OF_DB  # .75 dB: less would be none
 MAX_GAIN = shapes.COARSEST / UNITS_OF_DB  # 36 dB
 
 Box = tuple[int, int, int, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Roi:
     """Regions of interest of a picture as it is displayed.
 
     Attributes:
         boxes: (x, y, width, height) of each region, in pixels.
         mask: in place of boxes, (h, w) uint8 of any size, stretched over the picture: 255 is finest, 0 coarsest.
-        gain: dB by which the noise of the finest part is below that of the coarsest, up to 36.
+        gain: dB by which the noise of the finest part is below that of the coarsest, .75 to 36, in steps of 1.5.
 
     Raises:
         ValueError: the gain is out of its range, or a box has no number of pixels.
@@ -33,15 +35,17 @@ class Roi:
     """
 
     boxes: tuple[Box, ...] = ()
-    mask: np.ndarray | None = field(default=None, compare=False)
+    mask: np.ndarray | None = None
     gain: float = DEFAULT_GAIN
 
     def __post_init__(self):
-        if not 0 < self.gain <= MAX_GAIN:
-            raise ValueError(f"roi_gain = {self.gain} is out of range: (0, {MAX_GAIN:.1f}] dB")
+        if not isinstance(self.gain, int | float | np.number) or not MIN_GAIN <= self.gain <= MAX_GAIN:
+            raise ValueError(f"roi_gain = {self.gain} is out of range: {MIN_GAIN:.2f} ... {MAX_GAIN:.1f} dB")
+        if not isinstance(self.boxes, Sequence | np.ndarray):
+            raise ValueError(f"roi = {self.boxes} are no boxes")
         object.__setattr__(self, "boxes", tuple(map(_box, self.boxes)))
-        mask = self.mask
-        if mask is not None and (mask.ndim != 2 or mask.dtype != np.uint8 or 0 in mask.shape):
+        mask = np.asarray(self.mask)
+        if self.mask is not None and (mask.ndim != 2 or mask.dtype != np.uint8 or 0 in mask.shape):
             raise PictureError(f"a mask is a uint8 array (H, W), not {mask.dtype} {mask.shape}", parameter="roi")
 
     def cells(self, height: int, width: int, cell: int) -> np.ndarray:
@@ -87,12 +91,15 @@ def _largest(mask: np.ndarray, axis: int, size: int, cell: int) -> np.ndarray:
     for i in range(-(-size // cell)):
         begin, end = (min(max((i + share) * cell, 0), size) * length / size for share in (-0.5, 1.5))
         first = min(math.floor(begin), length - 1)
-        parts.append(mask.take(range(first, max(first + 1, math.ceil(end))), axis).max(axis))
+        last = max(first + 1, math.ceil(end))
+        parts.append((mask[first:last] if axis == 0 else mask[:, first:last]).max(axis))
     return np.stack(parts, axis)
 
 
-def load(source: Any, gain: float = DEFAULT_GAIN) -> Roi:
+def load(source: Any, gain: float = DEFAULT_GAIN, max_pixels: int = picture.MAX_PIXELS) -> Roi:
     """Return the regions that `ddpmcodec.encode` was given: a box or a sequence of boxes, an array or a PIL image as a mask.
+
+    An array (N, 4) of another type than uint8 and bool has boxes.
 
     Raises:
         PictureError: it is none of these, or no mask that can be used.
@@ -100,13 +107,18 @@ def load(source: Any, gain: float = DEFAULT_GAIN) -> Roi:
     """
     if isinstance(source, Roi):
         return source
-    if isinstance(source, np.ndarray) and source.ndim == 2 and source.dtype != np.uint8 and source.shape[1] == 4:
+    if isinstance(source, np.ndarray) and source.dtype == bool:
+        source = source * np.uint8(255)
+    if isinstance(source, np.ndarray) and source.dtype != np.uint8 and source.shape[-1:] == (4,):
         source = source.tolist()  # boxes
-    if not isinstance(source, Sequence):
-        return Roi(mask=mask_of(picture.load(source)), gain=gain)
+    if isinstance(source, np.ndarray | Image.Image):
+        return Roi(mask=mask_of(picture.load(source, max_pixels)), gain=gain)
+    wanted = "regions of interest are boxes (x, y, width, height), an array or an image"
+    if not isinstance(source, list | tuple):
+        raise PictureError(f"{wanted}, not {type(source).__name__}", parameter="roi")
     boxes = [source] if len(source) == 4 and all(np.isscalar(value) for value in source) else source
-    if not boxes or not all(isinstance(box, Sequence) and not isinstance(box, str) for box in boxes):
-        raise PictureError(f"regions of interest are boxes (x, y, width, height), an array or an image, not {source!r}", parameter="roi")
+    if not boxes or not all(isinstance(box, list | tuple | np.ndarray) for box in boxes):
+        raise PictureError(f"{wanted}, not a sequence of {type(source[0]).__name__ if source else 'nothing'}", parameter="roi")
     return Roi(tuple(tuple(box) for box in boxes), gain=gain)
 
 

@@ -113,6 +113,7 @@ class Bytes(Target):
     def __post_init__(self):
         if not 0 <= self.count < math.inf:
             raise ValueError(f"max_bytes = {self.count} is out of range: it is no number of bytes")
+        object.__setattr__(self, "count", math.floor(self.count))
 
     def max_bytes(self, header: Header, extra: int, least: int) -> int | None:
         """Return the size itself."""
@@ -121,12 +122,12 @@ class Bytes(Target):
 
 @dataclass(frozen=True)
 class Psnr(_ToBeReached):
-    """A PSNR of the decoded picture to be reached, in dB, and exceeded by .3 at most; the best there is within 24 bits per pixel."""
+    """A PSNR of the decoded picture in dB, reached and below 54 dB exceeded by .3 at most; the best there is within 24 bits per pixel."""
 
     psnr: float
 
     def __post_init__(self):
-        if not (self.psnr > 0 and math.isfinite(self.psnr)):
+        if not 0 < self.psnr < math.inf:
             raise ValueError(f"psnr = {self.psnr} is out of range: it is no positive number of dB")
 
 

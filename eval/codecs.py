@@ -153,7 +153,7 @@ class Ddpm:
 
     def _files(self, pixels: np.ndarray) -> Iterator[Coded]:
         """Yield a file for each rate that the picture can have."""
-        for rate in self.rates:
+        for rate in (*(rate for rate in self.rates if rate < self.bpp), self.bpp):
             with suppress(RateError):
                 encoding = encode_pixels(Picture(pixels), self._model(), Rate(rate), self._options)
                 begin = time.perf_counter()

@@ -127,7 +127,7 @@ def walk(pixels: np.ndarray, model: Model, levels: Sequence[int], transmit: Tran
 def compare(pixels: np.ndarray, model_name: str, method: str, evaluations: int) -> list[dict[str, float]]:
     """Walk one way over the levels that our encoder visits."""
     model = registry.find(model_name)
-    steps = container.parse(encode_pixels(Picture(pixels), model, Rate(BPP), EncodeOptions(evaluations=evaluations, effort=1)).data).steps
+    steps = container.parse(encode_pixels(Picture(pixels), model, Rate(BPP), EncodeOptions(evaluations, 1, tune="psnr")).data).steps
     make, count = METHODS[method]
     levels = thinned([step.level for step in steps], count)
     return walk(pixels, model, levels, make(pixels.size, pixels.shape[1]))

@@ -115,7 +115,7 @@ def analyse(pixels: np.ndarray, model_name: str, bpp: float, evaluations: int, e
     model = registry.find(model_name)
     levels = subsequence(model.levels, model.start, FINE_LEVELS)
     bound = bpd.evaluate(model, [("", pixels)], levels)
-    encoding = encode_pixels(Picture(pixels), model, Rate(bpp * HEADROOM), EncodeOptions(evaluations=evaluations, effort=effort))
+    encoding = encode_pixels(Picture(pixels), model, Rate(bpp * HEADROOM), EncodeOptions(evaluations, effort, tune="psnr"))
     parsed = container.parse(encoding.data)
     area = pixels.shape[0] * pixels.shape[1]
     kl = np.cumsum([0.0, *encoding.step_kl_bits])

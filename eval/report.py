@@ -64,7 +64,7 @@ def _maker(name: str, settings: Any) -> Codec | None:
     codec = maker(name, settings)
     if isinstance(codec, Ddpm):
         try:
-            EncodeOptions(codec.evaluations, codec.effort), Rate(codec.bpp)
+            EncodeOptions(codec.evaluations, codec.effort, tune=codec.tune), Rate(codec.bpp)
         except ValueError:
             return None
     return codec

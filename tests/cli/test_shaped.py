@@ -157,7 +157,7 @@ def test_boxes_outside(fails, box):
 
 def test_masks_that_cannot_be_read(fails, folder):
     Path("directory").mkdir()
-    for name in ("missing.png", "directory", "missing/too.png", "in.png/too.png", "1,2,3", "1,2,3,4,5", "1,2,3,x"):
+    for name in ("missing.png", "directory", "missing/too.png", "in.png/too.png", "1,2,3,x"):
         assert name in fails(UNREADABLE, "encode", "in.png", "-o", "out.ddpm", "--roi", name, *FAST)
 
 
@@ -301,4 +301,4 @@ def test_a_real_process_with_the_papers_model(folder, drawing):
 def test_an_error_in_a_real_process(folder):
     done = command("encode", "in.png", "-o", "no.ddpm", *FAST, "--roi", "60,40,20,5")
     assert (done.returncode, done.stdout) == (PICTURE, "") and not Path("no.ddpm").exists()
-    assert done.stderr == "ddpmcodec: the box 60,40,20,5 is not inside the picture of 61 x 45 pixels\n"
+    assert done.stderr == "ddpmcodec: in.png: the box 60,40,20,5 is not inside the picture of 61 x 45 pixels\n"

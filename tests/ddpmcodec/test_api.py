@@ -269,3 +269,26 @@ def test_encode_image_says_what_could_not_be_had(photo, model):
 def test_one_target_at_most(photo, ends):
     with pytest.raises(ConflictError, match="at most one"):
         ddpmcodec.encode(photo, **ends)
+
+
+@pytest.mark.parametrize("data", [5, True, [137, 68], {1: 2}, "text", None])
+def test_what_is_no_bytes_is_not_made_some(data):
+    for function in (ddpmcodec.info, ddpmcodec.decode, lambda data: ddpmcodec.truncate(data, steps=1)):
+        with pytest.raises(TypeError):
+            function(data)
+
+
+def test_arguments_out_of_range(encoding):
+    data = encoding.data
+    assert ddpmcodec.info(memoryview(data)) == ddpmcodec.info(bytearray(data)) == ddpmcodec.info(data)
+    for seed in (-1, 1 << 64):
+        with pytest.raises(ValueError, match="seed"):
+            ddpmcodec.decode(data, reconstruct="sample", seed=seed)
+    for options in ({"max_bytes": float("nan")}, {"max_bytes": -1}, {"bpp": 0}, {"bpp": float("nan")}, {"steps": -1}):
+        with pytest.raises(ValueError):
+            ddpmcodec.truncate(data, **options)
+    assert ddpmcodec.truncate(data, bpp=10**400) == data
+    with pytest.raises(TypeError):
+        ddpmcodec.truncate(data, steps=1.5)
+    with pytest.raises(ValueError, match="max_pixels"):
+        ddpmcodec.decode(data, max_pixels=float("nan"))

@@ -115,3 +115,12 @@ Image.open("out.ddpm").save("out.png")
         subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, timeout=300)
         with Image.open(tmp_path / "out.png") as image:
             assert np.array_equal(np.asarray(image), drawing)
+
+
+def test_tune_and_regions_are_passed_on(photo):
+    buffer = io.BytesIO()
+    Image.fromarray(photo).save(
+        buffer, "DDPM", model="test-model", bpp=1, evaluations=4, effort=1, tune="psnr", roi=(0, 0, 9, 9), roi_gain=12
+    )
+    noise = ddpmcodec.info(buffer.getvalue())["noise"]
+    assert noise["tune"] == "psnr" and noise["map"]["coarsest"] == 4

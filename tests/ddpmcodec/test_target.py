@@ -126,9 +126,14 @@ def test_whole_numbers_of_any_library_and_nothing_else():
     for count in (math.nan, math.inf):
         with pytest.raises(ValueError, match="out of range"):
             Bytes(count)
-    for evaluations in (math.nan, math.inf, 1, 10**9):
+    for evaluations in (1, 10**9):
         with pytest.raises(ValueError, match="out of range"):
             EncodeOptions(evaluations=evaluations)
+    for evaluations in (math.nan, math.inf, 2.5):
+        with pytest.raises(TypeError):
+            EncodeOptions(evaluations=evaluations)
+    with pytest.raises(TypeError, match="a Roi or None"):
+        EncodeOptions(roi=(0, 0, 1, 1))
 
 
 def test_a_model_of_another_kind_is_refused():
