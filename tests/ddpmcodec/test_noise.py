@@ -14,7 +14,7 @@ from ddpmcodec.encoder import EncodeOptions, encode_pixels
 from ddpmcodec.format import container
 from ddpmcodec.format.header import Header
 from ddpmcodec.format.shape import Shape
-from ddpmcodec.models import arithmetic, whitening
+from ddpmcodec.models import arithmetic, registry, whitening
 from ddpmcodec.models.levels import ContinuousLevels
 from ddpmcodec.noise import Shaped, White, noise_of
 from ddpmcodec.picture import Picture
@@ -183,3 +183,32 @@ def test_a_region_of_interest_is_finer(photo, model):
     assert quality.psnr(photo, chosen.pixels, inside) > quality.psnr(photo, plain.pixels, inside) + 0.3
     assert quality.psnr(photo, chosen.pixels, ~inside) < quality.psnr(photo, plain.pixels, ~inside) - 0.3
     assert np.array_equal(np.asarray(ddpmcodec.decode(chosen.data, model=model)), chosen.pixels)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("width", "height"), [(1021, 683), (1365, 1024)])
+def test_large_pictures_have_the_noise_of_their_levels(width, height, data_dir):
+    """By band of frequency; and the energy of delta is even over the blocks of the rotation."""
+    from PIL import Image
+
+    with Image.open(data_dir / "raccoon-1021x683.jpg") as photo:
+        pixels = np.asarray(photo.convert("RGB").resize((width, height), Image.Resampling.LANCZOS))
+    options = EncodeOptions(5, 2, tune="perception", precision="fp32")
+    parsed = container.parse(encode_pixels(Picture(pixels), "photo-2", Rate(0.4), options).data)
+    x_0 = arrays.from_pixels(pixels)
+    u_0, f = whitening.coefficients(x_0[0]), whitening.frequencies(height, width)
+    noise = Shaped(parsed.header, parsed.shape)
+    for state in decoder.states(parsed, arithmetic.denoiser(registry.resolve("photo-2"), "cpu", "fp32")):
+        sigma = 2 ** (-state.level / 512) * np.stack(noise.multipliers(state.level))
+        eps = (state.x_t[0] - u_0) / sigma
+        assert eps.var() == pytest.approx(1, abs=0.005)
+        for c in range(3):
+            for low, high in ((0.02, 0.1), (0.1, 0.3), (0.3, 0.6), (0.6, 0.9), (0.9, 1.5)):
+                band = eps[c][(f >= low) & (f < high)]
+                assert stats.kstest(band[:: max(1, len(band) // 20_000)], "norm").pvalue > 1e-4, (state.index, c, low)
+        if state.index == 2:
+            delta = residual_of(noise, x_0 - state.evaluate(), state.level).delta(state.level + 500)
+            padded = np.zeros(parsed.header.dimensions, np.float32)
+            padded[: delta.size] = delta
+            energy = np.square(padded.reshape(4096, -1)[: delta.size // (padded.size // 4096)], dtype=np.float64).sum(0)
+            assert (energy / energy.mean()).min() > 0.6 and (energy / energy.mean()).max() < 1.6
