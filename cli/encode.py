@@ -218,9 +218,9 @@ def regions(boxes_or_mask: list[tuple[int, ...]] | str | None, gain: float | Non
     """
     if not boxes_or_mask:
         return None
-    from ddpmcodec import api, picture, roi
+    from ddpmcodec import picture, roi
 
-    gain = api.DEFAULT_GAIN if gain is None else gain
+    gain = roi.DEFAULT_GAIN if gain is None else gain
     if isinstance(boxes_or_mask, list):
         return roi.load(boxes_or_mask, gain)
     data = files.read(boxes_or_mask)

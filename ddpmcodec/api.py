@@ -34,7 +34,6 @@ if TYPE_CHECKING:  # torch and Pillow are imported by the functions that need th
     Source = Image.Image | np.ndarray
 
 MAX_WORK = 1000  # steps of the largest picture allowed, with or without an evaluation of the network; smaller ones may have more
-DEFAULT_GAIN = 6.0  # dB
 USED_PERCENT = 95  # of a size asked for: a file that uses less of it brings a note
 
 
@@ -51,7 +50,7 @@ def encode(
     seed: int = 0,
     tune: str = "auto",
     roi: Any = None,
-    roi_gain: float = DEFAULT_GAIN,
+    roi_gain: float | None = None,
     model: ModelName | None = None,
     levels: Sequence[int] | None = None,
     strip: bool = False,
@@ -87,7 +86,7 @@ def encode(
             all. Default: perception; psnr for lossless files, which have no other, and with models of the paper's kind.
         roi: regions that get finer noise than the rest: boxes (x, y, width, height) of the picture as it is displayed, or a mask, a gray
             image or uint8 array of any size, white finest. A `quality` is that of the finest part.
-        roi_gain: dB by which the finest part is finer than the coarsest, up to 36.
+        roi_gain: dB by which the finest part is finer than the coarsest, .75 to 36; default 6.
         levels: noise levels (of a model of the paper's kind: timesteps) to visit after the first, instead of an end.
         progress: called with the network evaluations done and in all.
 
@@ -105,6 +104,8 @@ def encode(
     from ddpmcodec.roi import load as load_roi
 
     end = target.choose(quality=quality, bpp=bpp, max_bytes=max_bytes, psnr=psnr, lossless=lossless, levels=levels)
+    if roi is None and roi_gain is not None:
+        raise ValueError("roi_gain is of a roi, and there is none")
     regions = None if roi is None else load_roi(roi, roi_gain, MAX_PIXELS if max_pixels is None else max_pixels)
     options = EncodeOptions(evaluations, effort, seed, tune, regions, device, precision)
     return encode_image(image, end, options, model=model, strip=strip, max_pixels=max_pixels, progress=progress).data

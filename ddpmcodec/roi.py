@@ -9,10 +9,10 @@ import numpy as np
 from PIL import Image
 
 from ddpmcodec import picture
-from ddpmcodec.api import DEFAULT_GAIN
 from ddpmcodec.errors import PictureError
 from ddpmcodec.format import shape as shapes
 
+DEFAULT_GAIN = 6.0  # dB
 UNITS_OF_DB = 4 * math.log2(10) / 20  # of k = 4 log2 G
 MIN_GAIN = 0.5 / UNITS_OF_DB  # .75 dB: less would be none
 MAX_GAIN = shapes.COARSEST / UNITS_OF_DB  # 36 dB
@@ -96,7 +96,7 @@ def _largest(mask: np.ndarray, axis: int, size: int, cell: int) -> np.ndarray:
     return np.stack(parts, axis)
 
 
-def load(source: Any, gain: float = DEFAULT_GAIN, max_pixels: int = picture.MAX_PIXELS) -> Roi:
+def load(source: Any, gain: float | None = None, max_pixels: int = picture.MAX_PIXELS) -> Roi:
     """Return the regions that `ddpmcodec.encode` was given: a box or a sequence of boxes, an array or a PIL image as a mask.
 
     An array (N, 4) of another type than uint8 and bool has boxes.
@@ -107,6 +107,7 @@ def load(source: Any, gain: float = DEFAULT_GAIN, max_pixels: int = picture.MAX_
     """
     if isinstance(source, Roi):
         return source
+    gain = DEFAULT_GAIN if gain is None else gain
     if isinstance(source, np.ndarray) and source.dtype == bool:
         source = source * np.uint8(255)
     if isinstance(source, np.ndarray) and source.dtype != np.uint8 and source.shape[-1:] == (4,):
