@@ -13,7 +13,6 @@ from ddpmcodec.target import ConflictError, Lossless, Target
 
 TUNES = ("auto", "perception", "psnr")
 QUARTER, HALF = -768, 0  # sigma 361 and 127.5 of 255: docs/benchmarks.md
-TRAINED_WHITENED = ("photo-3",)  # models whose predictions need no gains
 WHITE_TABLE = ((0,) * NODES,) * COLOURS  # which a map needs where the noise is white otherwise
 MAP_SHARE = 0.02  # of a file, the most that a map may take, if larger cells help
 LEAST_BPP = 0.25  # the rate that this is measured by where no size is asked for
@@ -33,7 +32,7 @@ def shape_for(header: Header, target: Target, tune: str, roi: Roi | None) -> Sha
     discrete = header.levels.counts_timesteps
     shaped = tune == "perception" or (tune == "auto" and not discrete)
     if shaped:
-        table, gains, (quarter, half) = whitening.TABLE, None if header.model_name in TRAINED_WHITENED else whitening.GAINS, (QUARTER, HALF)
+        table, gains, (quarter, half) = whitening.TABLE, whitening.GAINS, (QUARTER, HALF)
     else:
         table, gains, (quarter, half) = WHITE_TABLE, None, [last for _, last in FOLDS]
     plain = Shape(table, gains=gains, quarter=0 if discrete else quarter, half=0 if discrete else half)
