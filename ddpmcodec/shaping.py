@@ -38,9 +38,8 @@ def shape_for(header: Header, target: Target, tune: str, roi: Roi | None) -> Sha
     plain = Shape(table, gains=gains, quarter=0 if discrete else quarter, half=0 if discrete else half)
     if roi is not None:
         limit = None if target.has_end else target.max_bytes(header, 0, 0)
-        mapped = _with_map(
-            plain, header, roi, MAP_SHARE * (LEAST_BPP * header.pixels / 8 if limit is None else min(limit, 3 * header.pixels))
-        )
+        size = LEAST_BPP * header.pixels / 8 if limit is None else min(limit, 3 * header.pixels)
+        mapped = _with_map(plain, header, roi, MAP_SHARE * size)
         if any(mapped.cells):
             return mapped
     return plain if shaped else None
