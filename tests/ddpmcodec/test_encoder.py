@@ -13,6 +13,7 @@ from ddpmcodec.format import container
 from ddpmcodec.format.header import Header
 from ddpmcodec.models import arithmetic
 from ddpmcodec.picture import Picture
+from ddpmcodec.shaping import shape_for
 from ddpmcodec.target import Rate, Target, VisitedLevels, choose
 
 
@@ -123,15 +124,16 @@ sides = st.one_of(st.just(1), st.integers(1, 40))
     st.sampled_from([None, 0.02, 0.5, 2, 7.5, 24]) | st.floats(0.01, 24),
     st.integers(0, 2**63 - 1),
     st.integers(2, 8),
+    st.sampled_from(["psnr", "perception"]),
 )
-def test_any_picture_within_any_rate(model, height, width, kind, bpp, seed, evaluations):
+def test_any_picture_within_any_rate(model, height, width, kind, bpp, seed, evaluations, tune):
     pixels = contents(kind, height, width, np.random.default_rng(seed))
     budget = int(bpp * height * width / 8) if bpp else max(512, height * width // 8)
     try:
-        e = encode_pixels(Picture(pixels), model, choose(bpp=bpp), EncodeOptions(evaluations=evaluations, effort=1, seed=seed))
+        e = encode_pixels(Picture(pixels), model, choose(bpp=bpp), EncodeOptions(evaluations, 1, seed, tune))
     except RateError:
         header = Header(width, height, model.name, model.hash, model.levels, model.start, seed)
-        assert container.serialized_size(header, ()) > budget
+        assert container.serialized_size(header, (), shape_for(header, choose(bpp=bpp), tune, None)) > budget
         return
     assert len(e.data) <= budget
     parsed = container.parse(e.data)
