@@ -98,7 +98,7 @@ precision = click.option("--precision", type=click.Choice(PRECISIONS), default="
                          help="Run the network in it: auto is bf16 where it is fast and does not show. Lossless is fp32.")  # fmt: skip
 quiet = click.option("--quiet", is_flag=True, help="Show no progress bar and no summary.")
 max_pixels = click.option(
-    "--max-pixels", type=click.IntRange(1), metavar="N", help="Refuse larger pictures [default: 50000000, which take 4.3 GB]."
+    "--max-pixels", type=click.IntRange(1), metavar="N", help="Refuse larger pictures [default: 50000000, which take 6.4 GB]."
 )
 
 
