@@ -39,12 +39,12 @@ def test_a_large_picture(large, model_path):
     _, least = run("encode", large / "small.png", "-o", large / "small.ddpm", *options)
     said, most = run("encode", large / "in.png", "-o", large / "out.ddpm", *options)
     assert re.search(r"4\.4 megapixels: about \d+ s in the network, and 1\.7 GB of memory", said)
-    assert (most - least) / 4.42e6 < 150  # bytes a pixel, a tile of the network included
+    assert (most - least) / 4.42e6 < 200  # bytes a pixel, a tile of the network included
     told = float(re.search(r"PSNR ([\d.]+) dB", said)[1])
 
     said, most = run("decode", large / "out.ddpm", "-o", large / "out.png", "--threads", 1)
     assert "4.4 megapixels: about" in said
-    assert (most - least) / 4.42e6 < 150
+    assert (most - least) / 4.42e6 < 200
     with Image.open(large / "in.png") as original, Image.open(large / "out.png") as decoded:
         psnr = quality.psnr(np.asarray(original), np.asarray(decoded))
     assert abs(psnr - told) < 0.05
