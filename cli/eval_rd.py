@@ -40,9 +40,8 @@ def command(denoise, whitened, lossless, together, **chosen):
 
     Prints a Markdown table for PSNR, and for each --metric. A metric at a rate is read off each picture's own curve, linearly in log bpp,
     then averaged; "-" where a picture's curve does not reach that rate. All points of ddpm are prefixes of one encode, those of ddpm-files
-    each a file of its own; -psnr is --tune psnr. The other metrics
-    that are installed, and seconds, are in the files of -o. Pictures that cannot be read are named and left out, and the exit code is then
-    3.
+    each a file of its own; -psnr is --tune psnr. The other metrics that are installed, and seconds, are in the files of -o. Pictures that
+    cannot be read are named and left out, and the exit code is then 3.
 
     \b
     ddpmcodec eval rd photos/ -o results/

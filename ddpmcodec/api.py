@@ -10,12 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
+from ddpmcodec.description import describe
 from ddpmcodec.errors import CorruptFileError, LimitError, ModelError, PictureError, RateError
 from ddpmcodec.format import container as _container
 from ddpmcodec.format.container import Container
 from ddpmcodec.format.metadata import NONE
-from ddpmcodec.models import whitening
-from ddpmcodec.models.levels import sigma
 from ddpmcodec.plan import DEFAULT_EFFORT, DEFAULT_EVALUATIONS
 from ddpmcodec.progress import Note, Progress, silent
 from ddpmcodec.target import MAX_BPP
@@ -165,7 +164,7 @@ def encode_image(
 
 
 def _bytes(data: Any) -> bytes:
-    """Return bytes, a bytearray, a memoryview or an array of uint8 as bytes; TypeError for what `bytes` would make zeros of, or a copy."""
+    """Return what holds bytes, such as a bytearray, as bytes; TypeError for what does not, where `bytes` would make zeros of a number."""
     return bytes(memoryview(data).cast("B"))
 
 
@@ -329,67 +328,7 @@ def info(data: bytes) -> dict[str, Any]:
         FormatError and its kinds: see `ddpmcodec.errors`.
     """
     data = _bytes(data)
-    parsed = _container.parse(data)
-    header = parsed.header
-    steps = []
-    for i, (step, end) in enumerate(zip(parsed.steps, parsed.ends, strict=True)):
-        entry: dict[str, Any] = {"step": i + 1}
-        if header.levels.counts_timesteps:
-            entry["timestep"] = step.level
-        entry |= {
-            "level": step.level,
-            "sigma": round(sigma(header.levels, step.level), 4),
-            "bits": step.n,
-            "nu": step.nu,
-            "evaluate": step.evaluate,
-            "end": end,
-            "bpp": round(8 * end / header.pixels, 6),
-            "present": i < len(parsed.messages),
-        }
-        steps.append(entry)
-    return {
-        "format_version": _container.VERSION,
-        "bytes": len(data),
-        "bpp": round(8 * len(data) / header.pixels, 6),
-        "complete": parsed.complete,
-        "lossless": parsed.tail is not None,
-        "width": header.width,
-        "height": header.height,
-        "pictures": header.pictures,
-        "mode": ("L" if header.gray else "RGB") + ("A" if parsed.alpha is not None else ""),
-        "metadata": {name: len(content) for name, content in parsed.metadata.info.items()},
-        "orientation": header.orientation,
-        "model": header.model_name,
-        "model_hash": header.model_hash.hex(),
-        "levels": {"kind": header.levels.kind, "start": header.start, "start_sigma": round(sigma(header.levels, header.start), 2)},
-        "seed": header.seed,
-        "noise": _noise(parsed),
-        "whole_steps": len(parsed.messages),
-        "sections": [vars(section) for section in parsed.sections],
-        "steps": steps,
-    }
-
-
-def _noise(parsed: Container) -> dict[str, Any]:
-    """Describe the noise of a file: its shape, and its standard deviation at the last whole step, of 255."""
-    shape, header = parsed.shape, parsed.header
-    level = parsed.steps[len(parsed.messages) - 1].level if parsed.messages else header.start
-    reached = sigma(header.levels, level)
-    described: dict[str, Any] = {"tune": "psnr", "table": None, "map": None, "sigma": round(reached, 4)}
-    if shape is None:
-        return described
-    w = whitening.power(math.log2(header.levels.snr(level)), shape.ramp)
-    table = shape.table
-    if shape.is_default or any(map(any, table)):
-        described["tune"] = "perception"
-    described["table"] = "default" if shape.is_default else {"ramp": [*shape.ramp], "log2_m": [[*row] for row in table]}
-    if shape.cell:
-        coarsest = 2 ** (max(shape.cells) / 4)
-        described["map"] = {"cell": shape.cell, "coarsest": round(coarsest, 3)}
-    for name, row, scale in zip(("Y", "Cb", "Cr"), table, whitening.SCALES, strict=True):
-        coarse, fine = (round(scale * reached * 2 ** (w * row[node] / whitening.UNITS), 4) for node in (0, -1))
-        described[name] = {"coarse": coarse, "fine": fine}
-    return described
+    return describe(_container.parse(data), len(data))
 
 
 def truncate(

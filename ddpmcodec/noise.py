@@ -106,17 +106,20 @@ class Shaped:
         return whitening.power(math.log2(self.levels.snr(level)), self.shape.ramp)
 
     def raised(self, power: float) -> Iterator[np.ndarray]:
-        """Yield m_i^power, a plane (H, W) float32 for each element of T."""
+        """Yield m_i^power, a plane (H, W) float32 for each element of T: the same one for neighbours whose multipliers are the same."""
+        before = None
         for plane in self.log2_m:
-            yield np.exp(plane * np.float32(power * math.log(2)))
+            if plane is not before:
+                raised = np.exp(plane * np.float32(power * math.log(2)))
+            before = plane
+            yield raised
 
     def multipliers(self, level: int) -> list[np.ndarray]:
         """Return m_i^w at a level, three planes (H, W) float32; those of the last power asked for are kept."""
         w = self.power(level)
         if self._kept is None or self._kept[0] != w:
             self._kept = None
-            different = {id(plane): np.exp(plane * np.float32(w * math.log(2))) for plane in self.log2_m}  # colours may share one
-            self._kept = w, [different[id(plane)] for plane in self.log2_m]
+            self._kept = w, list(self.raised(w))
         return self._kept[1]
 
     def start(self, normals: np.ndarray) -> np.ndarray:
@@ -138,11 +141,12 @@ class Shaped:
     def picture(self, predicted: np.ndarray, level: int) -> np.ndarray:
         """Return the picture that was whitened to the prediction, clamped (`Noise.picture`)."""
         m, log2_snr = self.multipliers(level), math.log2(self.levels.snr(level))
-        gains = [whitening.gains_at(log2_snr, rows) for rows in self.shape.gains or ()]
+        whole = prediction.fold_of(self.levels, level, self.folds) == 1
+        gains = [whitening.gains_at(log2_snr, rows) for rows in self.shape.gains] if self.shape.gains and whole else []
         x0hat = np.empty_like(predicted)
         for out, y in zip(x0hat, predicted, strict=True):
             u = whitening.unwhiten(y, m)
-            if self.places is not None and prediction.fold_of(self.levels, level, self.folds) == 1:
+            if self.places is not None and gains:
                 for c in range(3):
                     self.places.apply_(u[c], gains[min(c, 1)])
             if self.header.gray:

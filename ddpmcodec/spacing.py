@@ -51,7 +51,7 @@ SHAPED = Typical(lambda snr: _times(_SHAPED_RATE, snr), lambda snr: _times(_SHAP
 
 def typical_of(shape: Shape | None) -> Typical:
     """Return the typical errors in white noise, or in noise of a shape."""
-    return SHAPED if shape is not None and any(map(any, shape.table)) else WHITE
+    return WHITE if shape is None or shape.is_even else SHAPED
 
 
 def gain(typical: Typical, log_snr: float, to: float) -> float:

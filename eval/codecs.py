@@ -125,7 +125,10 @@ class Ddpm:
         return {"model": self._model().identity(), **own, "versions": versions("ddpmcodec", "torch")}
 
     def check(self) -> None:
+        """As `Codec.check`; also raise ValueError where settings are out of the range that an encode takes."""
         self._model()
+        Rate(self.bpp)
+        self._options  # noqa: B018 - checks its ranges
 
     def curve(self, pixels: np.ndarray) -> Iterator[Coded]:
         """Yield nothing where not even an empty file is as small as `bpp`."""

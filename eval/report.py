@@ -8,16 +8,14 @@ from typing import Any
 import numpy as np
 
 from ddpmcodec import quality
-from ddpmcodec.encoder import EncodeOptions
 from ddpmcodec.errors import EvaluationError
 from ddpmcodec.eval import curves, figures, page
 from ddpmcodec.eval.choice import maker
-from ddpmcodec.eval.codecs import Codec, Coded, Ddpm
+from ddpmcodec.eval.codecs import Codec, Coded
 from ddpmcodec.eval.curves import Curve
 from ddpmcodec.eval.metrics import METRICS
 from ddpmcodec.eval.progress import Counter
 from ddpmcodec.progress import Progress, silent
-from ddpmcodec.target import Rate
 
 PREFIX_RATIO = 1.25  # between the sizes of a progressive codec's files that are shown: each is a picture in the page
 
@@ -54,20 +52,9 @@ def gather(sources: Mapping[str, bytes], name: str) -> Results:
     if name not in found:
         raise EvaluationError(f"none of the results is of {name}: they are of {', '.join(found) or 'nothing'}")
     _, ours = found[name]
-    made = {curve.name: _maker(curve.name, document_of(data).get("settings")) for data, curve in found.values()}
+    made = {curve.name: maker(curve.name, document_of(data).get("settings")) for data, curve in found.values()}
     codecs = {of_name: codec for of_name, codec in made.items() if codec is not None}
     return Results(ours, [curve for _, curve in found.values() if curve is not ours], codecs)
-
-
-def _maker(name: str, settings: Any) -> Codec | None:
-    """As `choice.maker`; also None where the settings are out of the range that an encode takes."""
-    codec = maker(name, settings)
-    if isinstance(codec, Ddpm):
-        try:
-            EncodeOptions(codec.evaluations, codec.effort, tune=codec.tune), Rate(codec.bpp)
-        except ValueError:
-            return None
-    return codec
 
 
 def bd_rates(ours: Curve, others: Sequence[Curve], low: float, high: float) -> Iterator[list[str]]:

@@ -65,6 +65,11 @@ class Shape:
         """Whether table and ramp are the default ones."""
         return self.table == whitening.TABLE and self.ramp == whitening.RAMP
 
+    @property
+    def is_even(self) -> bool:
+        """Whether all coefficients have the same noise, as a map alone leaves them."""
+        return not any(map(any, self.table))
+
 
 def grid(height: int, width: int, cell: int) -> tuple[int, int]:
     """Return the rows and columns of a map."""
