@@ -18,7 +18,7 @@ from ddpmcodec.target import MAX_BPP
 
 if TYPE_CHECKING:
     from ddpmcodec.encoder import Encoding
-    from ddpmcodec.models.checkpoint import Model
+    from ddpmcodec.models.model import Model
     from ddpmcodec.roi import Roi
 
 ALL = "all"

@@ -34,7 +34,7 @@ def command(source, output, name, resolution, heads, head_channels, schedule, ti
     """
     files.check_writable(output, stdout=False)
 
-    from ddpmcodec.models import checkpoint, diffusers_layout, openai_layout
+    from ddpmcodec.models import checkpoint, diffusers_layout, networks, openai_layout
 
     path = Path(source)
     if path.is_dir():
@@ -53,7 +53,7 @@ def command(source, output, name, resolution, heads, head_channels, schedule, ti
             new_attention_order=new_attention_order,
         )
     with files.naming(source):
-        model = checkpoint.assemble(name or Path(output).stem.lower(), config, tensors)
+        model = networks.model_of(name or Path(output).stem.lower(), config, tensors)
     checkpoint.save(Path(output), model.name, model.config, tensors)
     parameters = sum(t.numel() for t in tensors.values())
     click.echo(

@@ -19,7 +19,7 @@ def description(name: str, path: Path) -> dict[str, Any]:
     """
     from ddpmcodec.models import registry
 
-    model = registry.describe(path)
+    model = registry.find(str(path))
     files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
     return {
         "name": name,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # torch and Pillow are imported by the functions that need th
 
     from ddpmcodec.denoiser import Denoiser
     from ddpmcodec.encoder import EncodeOptions, Encoding
-    from ddpmcodec.models.checkpoint import Model
+    from ddpmcodec.models.model import Model
     from ddpmcodec.picture import Picture
     from ddpmcodec.target import Target
 

@@ -18,7 +18,7 @@ from ddpmcodec.format.container import Container
 from ddpmcodec.format.header import Header
 from ddpmcodec.format.steptable import Step
 from ddpmcodec.models import arithmetic, registry
-from ddpmcodec.models.checkpoint import Model
+from ddpmcodec.models.model import Model
 from ddpmcodec.noise import noise_of
 from ddpmcodec.picture import Picture
 from ddpmcodec.plan import DEFAULT_EFFORT, DEFAULT_EVALUATIONS, MAX_EVALUATIONS, NU_OF_EFFORT, Plan, kl_bits

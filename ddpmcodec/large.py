@@ -18,7 +18,7 @@ from ddpmcodec.target import Target
 
 if TYPE_CHECKING:
     from ddpmcodec.encoder import EncodeOptions
-    from ddpmcodec.models.checkpoint import Model
+    from ddpmcodec.models.model import Model
     from ddpmcodec.picture import Picture
 
 LARGE = 3_000_000  # pixels

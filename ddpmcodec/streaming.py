@@ -10,7 +10,7 @@ from ddpmcodec.chain import State
 from ddpmcodec.errors import DdpmcodecError, TruncatedFileError
 from ddpmcodec.format.container import END, Container
 from ddpmcodec.format.steptable import Step
-from ddpmcodec.models.checkpoint import Model
+from ddpmcodec.models.model import Model
 
 
 class Decoder:

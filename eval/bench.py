@@ -25,7 +25,7 @@ from ddpmcodec.eval.progress import Counter
 from ddpmcodec.eval.versions import versions
 from ddpmcodec.format.container import VERSION
 from ddpmcodec.models import arithmetic, process, registry
-from ddpmcodec.models.checkpoint import Model
+from ddpmcodec.models.model import Model
 from ddpmcodec.noise import delta_of
 from ddpmcodec.plan import NU_OF_EFFORT, energy_of, path_bits
 from ddpmcodec.prediction import predict_x_0

@@ -16,10 +16,10 @@ import torch
 from ddpmcodec import arrays, plan
 from ddpmcodec.errors import ModelError, PictureError
 from ddpmcodec.eval.progress import Counter
-from ddpmcodec.models import checkpoint
+from ddpmcodec.models import networks
 from ddpmcodec.models.bound import discretized_log_likelihood
-from ddpmcodec.models.checkpoint import Model
 from ddpmcodec.models.levels import Levels, sigma
+from ddpmcodec.models.model import Model
 from ddpmcodec.models.process import bits_of_nats, gaussian_kl, q_sample
 from ddpmcodec.models.reverse import ReverseProcess, subsequence
 from ddpmcodec.progress import Note, Progress, silent
@@ -223,7 +223,7 @@ def fit(model: Model, pictures: Sequence[tuple[str, np.ndarray]], bound: Bound, 
     config = {**model.config, "variance": "fitted"}
     tensors = {k: v for k, v in model.network.state_dict().items() if k != "variance_fraction"}
     tensors["variance_fraction"] = torch.tensor(fractions[::-1], dtype=torch.float32)  # t = 1 first
-    return checkpoint.assemble(model.name, config, tensors, model.best_visited)
+    return networks.model_of(model.name, config, tensors, model.best_visited)
 
 
 def _best_fraction(process: ReverseProcess, pictures: Sequence[tuple[str, np.ndarray]], center: float, seed: int) -> float:

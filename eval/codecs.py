@@ -14,7 +14,7 @@ from ddpmcodec.errors import RateError
 from ddpmcodec.eval.versions import versions
 from ddpmcodec.format import container
 from ddpmcodec.models import registry
-from ddpmcodec.models.checkpoint import Model
+from ddpmcodec.models.model import Model
 from ddpmcodec.picture import Picture
 from ddpmcodec.target import MAX_BPP, Rate
 

@@ -29,7 +29,7 @@ from ddpmcodec.eval.universal import UniversalChannel
 from ddpmcodec.eval.versions import versions
 from ddpmcodec.format import container
 from ddpmcodec.models import arithmetic, registry
-from ddpmcodec.models.checkpoint import Model
+from ddpmcodec.models.model import Model
 from ddpmcodec.noise import delta_of, step_posterior
 from ddpmcodec.picture import Picture
 from ddpmcodec.prediction import predict_x_0

@@ -17,8 +17,8 @@ from ddpmcodec import arrays
 from ddpmcodec.errors import DdpmcodecError
 from ddpmcodec.eval import pictures as sets
 from ddpmcodec.eval.progress import Counter
-from ddpmcodec.models import whitening
-from ddpmcodec.models.checkpoint import Model
+from ddpmcodec.models import networks, whitening
+from ddpmcodec.models.model import Model
 from ddpmcodec.models.process import abar_of_snr, snr_of_sigma
 from ddpmcodec.progress import Progress, silent
 
@@ -32,7 +32,7 @@ def denoised_psnr(model: Model, pixels: np.ndarray, sigma: float, seed: int, whi
     noise = torch.randn(x_0.shape, generator=torch.Generator().manual_seed(seed))
     level = model.levels.nearest(snr_of_sigma(sigma))
     x_t = math.sqrt(abar_of_snr(model.levels.snr(level))) * (x_0 + sigma / 127.5 * noise)
-    x0hat = model.predict_x_0(x_t, level)
+    x0hat = networks.predict_x_0(model, x_t, level)
     if not whitened:
         x0hat = x0hat.clamp(-1, 1)
     return 10 * math.log10(4 / float((x0hat - x_0).square().mean(dtype=torch.float64)))

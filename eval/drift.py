@@ -30,7 +30,7 @@ from ddpmcodec.eval.progress import Counter
 from ddpmcodec.format import container, tail
 from ddpmcodec.format.container import Container
 from ddpmcodec.models import arithmetic, registry
-from ddpmcodec.models.checkpoint import Model
+from ddpmcodec.models.model import Model
 from ddpmcodec.picture import Picture
 from ddpmcodec.progress import Note, Progress, silent
 from ddpmcodec.target import Lossless, Rate

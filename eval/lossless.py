@@ -16,7 +16,7 @@ from ddpmcodec.eval.progress import Counter
 from ddpmcodec.format import container
 from ddpmcodec.models import arithmetic
 from ddpmcodec.models.bound import discretized_log_likelihood
-from ddpmcodec.models.checkpoint import Model
+from ddpmcodec.models.model import Model
 from ddpmcodec.models.process import bits_of_nats
 from ddpmcodec.picture import Picture
 from ddpmcodec.progress import Note, Progress, silent

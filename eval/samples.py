@@ -11,7 +11,7 @@ from ddpmcodec.errors import DdpmcodecError, InputError
 from ddpmcodec.eval import pictures as sets
 from ddpmcodec.eval.progress import Counter
 from ddpmcodec.models import sampling
-from ddpmcodec.models.checkpoint import Model
+from ddpmcodec.models.model import Model
 from ddpmcodec.models.reverse import ReverseProcess
 from ddpmcodec.models.sampling import Sampler
 from ddpmcodec.progress import Note, Progress, silent

@@ -22,8 +22,8 @@ from ddpmcodec.errors import EvaluationError, InputError
 from ddpmcodec.eval import metrics
 from ddpmcodec.eval.metrics import Metric
 from ddpmcodec.eval.progress import Counter
-from ddpmcodec.models import whitening
-from ddpmcodec.models.checkpoint import Model
+from ddpmcodec.models import networks, whitening
+from ddpmcodec.models.model import Model
 from ddpmcodec.models.process import abar_of_snr, sigma_of_snr, snr_of_sigma
 from ddpmcodec.progress import Note, Progress, silent
 
@@ -60,7 +60,7 @@ class Channel:
         u_t = u_0 + m * np.float32(self.sigma) * self.eps
         root_abar = math.sqrt(abar_of_snr(self.model.levels.snr(self.level)))
         y_t = torch.from_numpy(root_abar * whitening.whiten(u_t, m))[None]
-        yhat = self.model.predict_x_0(y_t, self.level)[0].numpy()
+        yhat = networks.predict_x_0(self.model, y_t, self.level)[0].numpy()
         x = whitening.picture_(whitening.unwhiten(yhat, m), field)
         decoded = np.rint(127.5 * (x.transpose(1, 2, 0) + 1)).clip(0, 255).astype(np.uint8)
         error = yhat - whitening.whiten(u_0, m)

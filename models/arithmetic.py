@@ -12,7 +12,7 @@ from ddpmcodec.errors import ModelError
 if TYPE_CHECKING:  # the command line needs the names, and no torch
     import torch
 
-    from ddpmcodec.models.checkpoint import Model
+    from ddpmcodec.models.model import Model
     from ddpmcodec.models.torch_denoiser import TorchDenoiser
 
 DEVICES = ("auto", "cpu", "cuda")

@@ -7,83 +7,12 @@ The state dict has the keys of diffusers' UNet2DModel, so that such a checkpoint
 """
 
 import math
-from typing import Annotated, Literal
 
-import msgspec
 import torch
 import torch.nn.functional as F
-from msgspec import Meta
 from torch import nn
 
-Size = Annotated[int, Meta(ge=1, le=4096)]
-MAX_CHANNELS = 4096
-MAX_LEVELS = 8
-MAX_BLOCKS = 64
-
-
-class DDPMUNetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The sizes and variations of a U-Net; the defaults are the paper's for CIFAR10.
-
-    Attributes:
-        resolution: side of the pictures in training, to which `attention` refers.
-        channels, multipliers: a level has `channels` times its multiplier.
-        blocks: residual blocks a level (and one more on the way up).
-        attention: resolutions with self-attention; the middle always has it.
-        heads: number of heads of the attention; with `head_channels`, the channels of each, it follows from these.
-        groups, norm_eps: of the group normalization.
-        scale_shift: the timestep scales and shifts behind the second normalization (Dhariwal & Nichol 2021), instead of being added.
-        resample: "conv", or "residual" blocks between the levels (Dhariwal & Nichol's resblock_updown).
-        pad: a strided convolution pads "after" the picture, as TensorFlow does, or on "both" sides.
-        flip_sin_to_cos: the embedding of the timestep has its cosines first.
-        freq_shift: half the width less this is the denominator in the exponent of its frequencies.
-        time_scale: the factor of timesteps before they are embedded.
-
-    Raises:
-        ValueError: they do not fit each other.
-    """
-
-    resolution: Size = 32
-    channels: Size = 128
-    multipliers: Annotated[tuple[Size, ...], Meta(min_length=1, max_length=MAX_LEVELS)] = (1, 2, 2, 2)
-    blocks: Annotated[int, Meta(ge=1, le=MAX_BLOCKS)] = 2
-    attention: tuple[Size, ...] = (16,)
-    heads: Size = 1
-    head_channels: Size | None = None
-    groups: Size = 32
-    norm_eps: Annotated[float, Meta(gt=0, lt=1)] = 1e-6
-    scale_shift: bool = False
-    resample: Literal["conv", "residual"] = "conv"
-    pad: Literal["after", "both"] = "after"
-    flip_sin_to_cos: bool = False
-    freq_shift: Literal[0, 1] = 1
-    time_scale: Annotated[float, Meta(gt=0, le=1e6)] = 1.0
-
-    def __post_init__(self):
-        stride = 1 << (len(self.multipliers) - 1)
-        if self.resolution % stride:
-            raise ValueError(f"resolution {self.resolution} is no multiple of {stride}, which {len(self.multipliers)} levels need")
-        resolutions = [self.resolution >> i for i in range(len(self.multipliers))]
-        if foreign := [r for r in self.attention if r not in resolutions]:
-            raise ValueError(f"attention at resolution {foreign[0]}, which is none of {', '.join(map(str, resolutions))}")
-        for width in self.widths:
-            if width > MAX_CHANNELS:
-                raise ValueError(f"a level has {width} channels, more than {MAX_CHANNELS}")
-            if width % self.groups:
-                raise ValueError(f"a level has {width} channels, no multiple of {self.groups} groups")
-            if width % (self.head_channels or self.heads):
-                raise ValueError(f"a level has {width} channels, no multiple of {self.head_channels or self.heads} for the heads")
-        if self.channels % 2 or self.channels // 2 <= self.freq_shift:
-            raise ValueError(f"an embedding of {self.channels} channels")
-
-    @property
-    def widths(self) -> list[int]:
-        """The channels of each level."""
-        return [self.channels * m for m in self.multipliers]
-
-    @property
-    def attends(self) -> list[bool]:
-        """Whether each level has self-attention."""
-        return [self.resolution >> i in self.attention for i in range(len(self.multipliers))]
+from ddpmcodec.models.ddpm_config import DDPMUNetConfig
 
 
 def timestep_embedding(t: torch.Tensor, c: DDPMUNetConfig) -> torch.Tensor:

@@ -17,8 +17,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from ddpmcodec.errors import ModelError, OutputError
-from ddpmcodec.models import checkpoint
 from ddpmcodec.models.ddpm_unet import DDPMUNetConfig
+from ddpmcodec.models.model import complete
 
 WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
 DOWN = {"DownBlock2D": False, "ResnetDownsampleBlock2D": False, "AttnDownBlock2D": True}  # whether they have attention
@@ -187,7 +187,7 @@ def read(folder: Path) -> tuple[dict, dict[str, torch.Tensor]]:
     scheduler = next((path for path in places if path.is_file()), None)
     process = _process_config(scheduler or source, {} if scheduler is None else _json(scheduler), network.get("out_channels", 3))
     config = {"architecture": "ddpm-unet", **_network_config(source, network), **process}
-    return checkpoint.complete(config), _tensors(unet)
+    return complete(config), _tensors(unet)
 
 
 def _unet_json(c: DDPMUNetConfig, outputs: int) -> dict:

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from ddpmcodec.models.checkpoint import Model
 from ddpmcodec.models.configuration import Configuration, RelativeError
 from ddpmcodec.models.levels import DiscreteLevels
+from ddpmcodec.models.model import Model
 from ddpmcodec.models.training_state import Progress
 
 
@@ -26,7 +26,7 @@ def model_card(
         psnrs: denoising PSNR in dB at each sigma of 255, measured on `validation`; under True on whitened pictures, else as they are.
         validation: the name of the pictures that the PSNR was measured on.
     """
-    parameters = sum(p.numel() for p in model.network.parameters())
+    parameters = model.parameters
     options = configuration.optimizer
     annealed = "" if progress.annealed is None else f", annealed to {100 * min(1.0, progress.annealed):.0f} %"
     whiten = configuration.data.whiten

@@ -14,9 +14,10 @@ import torch
 
 from ddpmcodec.errors import ConfigurationError
 from ddpmcodec.models.bound import discretized_log_likelihood
-from ddpmcodec.models.checkpoint import CHANNELS, build_levels, complete, variance_fraction
 from ddpmcodec.models.configuration import Bound, Configuration, RelativeError, Simple
-from ddpmcodec.models.levels import DiscreteLevels
+from ddpmcodec.models.levels import DiscreteLevels, build_levels
+from ddpmcodec.models.model import complete
+from ddpmcodec.models.networks import CHANNELS, variance_fraction
 from ddpmcodec.models.parameterization import target, x_0_of
 from ddpmcodec.models.process import bits_of_nats, gaussian_kl, posterior, snr, typical_relative_error
 from ddpmcodec.models.reverse import variance_range
@@ -133,7 +134,7 @@ def build(configuration: Configuration, device: torch.device) -> ContinuousObjec
         if not isinstance(options, RelativeError):
             raise ConfigurationError("a photo-unet is trained for the relative error, objective.loss = 'relative-error'")
         return ContinuousObjective(options)
-    assert isinstance(levels, DiscreteLevels)  # build_network has refused others
+    assert isinstance(levels, DiscreteLevels)  # networks.build has refused others
     config = complete(configuration.model)
     if config["variance"] in ("learned", "learned-range") and not isinstance(options, Bound):
         raise ConfigurationError(f"a variance that is {config['variance']} is trained by the bound, objective.loss = 'bound'")

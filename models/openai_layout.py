@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from ddpmcodec.errors import ModelError
-from ddpmcodec.models import checkpoint
+from ddpmcodec.models.model import complete
 
 Tensors = dict[str, torch.Tensor]
 
@@ -215,4 +215,4 @@ def read(
         "levels": {"kind": "discrete", "schedule": schedule, "T": T, "beta_1": 0.1 / T, "beta_T": min(0.999, 20 / T)},
         "start": T,
     }
-    return checkpoint.complete(config), translator.done
+    return complete(config), translator.done

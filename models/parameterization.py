@@ -5,17 +5,17 @@
     mu        the posterior mean of x_{t-1}, equation 7
     v         sqrt(abar) eps - sqrt(1 - abar) x_0 (Salimans & Ho 2022, arXiv 2202.00512)
 
-abar_t, and abar_s of the timestep before it, are numbers or tensors that broadcast with x.
+abar_t, and abar_s of the timestep before it, are numbers or tensors that broadcast with x, which is an array or a tensor.
 """
 
-import torch
+from typing import Any
 
 from ddpmcodec.models.process import posterior, root
 
 PREDICTIONS = ("epsilon", "x_0", "mu", "v")
 
 
-def target(prediction: str, x_0: torch.Tensor, eps: torch.Tensor, abar_t, abar_s) -> torch.Tensor:
+def target(prediction: str, x_0: Any, eps: Any, abar_t, abar_s) -> Any:
     """Return the prediction of a perfect network for x_t = sqrt(abar) x_0 + sqrt(1 - abar) eps, of x_0's shape."""
     if prediction == "epsilon":
         return eps
@@ -27,7 +27,7 @@ def target(prediction: str, x_0: torch.Tensor, eps: torch.Tensor, abar_t, abar_s
     return posterior(abar_s, abar_t).mean(x_0, signal * x_0 + noise * eps)
 
 
-def x_0_of(prediction: str, output: torch.Tensor, x_t: torch.Tensor, abar_t, abar_s) -> torch.Tensor:
+def x_0_of(prediction: str, output: Any, x_t: Any, abar_t, abar_s) -> Any:
     """Return the x_0 that a network's output stands for: the inverse of `target`."""
     if prediction == "x_0":
         return output

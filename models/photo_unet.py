@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-FREQUENCIES = 32
+from ddpmcodec.models.photo_layout import FREQUENCIES
 
 
 class NoiseEmbedding(nn.Module):

@@ -8,14 +8,10 @@ import re
 import stat
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ddpmcodec.errors import ModelError
-from ddpmcodec.models.description import Description
-from ddpmcodec.models.description import describe as describe_file
-
-if TYPE_CHECKING:  # a list of models needs no torch
-    from ddpmcodec.models.checkpoint import Model
+from ddpmcodec.models import checkpoint
+from ddpmcodec.models.model import Model
 
 BUNDLED = Path(__file__).parent / "weights"
 DEFAULT = "photo-2"  # the newest bundled model that is released
@@ -38,21 +34,19 @@ def _stat(path: Path) -> os.stat_result:
     return found
 
 
-def _load(path: Path) -> "Model":
+def _load(path: Path) -> Model:
     return _loaded(path, _stat(path).st_mtime_ns)
 
 
 @lru_cache(maxsize=4)
-def _loaded(path: Path, modified: int) -> "Model":
+def _loaded(path: Path, modified: int) -> Model:
     """Load the model of a path; `modified` tells a file that has been replaced from the one loaded before."""
-    from ddpmcodec.models import checkpoint
-
     if not path.is_dir():
         return checkpoint.load(path)
-    from ddpmcodec.models import diffusers_layout
+    from ddpmcodec.models import diffusers_layout, networks  # which need torch
 
     config, tensors = diffusers_layout.read(path)
-    return checkpoint.assemble(re.sub(r"[^a-z0-9._-]", "-", path.name.lower())[:64], config, tensors)
+    return networks.model_of(re.sub(r"[^a-z0-9._-]", "-", path.name.lower())[:64], config, tensors)
 
 
 def directories() -> list[Path]:
@@ -74,7 +68,7 @@ def is_unreleased(name: str) -> bool:
     return name in UNRELEASED and available().get(name, Path()).parent == BUNDLED
 
 
-def find(name: str = DEFAULT) -> "Model":
+def find(name: str = DEFAULT) -> Model:
     """Return the model of a name, or the one in a file or diffusers folder of that path.
 
     Raises:
@@ -90,7 +84,7 @@ def find(name: str = DEFAULT) -> "Model":
     )
 
 
-def resolve(model: "str | Path | Model | None") -> "Model":
+def resolve(model: str | Path | Model | None) -> Model:
     """Return the model of a name or a path, the default one for None; a loaded model is returned as it is.
 
     Raises:
@@ -98,28 +92,12 @@ def resolve(model: "str | Path | Model | None") -> "Model":
     """
     if model is None or isinstance(model, str | Path):
         return find(DEFAULT if model is None else str(model))
-    if not hasattr(model, "network"):
+    if not isinstance(model, Model):
         raise ModelError(f"a model is given by name, by path, or loaded, not as {type(model).__name__}")
     return model
 
 
-def describe(path: Path) -> Description:
-    """Describe the model of a path; its network is loaded only where it is a diffusers folder, whose hash needs it.
-
-    Raises:
-        ModelError: it is no model.
-    """
-    if not os.path.exists(path):  # unlike Path.exists, also False for names that no file can have
-        return _described(find(str(path)))  # whose error names the known models
-    return _described(_load(path)) if stat.S_ISDIR(_stat(path).st_mode) else describe_file(path)
-
-
-def _described(model: "Model") -> Description:
-    """Return the description of a loaded model."""
-    return Description(model.name, model.hash, model.config, sum(p.numel() for p in model.network.parameters()), model.levels)
-
-
-def find_hash(name: str, model_hash: bytes) -> "Model":
+def find_hash(name: str, model_hash: bytes) -> Model:
     """Return the model that a .ddpm file needs: the one of that name if it has the hash, else any with the hash.
 
     Raises:

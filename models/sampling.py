@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ddpmcodec.models.checkpoint import CHANNELS
+from ddpmcodec.models.networks import CHANNELS
 from ddpmcodec.models.process import q_sample
 from ddpmcodec.models.reverse import ReverseProcess
 

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from ddpmcodec import threads
-from ddpmcodec.models.checkpoint import Model
+from ddpmcodec.models import networks
+from ddpmcodec.models.model import Model
 
 
 class TorchDenoiser:
@@ -37,4 +38,4 @@ class TorchDenoiser:
         bfloat16 = self.bfloat16_from is not None and level >= self.bfloat16_from
         if bfloat16:
             self.precision = "bf16"
-        return self.model.predict_x_0(torch.from_numpy(np.ascontiguousarray(x_t)), level, bfloat16).numpy()
+        return networks.predict_x_0(self.model, torch.from_numpy(np.ascontiguousarray(x_t)), level, bfloat16).numpy()

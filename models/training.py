@@ -5,7 +5,6 @@ that was interrupted ends as if it had not been, and several processes see the b
 """
 
 import contextlib
-import copy
 import math
 import signal
 import time
@@ -19,11 +18,12 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from ddpmcodec.errors import ConfigurationError, ModelError, TrainingError
-from ddpmcodec.models import checkpoint, objective
+from ddpmcodec.models import networks, objective
 from ddpmcodec.models.arithmetic import has_bfloat16
 from ddpmcodec.models.configuration import Configuration
 from ddpmcodec.models.datasets import Source
 from ddpmcodec.models.distributed import Processes
+from ddpmcodec.models.model import complete
 from ddpmcodec.models.muon import Muon
 from ddpmcodec.models.training_state import TrainingState
 from ddpmcodec.models.whitened_crops import RandomWhitening
@@ -55,11 +55,11 @@ def build_state(configuration: Configuration, device: torch.device, seed: int = 
         ConfigurationError: there is no such model, or it cannot take the crops.
     """
     try:
-        config = checkpoint.complete(configuration.model)
+        config = complete(configuration.model)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = checkpoint.build_network(config, configuration.optimizer.dropout)
-        checkpoint.Model("new", config, copy.deepcopy(network))  # which checks the levels, too
+            network = networks.build(config, configuration.optimizer.dropout)
+        networks.model_of("new", config, network.state_dict())  # which checks the levels, too
     except ModelError as e:
         raise ConfigurationError(str(e)) from e
     if configuration.data.crop % network.stride:

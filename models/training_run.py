@@ -19,10 +19,10 @@ import torch
 from tqdm import tqdm
 
 from ddpmcodec.errors import DdpmcodecError, OutputError, PeerError
-from ddpmcodec.models import checkpoint, datasets, training
-from ddpmcodec.models.checkpoint import Model
+from ddpmcodec.models import checkpoint, datasets, networks, training
 from ddpmcodec.models.configuration import Configuration
 from ddpmcodec.models.distributed import Processes
+from ddpmcodec.models.model import Model
 from ddpmcodec.models.training import BANDS, Report
 from ddpmcodec.models.training_state import TrainingState
 
@@ -97,9 +97,7 @@ class TrainingRun:
         Raises:
             ModelError: no model can have the run's name.
         """
-        network = checkpoint.build_network(self.state.config)
-        network.load_state_dict(self._weights())
-        return Model(self.name, self.state.config, network)
+        return networks.model_of(self.name, self.state.config, self._weights())
 
     def save(self) -> None:
         """Write the state, then the model.

@@ -12,6 +12,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from ddpmcodec.errors import ModelError
 from ddpmcodec.models import checkpoint
+from ddpmcodec.models.identity import canonical_json
+from ddpmcodec.models.model import Model
 from ddpmcodec.models.photo_unet import PhotoUNet
 
 
@@ -46,7 +48,7 @@ class TrainingState:
         self.progress = Progress()
         self._names: dict[torch.Tensor, str] = {p: name for name, p in network.named_parameters()}
 
-    def initialize(self, model: checkpoint.Model) -> None:
+    def initialize(self, model: Model) -> None:
         """Begin with a model's weights; a photo network with more blocks than the model's begins as the same function.
 
         Raises:
@@ -80,7 +82,7 @@ class TrainingState:
         Raises:
             OutputError: it cannot be written; the one before is as it was.
         """
-        metadata = {"config": checkpoint.canonical_json(self.config), "progress": json.dumps(vars(self.progress))}
+        metadata = {"config": canonical_json(self.config), "progress": json.dumps(vars(self.progress))}
         checkpoint.write(path, self.tensors(), metadata)
 
     def restore(self, path: Path) -> None:

@@ -18,8 +18,8 @@ from PIL import Image
 from ddpmcodec import threads
 from ddpmcodec.encoder import EncodeOptions, Encoding, encode_pixels
 from ddpmcodec.format.header import Header
-from ddpmcodec.models import checkpoint
-from ddpmcodec.models.checkpoint import Model
+from ddpmcodec.models import checkpoint, networks
+from ddpmcodec.models.model import Model, complete
 from ddpmcodec.models.photo_unet import PhotoUNet
 from ddpmcodec.picture import Picture
 from ddpmcodec.target import Rate
@@ -81,7 +81,7 @@ def paper_config(**changes) -> dict:
         "groups": 4,
     }
     config |= {"levels": {"kind": "discrete", "schedule": "linear", "T": 50, "beta_1": 1e-4, "beta_T": 0.3}, "start": 50}
-    return checkpoint.complete(config | changes)
+    return complete(config | changes)
 
 
 @pytest.fixture(scope="session")
@@ -92,10 +92,10 @@ def paper_model():
         config = paper_config(**changes)
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            network = checkpoint.build_network(config)
+            network = networks.build(config)
             for name, p in network.named_parameters():
                 p.data += 0.02 * torch.randn_like(p) if name != "variance_fraction" else 0
-        return Model("paper", config, network)
+        return networks.model_of("paper", config, network.state_dict())
 
     return make
 

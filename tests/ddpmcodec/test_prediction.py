@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ddpmcodec import arrays, prediction, quality
-from ddpmcodec.models import arithmetic, process, registry
-from ddpmcodec.models.checkpoint import pad_to_multiple
+from ddpmcodec.models import arithmetic, networks, process, registry
+from ddpmcodec.models.padding import pad_to_multiple
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +78,9 @@ def test_a_folded_prediction_is_that_of_the_means(fold, model, denoiser, photo):
     x_t, level = noisy(model, x_0, process.sigma_of_snr(model.levels.snr(level)))
     assert prediction.fold_of(model.levels, level) == fold
     abar = process.abar_of_snr(model.levels.snr(level))
-    means = F.avg_pool2d(pad_to_multiple(torch.from_numpy(x_t), fold), fold) / math.sqrt(abar)  # the picture, and noise of sigma / fold
+    means = F.avg_pool2d(torch.from_numpy(pad_to_multiple(x_t, fold)), fold) / math.sqrt(abar)  # the picture, and noise of sigma / fold
     snr = model.levels.snr(level) * fold**2
-    small = model.predict_x_0(means * math.sqrt(process.abar_of_snr(snr)), model.levels.nearest(snr)).clamp(-1, 1)
+    small = networks.predict_x_0(model, means * math.sqrt(process.abar_of_snr(snr)), model.levels.nearest(snr)).clamp(-1, 1)
     expected = F.interpolate(small, scale_factor=fold, mode="bilinear", align_corners=False)[:, :, :77, :99]
     np.testing.assert_allclose(prediction.predict_x_0(denoiser, x_t, level), expected.numpy(), atol=1e-5)
 

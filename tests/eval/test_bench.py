@@ -16,7 +16,7 @@ from ddpmcodec.channel.randomness import STREAM_SAMPLING, SharedRandomness
 from ddpmcodec.cli import main
 from ddpmcodec.eval import bench, documents
 from ddpmcodec.eval.bench import Measurement
-from ddpmcodec.models.checkpoint import Model
+from ddpmcodec.models.model import Model
 
 COUNT = 20000
 KL = 3000.0

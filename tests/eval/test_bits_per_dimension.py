@@ -13,8 +13,8 @@ from ddpmcodec.errors import ModelError, PictureError
 from ddpmcodec.eval import bits_per_dimension as bpd
 from ddpmcodec.models import process
 from ddpmcodec.models.bound import discretized_log_likelihood
-from ddpmcodec.models.checkpoint import Prediction
 from ddpmcodec.models.levels import ContinuousLevels, DiscreteLevels
+from ddpmcodec.models.networks import Prediction
 from ddpmcodec.models.reverse import ReverseProcess, subsequence
 
 LAMBDA = 0.01 + (2 / 255) ** 2 / 12  # variance of the data, the rounding to gray levels included

@@ -12,7 +12,7 @@ from PIL import Image
 from ddpmcodec.cli import main
 from ddpmcodec.eval import comparison, losses
 from ddpmcodec.models import process
-from ddpmcodec.models.checkpoint import Model
+from ddpmcodec.models.model import Model
 
 
 def test_thinning_keeps_the_last():

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from ddpmcodec.eval import denoising
-from ddpmcodec.models import whitening
-from ddpmcodec.models.checkpoint import Model
+from ddpmcodec.models import networks, whitening
+from ddpmcodec.models.model import Model
 
 
 def by_hand(model: Model, pixels: np.ndarray, sigma: float, seed: int) -> float:
@@ -17,7 +17,7 @@ def by_hand(model: Model, pixels: np.ndarray, sigma: float, seed: int) -> float:
     s = sigma / 127.5
     noisy = x_0 + s * torch.randn(x_0.shape, generator=torch.Generator().manual_seed(seed))
     level = round(256 * math.log2(1 / s**2))
-    output = model.predict_x_0(noisy / math.sqrt(1 + s * s), level).clamp(-1, 1)
+    output = networks.predict_x_0(model, noisy / math.sqrt(1 + s * s), level).clamp(-1, 1)
     return 10 * math.log10(4 / float((output - x_0).pow(2).mean()))
 
 
@@ -57,7 +57,7 @@ def test_whitened_pictures_are_measured_as_the_network_sees_them(model: Model, p
     noise = torch.randn((1, *y.shape), generator=torch.Generator().manual_seed(3)).numpy()[0]
     snr = model.levels.snr(model.levels.nearest((127.5 / 25) ** 2))
     y_t = math.sqrt(snr / (1 + snr)) * (y + 25 / 127.5 * noise)
-    yhat = model.predict_x_0(torch.from_numpy(y_t)[None].float(), model.levels.nearest(snr)).numpy()[0]
+    yhat = networks.predict_x_0(model, torch.from_numpy(y_t)[None].float(), model.levels.nearest(snr)).numpy()[0]
     expected = 10 * math.log10(4 / float(np.square(yhat - y).mean()))
     assert denoising.denoised_psnr(model, photo, 25, 3, whitened=True) == pytest.approx(expected, abs=0.01)
     assert abs(expected - denoising.denoised_psnr(model, photo, 25, 3)) > 0.5

@@ -14,7 +14,7 @@ from ddpmcodec.eval.poisson import PoissonChannel, zipf_exponent
 from ddpmcodec.format.header import Header
 from ddpmcodec.format.steptable import Step
 from ddpmcodec.models import arithmetic
-from ddpmcodec.models.checkpoint import Model
+from ddpmcodec.models.model import Model
 from ddpmcodec.plan import energy_of, kl_bits
 
 COUNT = 4096

@@ -4,8 +4,9 @@ import msgspec
 import pytest
 import torch
 
-from ddpmcodec.models import checkpoint, configuration
+from ddpmcodec.models import checkpoint, configuration, networks
 from ddpmcodec.models.ddpm_unet import DDPMUNet, DDPMUNetConfig, timestep_embedding
+from ddpmcodec.models.model import complete
 
 LARGE = (1, 1, 2, 2, 4, 4)
 SMALL = DDPMUNetConfig(resolution=16, channels=8, multipliers=(1, 2), blocks=1, attention=(8,), groups=4)
@@ -22,13 +23,13 @@ def parameters(network):
 def test_the_papers_models_have_their_size(name, count):
     """35.7, 114 and 256 million (appendix B); the first two to the parameter, as google/ddpm-cifar10-32 and google/ddpm-celebahq-256."""
     with torch.device("meta"):
-        network = checkpoint.build_network(configuration.load(name).model)
+        network = networks.build(configuration.load(name).model)
     assert parameters(network) == count
 
 
 def test_tiny_is_tiny():
     with torch.device("meta"):
-        network = checkpoint.build_network(configuration.load("tiny").model)
+        network = networks.build(configuration.load("tiny").model)
     assert 2 * parameters(network) < 4e6  # bytes, in half precision
 
 
@@ -109,7 +110,7 @@ def test_dropout_is_of_training_alone():
 def test_what_no_configuration_can_be(change, message, paper_model):
     config = paper_model().config | change
     with pytest.raises(checkpoint.ModelError, match=message):
-        checkpoint.build_network(config)
+        networks.build(config)
 
 
 def test_a_configuration_is_completed(paper_model):
@@ -118,8 +119,8 @@ def test_a_configuration_is_completed(paper_model):
         k: model.config[k]
         for k in ("architecture", "resolution", "channels", "multipliers", "blocks", "attention", "groups", "levels", "start")
     }
-    assert checkpoint.complete(short) == model.config
-    assert checkpoint.complete(model.config) == model.config
+    assert complete(short) == model.config
+    assert complete(model.config) == model.config
 
 
 @pytest.mark.parametrize("variance", ["beta", "learned", "fitted", "learned-range"])
@@ -130,14 +131,14 @@ def test_models_are_saved_and_loaded(variance, prediction, paper_model, tmp_path
     loaded = checkpoint.load(tmp_path / "m.safetensors")
     assert loaded.hash == model.hash and loaded.best_visited == {5: (50, 30, 10, 5, 1)} and loaded.variance == variance
     x = torch.randn(2, 3, 16, 16)
-    a, b = model.predict(x, 17), loaded.predict(x, 17)
+    a, b = networks.predict(model, x, 17), networks.predict(loaded, x, 17)
     assert torch.equal(a.x_0, b.x_0)
     assert (a.variance_fraction is None) == (variance == "beta")
 
 
 def test_pictures_of_any_size_in_any_number(paper_model):
     model = paper_model()
-    assert model.predict_x_0(torch.randn(1, 3, 7, 9), 3).shape == (1, 3, 7, 9)
+    assert networks.predict_x_0(model, torch.randn(1, 3, 7, 9), 3).shape == (1, 3, 7, 9)
     x = torch.randn(200, 3, 32, 32)  # more than are evaluated at once
-    together = model.predict_x_0(x, 20)
-    torch.testing.assert_close(together[150:151], model.predict_x_0(x[150:151], 20), rtol=1e-3, atol=1e-4)
+    together = networks.predict_x_0(model, x, 20)
+    torch.testing.assert_close(together[150:151], networks.predict_x_0(model, x[150:151], 20), rtol=1e-3, atol=1e-4)

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from ddpmcodec.errors import ModelError, OutputError
-from ddpmcodec.models import checkpoint, diffusers_layout, registry
+from ddpmcodec.models import diffusers_layout, networks, registry
 from ddpmcodec.models.ddpm_unet import DDPMUNetConfig
+from ddpmcodec.models.model import complete
 
 # The configuration of google/ddpm-cifar10-32.
 CIFAR10 = {
@@ -112,7 +113,7 @@ def test_the_published_configurations_are_the_papers(pipeline):
     config, _ = diffusers_layout.read(folder)
     from ddpmcodec.models import configuration
 
-    ours = checkpoint.complete(configuration.load("cifar10").model)
+    ours = complete(configuration.load("cifar10").model)
     assert config == ours
 
 
@@ -121,7 +122,7 @@ def test_the_scheduler_says_what_is_predicted(pipeline):
         num_train_timesteps=500, beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction", variance_type="fixed_large"
     )
     config, tensors = diffusers_layout.read(folder)
-    model = checkpoint.assemble("a", config, tensors)
+    model = networks.model_of("a", config, tensors)
     assert (model.prediction, model.variance, model.start) == ("v", "beta", 500)
     assert (model.levels.schedule, model.levels.T) == ("cosine", 500)
 
@@ -152,7 +153,7 @@ def test_old_names_of_attention_and_a_bin_file(pipeline):
     expected = registry.find(str(folder)).hash
     (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink()
     torch.save(old, folder / "unet" / "diffusion_pytorch_model.bin")
-    assert checkpoint.assemble("a", *diffusers_layout.read(folder)).hash == expected
+    assert networks.model_of("a", *diffusers_layout.read(folder)).hash == expected
 
 
 class Code:
@@ -225,7 +226,7 @@ def test_what_is_not_ours_is_refused(field, value, pipeline):
     path = folder / ("unet/config.json" if (field, value) in NETWORKS else "scheduler/scheduler_config.json")
     path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
     with pytest.raises(ModelError) as caught:
-        checkpoint.assemble("a", *diffusers_layout.read(folder))
+        networks.model_of("a", *diffusers_layout.read(folder))
     assert "\n" not in str(caught.value)
 
 
@@ -233,9 +234,9 @@ def test_weights_of_another_network_are_refused(pipeline):
     _, folder = pipeline()
     config, tensors = diffusers_layout.read(folder)
     with pytest.raises(ModelError, match="do not fit"):
-        checkpoint.assemble("a", config | {"blocks": 2}, tensors)
+        networks.model_of("a", config | {"blocks": 2}, tensors)
     with pytest.raises(ModelError, match="do not fit"):
-        checkpoint.assemble("a", config, {k: v for k, v in tensors.items() if k != "conv_in.bias"})
+        networks.model_of("a", config, {k: v for k, v in tensors.items() if k != "conv_in.bias"})
 
 
 def test_folders_of_nothing(tmp_path):
@@ -252,7 +253,7 @@ def test_a_folder_that_is_there_is_kept(tmp_path, model):
     import msgspec
 
     full = {"architecture": "ddpm-unet", "levels": {"kind": "discrete", "schedule": "linear", "T": 10}, "start": 10}
-    full = checkpoint.complete(full | msgspec.to_builtins(config))
+    full = complete(full | msgspec.to_builtins(config))
     full["levels"] |= {"beta_1": 1e-4, "beta_T": 0.02}
     with pytest.raises(OutputError, match="exists"):
         diffusers_layout.write(tmp_path / "export", full, {})

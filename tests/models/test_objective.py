@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.distributions import Normal, kl_divergence
 
 from ddpmcodec.errors import ConfigurationError
-from ddpmcodec.models import checkpoint, objective, process
+from ddpmcodec.models import networks, objective, process
 from ddpmcodec.models.bound import discretized_log_likelihood
 from ddpmcodec.models.configuration import Configuration, RelativeError
 from ddpmcodec.models.parameterization import PREDICTIONS, target
@@ -153,7 +153,7 @@ def test_what_is_trained_is_what_the_codec_evaluates(model, sample, level):
     sigma = torch.full((len(x_0),), snr**-0.5)
     error = objective.relative_error(model.network, x_0, sigma, eps)
     x_t = (snr / (1 + snr)) ** 0.5 * x_0 + (1 / (1 + snr)) ** 0.5 * eps
-    mse = (model.predict_x_0(x_t, level) - x_0).double().square().mean((1, 2, 3)) * snr
+    mse = (networks.predict_x_0(model, x_t, level) - x_0).double().square().mean((1, 2, 3)) * snr
     torch.testing.assert_close(error.double(), mse / typical(sigma), rtol=1e-3, atol=0)
 
 
@@ -204,7 +204,7 @@ def test_the_bound_is_a_term_of_equation_5(variance, prediction, paper_model, ba
         i = 50 - t
         x_t = process.q_sample(x_0, reverse.abars[i], eps)
         p = reverse(i, x_t)
-        raw = model.predict(x_t, t).x_0  # which training does not clamp
+        raw = networks.predict(model, x_t, t).x_0  # which training does not clamp
         mean = reverse.posteriors[i].mean(raw, x_t).double()
         if t == 1:
             nats = -discretized_log_likelihood(x_0, mean, p.log_variance)
@@ -216,7 +216,7 @@ def test_the_bound_is_a_term_of_equation_5(variance, prediction, paper_model, ba
 
 @pytest.mark.parametrize("variance", ["learned", "learned-range"])
 def test_the_bound_trains_variances(variance, paper_model, batch):
-    network = checkpoint.build_network(paper_model(variance=variance).config)
+    network = networks.build(paper_model(variance=variance).config)
     paper_objective("bound", paper_model(variance=variance).config)(network, *batch).mean().backward()
     gradient = network.variance_fraction.grad if variance == "learned" else network.conv_out.bias.grad[3:]
     assert torch.isfinite(gradient).all() and gradient.abs().max() > 0

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from ddpmcodec.errors import ModelError
-from ddpmcodec.models import checkpoint, openai_layout, process
+from ddpmcodec.models import networks, openai_layout, process
 
 
 class Reference:
@@ -155,7 +155,7 @@ def saved(tmp_path):
 @pytest.mark.parametrize("name", MODELS)
 def test_the_network_is_the_same(name, saved):
     reference, path, flags = saved(name)
-    model = checkpoint.assemble("a", *openai_layout.read(path, **flags))
+    model = networks.model_of("a", *openai_layout.read(path, **flags))
     generator = torch.Generator().manual_seed(1)
     x, t = torch.randn(2, 3, 16, 16, generator=generator), torch.tensor([0.0, 321.0])
     with torch.no_grad():
@@ -167,7 +167,7 @@ def test_the_network_is_the_same(name, saved):
 
 def test_timesteps_are_rescaled(saved):
     reference, path, flags = saved()
-    model = checkpoint.assemble("a", *openai_layout.read(path, **flags, schedule="cosine", T=4000, rescale_timesteps=True))
+    model = networks.model_of("a", *openai_layout.read(path, **flags, schedule="cosine", T=4000, rescale_timesteps=True))
     x = torch.randn(1, 3, 16, 16)
     with torch.no_grad():
         torch.testing.assert_close(model.network(x, torch.tensor([400.0])), reference(x, torch.tensor([100.0])), rtol=0, atol=1e-4)
@@ -177,15 +177,15 @@ def test_timesteps_are_rescaled(saved):
 def test_the_schedules_are_theirs(schedule, T, saved):
     """get_named_beta_schedule: linear scales with the number of timesteps."""
     _, path, flags = saved()
-    model = checkpoint.assemble("a", *openai_layout.read(path, **flags, schedule=schedule, T=T))
+    model = networks.model_of("a", *openai_layout.read(path, **flags, schedule=schedule, T=T))
     betas = np.linspace(1000 / T * 0.0001, 1000 / T * 0.02, T) if schedule == "linear" else process.cosine_betas(T)
     np.testing.assert_allclose(model.levels.alpha_bars[1:], np.cumprod(1 - betas), rtol=1e-12)
 
 
 def test_learned_variances_are_read(saved):
     _, path, flags = saved()
-    model = checkpoint.assemble("a", *openai_layout.read(path, **flags))
-    prediction = model.predict(torch.randn(2, 3, 16, 16), 500)
+    model = networks.model_of("a", *openai_layout.read(path, **flags))
+    prediction = networks.predict(model, torch.randn(2, 3, 16, 16), 500)
     assert prediction.x_0.shape == prediction.variance_fraction.shape == (2, 3, 16, 16)
 
 
@@ -209,14 +209,14 @@ def test_shapes_that_do_not_fit_are_refused(saved):
     reference, path, flags = saved()
     torch.save(reference.state | {"out.2.weight": torch.zeros(6, 40, 3, 3)}, path)
     with pytest.raises(ModelError, match="do not fit"):
-        checkpoint.assemble("a", *openai_layout.read(path, **flags))
+        networks.model_of("a", *openai_layout.read(path, **flags))
 
 
 @pytest.mark.parametrize("flags", [{"heads": 3}, {"resolution": 3}, {"T": 1}, {"schedule": "sigmoid"}])
 def test_flags_that_cannot_be(flags, saved):
     _, path, given = saved()
     with pytest.raises(ModelError):
-        checkpoint.assemble("a", *openai_layout.read(path, **given | flags))
+        networks.model_of("a", *openai_layout.read(path, **given | flags))
 
 
 class Code:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from ddpmcodec.models import process, sampling
-from ddpmcodec.models.checkpoint import Prediction
+from ddpmcodec.models import networks, process, sampling
 from ddpmcodec.models.levels import DiscreteLevels
+from ddpmcodec.models.networks import Prediction
 from ddpmcodec.models.reverse import ReverseProcess, subsequence
 from ddpmcodec.models.sampling import Noise, ancestral, ddim, interpolate, last
 
@@ -65,7 +65,7 @@ def test_algorithm_2_step_by_step(paper_model):
     for i in range(3):
         torch.testing.assert_close(states[i].x_t, x)
         q = process.posterior(abars[i + 1], abars[i])
-        x = q.mean(model.predict_x_0(x, levels[i]).clamp(-1, 1), x)
+        x = q.mean(networks.predict_x_0(model, x, levels[i]).clamp(-1, 1), x)
         if i < 2:
             x = x + math.sqrt(1 - abars[i] / abars[i + 1]) * noise.draw(8, 8)
     torch.testing.assert_close(states[3].x_0, x)

@@ -15,8 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save
 
 from ddpmcodec.errors import ConfigurationError, ModelError, OutputError, TrainingError
-from ddpmcodec.models import checkpoint, training, training_run
-from ddpmcodec.models.checkpoint import Model
+from ddpmcodec.models import checkpoint, networks, training, training_run
 from ddpmcodec.models.configuration import Configuration
 from ddpmcodec.models.crops import Crops
 from ddpmcodec.models.distributed import Processes
@@ -230,7 +229,7 @@ def test_a_whitened_run_learns_something_else():
 
 def test_a_network_with_more_blocks_begins_as_the_one_it_grew_from():
     small = run(trainer(configure()), iterations=2)
-    model = Model("small", small.config, small.network)
+    model = networks.model_of("small", small.config, small.network.state_dict())
     grown = begin(configure({"blocks": [1, 3]}), weights=1)
     grown.initialize(model)
     x, c = torch.randn(2, 3, 16, 16), torch.tensor([-1.0, 0.5])
@@ -246,7 +245,7 @@ def test_a_network_with_more_blocks_begins_as_the_one_it_grew_from():
 @pytest.mark.parametrize("change", [{"blocks": [2, 1]}, {"blocks": [3, 3]}, {"channels": [8, 12], "blocks": [3, 3]}])
 def test_a_network_that_is_no_larger_one_of_the_same_kind_is_refused(change):
     state = begin(configure({"blocks": 2}))
-    model = Model("small", state.config, state.network)
+    model = networks.model_of("small", state.config, state.network.state_dict())
     other = begin(configure(change))
     if change == {"blocks": [3, 3]}:
         other.initialize(model)
@@ -503,7 +502,7 @@ def training_progress(iteration, annealed):
 def test_a_run_begins_with_the_weights_of_a_model(go, tmp_path, model):
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        given = Model("given", MODEL, checkpoint.build_network(MODEL))
+        given = networks.model_of("given", MODEL, networks.build(MODEL).state_dict())
     state = begin(configure())
     state.initialize(given)
     for part in ("network", "ema"):
@@ -517,7 +516,7 @@ def test_a_run_begins_with_the_weights_of_a_model(go, tmp_path, model):
 
 def model_like(model, **changes):
     config = MODEL | changes
-    return Model("like", config, checkpoint.build_network(config))
+    return networks.model_of("like", config, networks.build(config).state_dict())
 
 
 @pytest.mark.parametrize(
