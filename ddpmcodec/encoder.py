@@ -1,6 +1,5 @@
 """The encoder, which makes a file of a picture in one pass over the chain (Algorithm 3 of arXiv 2006.11239)."""
 
-import operator
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ddpmcodec import arrays, precision, quality
+from ddpmcodec import arguments, arrays, precision, quality
 from ddpmcodec.chain import State, walk
 from ddpmcodec.channel.channel import Channel, TrellisChannel
 from ddpmcodec.channel.randomness import SharedRandomness
@@ -56,7 +55,7 @@ class EncodeOptions:
 
     def __post_init__(self):
         for name in ("evaluations", "effort", "seed"):
-            object.__setattr__(self, name, operator.index(getattr(self, name)))
+            object.__setattr__(self, name, arguments.integer(name, getattr(self, name)))
         if not isinstance(self.roi, Roi | None):
             raise TypeError(f"roi is a Roi or None, not {type(self.roi).__name__}")
         if not 2 <= self.evaluations <= MAX_EVALUATIONS or self.effort not in NU_OF_EFFORT or not 0 <= self.seed < 1 << 63:
