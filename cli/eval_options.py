@@ -7,6 +7,7 @@ import click
 from ddpmcodec.cli import options
 
 paths = click.argument("paths", nargs=-1, required=True, type=options.FILE, metavar="PICTURE|DIR...")
+page = click.option("--page", type=click.IntRange(1), metavar="N", help="Of files with several pages or frames: use this one.")
 stride = click.option("--stride", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Use every N-th picture.")
 directory = click.option("-o", "--output", type=options.DIRECTORY, metavar="DIR", help="Also write one JSON file there.")
 document = click.option("-o", "--output", required=True, type=options.FILE, metavar="FILE.json",

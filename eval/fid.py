@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from ddpmcodec.errors import EvaluationError, InputError, ModelError
+from ddpmcodec.progress import Note, silent
 
 BATCH = 50
 SPLITS = 10  # of the Inception score
@@ -80,9 +81,13 @@ def frechet_distance(
     network: torch.nn.Module,
     samples: Iterable[np.ndarray],
     reference: Iterable[np.ndarray],
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Callable[[int], None] = silent,
+    note: Note = silent,
 ) -> float:
-    """FID between two sets of (H, W, 3) uint8 pictures.
+    """FID between two sets of (H, W, 3) uint8 pictures, at least 0.
+
+    Args:
+        note: told of a set with so few pictures that the figure says little.
 
     Raises:
         EvaluationError: torchmetrics is missing.
@@ -91,7 +96,7 @@ def frechet_distance(
     """
     extractor = _Extractor(network, "return_features")
     metric = None
-    for real, pictures in ((False, samples), (True, reference)):
+    for real, pictures, what in ((False, samples, "samples"), (True, reference, "pictures to compare with")):
         count = 0
         for batch in _batches(pictures):
             if metric is None:
@@ -101,9 +106,14 @@ def frechet_distance(
             count += len(batch)
             progress(len(batch))
         if count < 2:
-            raise InputError(f"{count} pictures {'to compare with' if real else 'sampled'}: their covariance needs two at least")
+            raise InputError(f"{count} {what}: their covariance needs two at least")
+        if count <= extractor.num_features:
+            note(
+                f"{count} {what} for {extractor.num_features} features: their covariance is not of full rank, and the distance says little"
+            )
     assert metric is not None
-    return float(metric.compute())
+    distance = float(metric.compute())
+    return 0.0 if distance <= 0 else distance  # rounding may take it below
 
 
 def inception_score(network: torch.nn.Module, samples: Iterable[np.ndarray], seed: int = 0) -> tuple[float, float]:
