@@ -1,9 +1,8 @@
 """Options that the subcommands of `ddpmcodec eval` share."""
 
-import os
-
 import click
 
+from ddpmcodec import threads
 from ddpmcodec.cli import options
 
 paths = click.argument("paths", nargs=-1, required=True, type=options.FILE, metavar="PICTURE|DIR...")
@@ -12,7 +11,7 @@ stride = click.option("--stride", type=click.IntRange(1), default=1, show_defaul
 directory = click.option("-o", "--output", type=options.DIRECTORY, metavar="DIR", help="Also write one JSON file there.")
 document = click.option("-o", "--output", required=True, type=options.FILE, metavar="FILE.json",
                         help="Write everything to FILE.json; - means standard output.")  # fmt: skip
-jobs = click.option("-j", "--jobs", type=click.IntRange(1, 1024), default=os.cpu_count(), metavar="N",
+jobs = click.option("-j", "--jobs", type=click.IntRange(1, 1024), default=threads.count, metavar="N",
                     help="Run N processes, of one thread each [default: all cores].")  # fmt: skip
 
 

@@ -1,10 +1,10 @@
 """`ddpmcodec eval rd`, which is `ddpmcodec eval` too."""
 
-import os
 from pathlib import Path
 
 import click
 
+from ddpmcodec import threads as computing
 from ddpmcodec.cli import eval_denoise, eval_lossless, eval_options, files, notes, options
 from ddpmcodec.errors import EvaluationError
 from ddpmcodec.target import MAX_BPP
@@ -99,7 +99,7 @@ def measure(paths, codecs, rates, output, metric_names, lpips, page, stride, job
             chosen,
             rates,
             measured,
-            jobs=jobs or os.cpu_count() or 1,
+            jobs=jobs or computing.count(),
             threads=threads or 1,
             known={name: rd.stored(path) for name, path in outputs.items()},
             save=lambda name, document: files.write_json(outputs[name], document) if outputs else None,
