@@ -12,6 +12,7 @@ from ddpmcodec.chain import State, walk
 from ddpmcodec.channel.channel import Channel, TrellisChannel
 from ddpmcodec.channel.randomness import SharedRandomness
 from ddpmcodec.denoiser import Denoiser
+from ddpmcodec.errors import PictureError
 from ddpmcodec.format import alpha, container, tail
 from ddpmcodec.format.container import Container
 from ddpmcodec.format.header import Header
@@ -195,12 +196,14 @@ def encode_pixels(
     Raises:
         RateError: not even a file without steps is as small as the target asks.
         ModelError: there is no such model or device, or the network is one for fp32 only.
-        PictureError: a region of interest is not inside the picture.
+        PictureError: a region of interest is not inside the picture, or it is in colour, and the model of gray pictures.
         ConflictError: a lossless file is to have shaped noise.
         ValueError: the target's levels are not the model's, or in a wrong order.
     """
     begin = time.perf_counter()
     found = registry.resolve(model)
+    if found.planes == 1 and not picture.gray:
+        raise PictureError(f"model {found.name!r} is of gray pictures, and this one is in colour: convert it to gray")
     target = _with_best_levels(target, found, options.evaluations)
     target.check_levels(found.levels, found.start)
     header = _header(picture, found, options.seed)

@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from ddpmcodec import atomic
 from ddpmcodec.errors import ModelError
+from ddpmcodec.models import planes
 from ddpmcodec.models.ddpm_unet import DDPMUNet, DDPMUNetConfig
 from ddpmcodec.models.identity import NAME, canonical_json, hash_of
 from ddpmcodec.models.levels import DiscreteLevels, build_levels
@@ -87,7 +88,7 @@ def _ddpm_unet(config: dict, dropout: float) -> DDPMUNet:
     levels = build_levels(config)
     if not isinstance(levels, DiscreteLevels):
         raise ModelError("the model's noise levels are not discrete, which the paper's network needs")
-    network = DDPMUNet(c, 2 * CHANNELS if c.variance == "learned-range" else CHANNELS, dropout)
+    network = DDPMUNet(c, 2 * c.planes if c.variance == "learned-range" else c.planes, dropout)
     if c.variance in ("fitted", "learned"):
         network.variance_fraction = torch.nn.Parameter(torch.ones(levels.T), requires_grad=c.variance == "learned")
     return network
@@ -109,7 +110,10 @@ def complete(config: dict) -> dict:
     """
     if config.get("architecture") != "ddpm-unet":
         return config
-    return msgspec.json.decode(msgspec.json.encode(_ddpm_config(config)))  # lists in place of tuples, as in a file
+    whole = msgspec.json.decode(msgspec.json.encode(_ddpm_config(config)))  # lists in place of tuples, as in a file
+    if whole["planes"] == CHANNELS:  # the hashes of models in colour are older than the field
+        del whole["planes"]
+    return whole
 
 
 class Prediction(NamedTuple):
@@ -162,6 +166,11 @@ class Model:
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
+    def planes(self) -> int:
+        """The channels of the pictures that it knows: 3, or 1 where they are gray."""
+        return self.config.get("planes", CHANNELS)
+
+    @property
     def supports_bfloat16(self) -> bool:
         """Whether its convolutions may be computed in bfloat16 (`models/arithmetic.py`)."""
         return isinstance(self.network, PhotoUNet)
@@ -179,6 +188,8 @@ class Model:
         Raises:
             ModelError: it predicts values that are not numbers.
         """
+        if self.planes == 1:
+            x_t, level = planes.merged(x_t, level, self.levels)
         snr = self.levels.snr(level)
         height, width = x_t.shape[2:]
         stride, parameter = self.network.stride, next(self.network.parameters())
@@ -192,10 +203,10 @@ class Model:
             outputs = [self.network(part, self.network.condition(level, snr, part))[:, :, :height, :width].to(x_t) for part in parts]
         output = torch.cat(outputs)
         abar_s = float(self.levels.alpha_bars[level - 1]) if isinstance(self.levels, DiscreteLevels) else None
-        x_0 = x_0_of(self.prediction, output[:, :CHANNELS], x_t, abar_of_snr(snr), abar_s)
+        x_0 = x_0_of(self.prediction, output[:, : self.planes], x_t, abar_of_snr(snr), abar_s)
         if not math.isfinite(float(x_0.sum())):
             raise ModelError(f"model {self.name!r} predicts values that are not numbers")
-        return Prediction(x_0, variance_fraction(self.network, output, level))
+        return Prediction(x_0.repeat(1, CHANNELS // self.planes, 1, 1), variance_fraction(self.network, output, level, self.planes))
 
     def predict_x_0(self, x_t: torch.Tensor, level: int, bfloat16: bool = False) -> torch.Tensor:
         """Return x0hat(x_t, t), (B, 3, H, W), not clamped; errors as `predict`."""
@@ -209,13 +220,13 @@ def pad_to_multiple(x: torch.Tensor, multiple: int) -> torch.Tensor:
     return torch.from_numpy(np.pad(x.cpu().numpy(), padding, mode="reflect")) if any(map(any, padding)) else x
 
 
-def variance_fraction(network: Callable, output: torch.Tensor, t) -> torch.Tensor | None:
+def variance_fraction(network: Callable, output: torch.Tensor, t, planes: int = CHANNELS) -> torch.Tensor | None:
     """Return f of `models/reverse.py` at timestep t (a number or one a picture); None where the variance is fixed.
 
     It is in the network's output, one for each element, or the network has one for each timestep.
     """
-    if output.shape[1] > CHANNELS:
-        return (output[:, CHANNELS:] + 1) / 2
+    if output.shape[1] > planes:
+        return (output[:, planes:] + 1) / 2
     fractions = getattr(network, "variance_fraction", None)
     return None if fractions is None else fractions[t - 1].view(-1, 1, 1, 1)
 

@@ -250,6 +250,7 @@ def test_export_and_import(run, fails, paper):
 
 def test_imports_of_nothing(fails, paper):
     fails(9, "import", "crops", "-o", "a.safetensors")
+    assert "nowhere does not exist" in fails(9, "import", "nowhere", "-o", "a.safetensors")
     fails(9, "import", "in.png", "-o", "a.safetensors", "--resolution", 16)
     fails(2, "import", "in.png", "-o", "a.safetensors")
     fails(12, "import", "crops", "-o", "nowhere/a.safetensors")
