@@ -95,22 +95,20 @@ def frechet_distance(
         ModelError: the network does not take them.
     """
     extractor = _Extractor(network, "return_features")
-    metric = None
+    metric, features = None, 0
     for real, pictures, what in ((False, samples, "samples"), (True, reference, "pictures to compare with")):
         count = 0
         for batch in _batches(pictures):
             if metric is None:
-                extractor.num_features = extractor(batch[:1]).shape[1]
+                extractor.num_features = features = extractor(batch[:1]).shape[1]
                 metric = _metrics()[0](feature=extractor)
             metric.update(batch, real=real)
             count += len(batch)
             progress(len(batch))
         if count < 2:
             raise InputError(f"{count} {what}: their covariance needs two at least")
-        if count <= extractor.num_features:
-            note(
-                f"{count} {what} for {extractor.num_features} features: their covariance is not of full rank, and the distance says little"
-            )
+        if count <= features:
+            note(f"{count} {what} for {features} features: their covariance is not of full rank, and the distance says little")
     assert metric is not None
     distance = float(metric.compute())
     return 0.0 if distance <= 0 else distance  # rounding may take it below

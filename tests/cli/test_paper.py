@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 import ddpmcodec
+from ddpmcodec.cli import reverse
 from ddpmcodec.models import checkpoint, registry
 
 
@@ -282,3 +283,8 @@ def test_fid(run, fails, paper):
     fails(3, "fid", "a.npz", "nowhere", "--features", "features.pt")
     fails(9, "fid", "a.npz", "crops", "--features", "nowhere.pt")
     fails(9, "fid", "a.npz", "crops", "--features", "in.png")
+
+
+def test_all_timesteps_are_the_default(paper_model, model):
+    assert list(reverse.levels(paper_model(), 50, None)) == list(range(50, 0, -1))
+    assert len(reverse.levels(model, model.start, None)) == 100  # of continuous levels
