@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 from tqdm import tqdm
 
+from ddpmcodec import threads as computing
 from ddpmcodec import workers
 from ddpmcodec.cli import files, words
 from ddpmcodec.errors import DdpmcodecError, InputError, OutputError, printable
@@ -68,6 +69,13 @@ def _one(work: Work, source: str, output: str, options: dict[str, Any]) -> Attem
     return attempt(source, lambda say: work(source, output, say, options))
 
 
+def shares(jobs: int | None, threads: int | None, count: int) -> tuple[int, int]:
+    """Return how many processes, and threads of each, share the processors for so many inputs, where options do not say so."""
+    cores = computing.count()
+    jobs = min(jobs or cores, max(count, 1))
+    return jobs, threads or max(1, cores // jobs)
+
+
 def in_processes(work: Work, options: dict[str, Any], jobs: int | None, threads: int | None, todo: dict[str, str]) -> Results:
     """Results of the work, done in processes of this machine.
 
@@ -79,9 +87,7 @@ def in_processes(work: Work, options: dict[str, Any], jobs: int | None, threads:
     Raises:
         WorkerError: a process has died.
     """
-    cores = os.cpu_count() or 1
-    jobs = min(jobs or cores, max(len(todo), 1))
-    with workers.pool(jobs, threads or max(1, cores // jobs)) as pool:
+    with workers.pool(*shares(jobs, threads, len(todo))) as pool:
         running = {pool.submit(_one, work, source, path, options): source for source, path in todo.items()}
         for future in as_completed(running):
             yield running[future], future.result()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from ddpmcodec.cli import files, notes, options, reverse
+from ddpmcodec.cli import eval_options, files, notes, options, reverse
 from ddpmcodec.errors import InputError
 
 
@@ -15,6 +15,7 @@ from ddpmcodec.errors import InputError
 @click.option("--steps", "counts", multiple=True, type=reverse.Steps(), metavar="all|N", help="Visit so many levels: those stored with the "
               "model, else evenly spaced; may be repeated [default: all timesteps, of a model of continuous levels 100].")  # fmt: skip
 @reverse.variance
+@eval_options.page
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Use only the first N pictures.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, metavar="N", help="Draw noise from this seed.")
 @click.option("-o", "--output", type=options.DIRECTORY, metavar="DIR",
@@ -24,8 +25,10 @@ from ddpmcodec.errors import InputError
 @click.option("--store", type=options.FILE, metavar="FILE", help="Write the model anew with what --search or --fit has found.")
 @options.threads
 @options.quiet
-def command(paths, model, counts, variance, limit, seed, output, search, fit, store, threads, quiet):
+def command(paths, model, counts, variance, page, limit, seed, output, search, fit, store, threads, quiet):
     """Measure the variational bound of a model on pictures: L_T, each L_{t-1}, L_0, in bits per dimension; rate, distortion, RMSE.
+
+    Pictures that cannot be read are named and left out, and the exit code is then 3.
 
     \b
     ddpmcodec bpd --model cifar10.safetensors --data cifar10-test/ --limit 64
@@ -48,7 +51,8 @@ def command(paths, model, counts, variance, limit, seed, output, search, fit, st
         bpd.check_fit(denoiser)
     if search is not None:
         reverse.check_count(len(bpd.candidates(denoiser)), search)
-    loaded = list(pictures.load_any(paths, notes.LeftOut(quiet), limit))
+    left_out = notes.LeftOut(quiet)
+    loaded = list(pictures.load_any(paths, left_out, limit, page))
     if not loaded:
         raise InputError(f"no readable pictures in {', '.join(paths)}")
     visited = reverse.visited(denoiser, counts, default=search is None and not fit)
@@ -62,6 +66,7 @@ def command(paths, model, counts, variance, limit, seed, output, search, fit, st
     for path in outputs.values():
         write(Path(path), results)
     click.echo(bpd.table(results))
+    left_out.check()
 
 
 def save(model, path: str, say) -> None:

@@ -5,7 +5,7 @@ import importlib
 import click
 from click.shell_completion import CompletionItem
 
-from ddpmcodec.cli import options
+from ddpmcodec.cli import options, words
 
 SUBCOMMANDS = ("rd", "denoise", "lossless", "losses", "drift", "sensitivity", "comparison", "cut")  # each in its module, eval_...
 DEFAULT = SUBCOMMANDS[0]
@@ -23,6 +23,11 @@ class Evaluations(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         named = not args or args[0] in SUBCOMMANDS or args[0] in ctx.help_option_names
         return super().parse_args(ctx, args if named else [DEFAULT, *args])
+
+    def resolve_command(self, ctx: click.Context, args: list[str]):
+        name, command, rest = super().resolve_command(ctx, args)
+        ctx.meta[words.COMMAND] = command
+        return name, command, rest
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Offer subcommands, and what may follow the default one: its options, or files."""

@@ -11,11 +11,12 @@ from ddpmcodec.cli import eval_options, files, notes, options
               help="Measure at these noise levels, of 255.")  # fmt: skip
 @click.option("--whitened", is_flag=True, help="Measure on pictures as shaped noise shows them to the network.")
 @eval_options.directory
+@eval_options.page
 @eval_options.stride
 @options.model
 @options.threads
 @options.quiet
-def command(paths, sigmas, whitened, output, stride, model, threads, quiet):
+def command(paths, sigmas, whitened, output, page, stride, model, threads, quiet):
     """Measure the denoising PSNR, which decides how good the codec is, and print a Markdown table of its means over pictures.
 
     Pictures that cannot be read are named and left out, and the exit code is then 3.
@@ -33,7 +34,7 @@ def command(paths, sigmas, whitened, output, stride, model, threads, quiet):
     denoiser = registry.resolve(model)
     outputs = files.prepare(output, ["denoise-whitened" if whitened else "denoise"]) if output else {}
     with options.progress_bar("denoise", quiet) as progress:
-        psnrs = denoising.measure(found, denoiser, sigmas, whitened, left_out, progress)
+        psnrs = denoising.measure(found, denoiser, sigmas, whitened, left_out, progress, page)
     if psnrs:
         for path in outputs.values():
             files.write_json(path, denoising.results(psnrs, denoiser, sigmas, whitened))

@@ -9,13 +9,14 @@ from ddpmcodec.cli import eval_options, files, notes, options
 @eval_options.paths
 @click.option("--together", is_flag=True, help="Code pictures of one size as one file, beside the bound, in bits per dimension.")
 @eval_options.directory
+@eval_options.page
 @eval_options.stride
 @options.evaluations
 @options.effort
 @options.model
 @options.threads
 @options.quiet
-def command(paths, together, output, stride, evaluations, effort, model, threads, quiet):
+def command(paths, together, output, page, stride, evaluations, effort, model, threads, quiet):
     """Measure the sizes of lossless files, each of which is decoded and compared, and print a Markdown table.
 
     Pictures that cannot be read are named and left out, and the exit code is then 3.
@@ -25,10 +26,10 @@ def command(paths, together, output, stride, evaluations, effort, model, threads
     ddpmcodec eval lossless crops.npz --together --model tiny --effort 3
     """
     options.use_threads(threads)
-    (measure_together if together else measure_each)(paths, output, stride, evaluations, effort, model, quiet)
+    (measure_together if together else measure_each)(paths, output, page, stride, evaluations, effort, model, quiet)
 
 
-def measure_each(paths, output, stride, evaluations, effort, model, quiet) -> None:
+def measure_each(paths, output, page, stride, evaluations, effort, model, quiet) -> None:
     """Print the size of each picture's file."""
     from ddpmcodec.eval import lossless, pictures
     from ddpmcodec.models import registry
@@ -37,7 +38,7 @@ def measure_each(paths, output, stride, evaluations, effort, model, quiet) -> No
     denoiser = registry.resolve(model)
     outputs = files.prepare(output, ["lossless"]) if output else {}
     with options.progress_bar("lossless", quiet) as progress:
-        result = lossless.measure(found, denoiser, evaluations, effort, left_out, notes.note, progress)
+        result = lossless.measure(found, denoiser, evaluations, effort, left_out, notes.note, progress, page)
     if result["pictures"]:
         for path in outputs.values():
             files.write_json(path, result)
@@ -45,14 +46,14 @@ def measure_each(paths, output, stride, evaluations, effort, model, quiet) -> No
     left_out.check(len(found))
 
 
-def measure_together(paths, output, stride, evaluations, effort, model, quiet) -> None:
+def measure_together(paths, output, page, stride, evaluations, effort, model, quiet) -> None:
     """Print the size of one file of all pictures."""
     from ddpmcodec.eval import lossless, pictures
     from ddpmcodec.models import registry
 
     denoiser, left_out = registry.resolve(model), notes.LeftOut()
     outputs = files.prepare(output, ["together"]) if output else {}
-    loaded = list(pictures.load_any(paths, left_out))[::stride]
+    loaded = list(pictures.load_any(paths, left_out, page=page))[::stride]
     with options.progress_bar("lossless", quiet) as progress:
         result = lossless.together(loaded, denoiser, evaluations, effort, notes.note, progress)
     for path in outputs.values():

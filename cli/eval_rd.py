@@ -1,10 +1,10 @@
 """`ddpmcodec eval rd`, which is `ddpmcodec eval` too."""
 
-import os
 from pathlib import Path
 
 import click
 
+from ddpmcodec import threads as computing
 from ddpmcodec.cli import eval_denoise, eval_lossless, eval_options, files, notes, options
 from ddpmcodec.errors import EvaluationError
 from ddpmcodec.target import MAX_BPP
@@ -26,6 +26,7 @@ from ddpmcodec.target import MAX_BPP
 @click.option("--whitened", is_flag=True, help="With --denoise: as there.")
 @click.option("--lossless", is_flag=True, help="Run `eval lossless` instead.")
 @click.option("--together", is_flag=True, help="With --lossless: as there.")
+@eval_options.page
 @eval_options.stride
 @click.option(
     "-j", "--jobs", type=click.IntRange(1, 1024), metavar="N", help="Run N processes [default: all cores], of --threads [1] threads."
@@ -41,7 +42,8 @@ def command(denoise, whitened, lossless, together, **chosen):
     Prints a Markdown table for PSNR, and for each --metric. A metric at a rate is read off each picture's own curve, linearly in log bpp,
     then averaged; "-" where a picture's curve does not reach that rate. All points of ddpm are prefixes of one encode, those of ddpm-files
     each a file of its own; -psnr is --tune psnr. The other metrics that are installed, and seconds, are in the files of -o. Pictures that
-    cannot be read are named and left out, and the exit code is then 3.
+    cannot be read are named and left out, and so are those that a codec reaches none of the rates for, though it does for others; the exit
+    code is then 3.
 
     \b
     ddpmcodec eval rd photos/ -o results/
@@ -72,7 +74,7 @@ def invoke(other: click.Command, chosen: dict, **more) -> None:
     click.get_current_context().invoke(other, **shared, **more)
 
 
-def measure(paths, codecs, rates, output, metric_names, lpips, stride, jobs, evaluations, effort, model, threads, quiet) -> None:
+def measure(paths, codecs, rates, output, metric_names, lpips, page, stride, jobs, evaluations, effort, model, threads, quiet) -> None:
     """Print rate-distortion tables.
 
     Raises:
@@ -90,14 +92,14 @@ def measure(paths, codecs, rates, output, metric_names, lpips, stride, jobs, eva
     chosen = choice.choose(names, max(rates), model, evaluations, effort)
     outputs = files.prepare(output, chosen) if output else {}
     measured, printed = choice.choose_metrics(metric_names, lpips, notes.note)
-    loaded = list(pictures.load(found, left_out))
+    loaded = list(pictures.load(found, left_out, page))
     with options.progress_bar("eval", quiet) as progress:
         results = rd.compare(
             loaded,
             chosen,
             rates,
             measured,
-            jobs=jobs or os.cpu_count() or 1,
+            jobs=jobs or computing.count(),
             threads=threads or 1,
             known={name: rd.stored(path) for name, path in outputs.items()},
             save=lambda name, document: files.write_json(outputs[name], document) if outputs else None,
@@ -107,6 +109,8 @@ def measure(paths, codecs, rates, output, metric_names, lpips, stride, jobs, eva
         if output:
             files.write_csv(str(Path(output) / "pictures.csv"), rd.rows(results))
         click.echo("\n\n".join(rd.table(results, published, rates, metric) for metric in measured if metric.name in printed))
+    for name, reason in rd.left_out(results).items():
+        left_out(name, EvaluationError(reason))
     refused = rd.refusals(results)
     for line in (*rd.notes(results, measured), *refused):
         notes.note(line)

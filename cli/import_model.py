@@ -1,10 +1,12 @@
 """`ddpmcodec import`."""
 
+import os
 from pathlib import Path
 
 import click
 
 from ddpmcodec.cli import files, options
+from ddpmcodec.errors import ModelError
 
 
 @click.command("import", short_help="Make a model of a published checkpoint.")
@@ -37,6 +39,8 @@ def command(source, output, name, resolution, heads, head_channels, schedule, ti
     from ddpmcodec.models import checkpoint, diffusers_layout, networks, openai_layout
 
     path = Path(source)
+    if not os.path.exists(path):  # unlike Path.exists, also False for names that no file can have
+        raise ModelError(f"{source} does not exist: give a diffusers folder or a .pt state dict")
     if path.is_dir():
         config, tensors = diffusers_layout.read(path)
     elif resolution is None:

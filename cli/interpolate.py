@@ -31,11 +31,12 @@ def numbers(kind):
 @reverse.variance
 @options.model
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, metavar="N", help="Draw noise from this seed.")
+@click.option("--shared-noise", is_flag=True, help="Decode all lambda with the same noise.")
 @options.threads
 @options.quiet
-def command(a, b, output, timesteps, lambdas, steps, variance, model, seed, threads, quiet):
-    """Interpolate between the pictures A and B, of one size: both are diffused to x_t, their latents interpolated, and decoded with
-    noise that is the same for all lambda (figure 8). With several t, coarse to fine (figure 9).
+def command(a, b, output, timesteps, lambdas, steps, variance, model, seed, shared_noise, threads, quiet):
+    """Interpolate between the pictures A and B, of one size: both are diffused to x_t, their latents interpolated, and decoded,
+    each with noise of its own (figure 8). With several t, coarse to fine (figure 9).
 
     \b
     ddpmcodec interpolate a.png b.png -o between.png --model celeba.safetensors --t 500
@@ -61,5 +62,5 @@ def command(a, b, output, timesteps, lambdas, steps, variance, model, seed, thre
     denoiser = registry.resolve(model)
     visited = [reverse.levels_from(denoiser, t, steps) for t in timesteps]
     with options.progress_bar("interpolate", quiet) as progress:
-        rows = samples.between(denoiser, pixels[0], pixels[1], visited, lambdas, variance, seed, progress)
+        rows = samples.between(denoiser, pixels[0], pixels[1], visited, lambdas, variance, seed, shared_noise, progress)
     files.write(output, grids.png(grids.grid(rows)))

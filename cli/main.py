@@ -47,6 +47,11 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         return importlib.import_module(f"ddpmcodec.cli.{COMMANDS[name]}").command if name in COMMANDS else None
 
+    def resolve_command(self, ctx: click.Context, args: list[str]):
+        name, command, rest = super().resolve_command(ctx, args)
+        ctx.meta[words.COMMAND] = command
+        return name, command, rest
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write a section for each heading, their columns aligned."""
         widest = max(map(len, COMMANDS))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from ddpmcodec.cli import words
 from ddpmcodec.errors import DdpmcodecError, InputError
 
 
@@ -18,7 +19,7 @@ def unheard(text: str) -> None:
 
 
 class LeftOut:
-    """Names each picture that cannot be read, and fails for all of them once the others are done.
+    """Names each picture that is left out, once, and fails for all of them once the others are done.
 
     Args:
         quiet: name none.
@@ -26,13 +27,13 @@ class LeftOut:
 
     def __init__(self, quiet: bool = False):
         self.quiet = quiet
-        self.count = 0
+        self.pictures: set[str] = set()
 
-    def __call__(self, path: Path, error: DdpmcodecError) -> None:
+    def __call__(self, path: Path | str, error: DdpmcodecError) -> None:
         """Leave a picture out."""
-        self.count += 1
-        if not self.quiet:
-            note(f"{path}: left out: {error}")
+        if str(path) not in self.pictures and not self.quiet:
+            note(f"{path}: left out: {error}{words.hint(error)}")
+        self.pictures.add(str(path))
 
     def check(self, total: int | None = None) -> None:
         """Fail where a picture has been left out.
@@ -43,6 +44,6 @@ class LeftOut:
         Raises:
             InputError: one has.
         """
-        if self.count:
-            of = "" if total is None else f"of {total} "
-            raise InputError(f"{self.count} {of}pictures could not be read")
+        if count := len(self.pictures):
+            of = "" if total is None else f" of {total}"
+            raise InputError(f"{count}{of} {'picture was' if count == 1 and total is None else 'pictures were'} left out")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import click
 
 ALL = "all"
-DEFAULT_STEPS = 100  # where there are so many
+DEFAULT_STEPS = 100  # where levels are continuous; fewer timesteps than all make pictures too smooth (docs/paper.md)
 
 
 class Steps(click.ParamType):
@@ -18,7 +18,7 @@ class Steps(click.ParamType):
 
 
 steps = click.option("--steps", type=Steps(), metavar="all|N", help="Visit so many levels: those stored with the model, else evenly spaced "
-                     "[default: 100, or all where there are fewer].")  # fmt: skip
+                     "[default: all timesteps, of a model of continuous levels 100].")  # fmt: skip
 variance = click.option("--variance", type=click.Choice(["beta", "beta-tilde"]), help="Give p this variance instead of the model's.")
 
 
@@ -35,9 +35,7 @@ def levels(model, start: int, count: str | int | None) -> Sequence[int]:
     timesteps = start if model.levels.counts_timesteps else None
     if count == ALL and timesteps is None:
         raise click.BadParameter(f"the levels of {model.name} are continuous: there is no 'all' of them", param_hint="--steps")
-    fewest = min(timesteps or DEFAULT_STEPS, DEFAULT_STEPS)
-    number = timesteps if count == ALL else fewest if count is None else int(count)
-    assert number is not None
+    number = timesteps or DEFAULT_STEPS if count in (ALL, None) else int(count)
     try:
         return subsequence(model.levels, start, number)
     except ValueError as e:

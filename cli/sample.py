@@ -72,9 +72,11 @@ def command(model, output, count, size, steps, ddim, eta, variance, seed, progre
         drawn, rows = samples.draw(Sampler(process, (height, width), seed, eta if ddim else None), count, shared_latent, progress)
     if progressive is not None:
         files.write(progressive, grids.png(grids.grid(rows)))
-    beside = samples.beside_nearest(drawn, references, notes.LeftOut(quiet), notes.unheard if quiet else notes.note) if nearest else None
+    left_out = notes.LeftOut(quiet)
+    beside = samples.beside_nearest(drawn, references, left_out, notes.unheard if quiet else notes.note) if nearest else None
     if output is not None:
         write(output, drawn, beside)
+    left_out.check()
 
 
 def is_directory(output: str) -> bool:

@@ -1,6 +1,7 @@
 """`ddpmcodec train`."""
 
 import contextlib
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,10 +32,9 @@ VALIDATION_SIGMAS = (15.0, 25.0, 50.0)  # of 255
 @click.option(
     "-o",
     "--output",
-    required=True,
     type=options.DIRECTORY,
     metavar="DIR",
-    help="Keep the run in DIR: state, model, log. A run that is there goes on.",
+    help="Keep the run in DIR: state, model, log. A run that is there goes on. Required, but for --dry-run.",
 )
 @click.option("--init", type=options.FILE, metavar="NAME|PATH", help="Begin a new run with this model's weights.")
 @click.option("--name", default=None, metavar="NAME", help="Name the model so [default: the configuration's].")
@@ -68,6 +68,8 @@ def command(config, data, val, output, init, name, iterations, minutes, anneal, 
     """
     if anneal and iterations is None and minutes is None:
         raise click.UsageError("--anneal needs --iterations or --minutes")
+    if output is None and not dry_run:
+        raise click.MissingParameter(ctx=click.get_current_context(), param_hint="'-o' / '--output'", param_type="option")
     if output in ("", "-"):
         raise click.BadParameter("give a directory", param_hint="--output")
     options.use_threads(threads)
@@ -82,7 +84,8 @@ def command(config, data, val, output, init, name, iterations, minutes, anneal, 
     with distributed.processes(configuration.optimizer.batch) as processes:
         leads, warn = processes.leads, warner(processes.leads)
         say = notes.unheard if quiet else warn
-        run = TrainingRun(Path(output), training.build_state(configuration, processes.device, seed), name or Path(config).stem, anneal)
+        directory = Path(os.devnull if output is None else output)  # in the first of which there is no run, and cannot be one
+        run = TrainingRun(directory, training.build_state(configuration, processes.device, seed), name or Path(config).stem, anneal)
         finished = train(run, configuration, Path(data), processes, init=registry.find(init) if init else None, anneal=anneal,
                          iterations=iterations, minutes=minutes, seed=seed, dry_run=dry_run, say=say, warn=warn, quiet=quiet)  # fmt: skip
     if not leads or dry_run:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-import operator
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
+from ddpmcodec import arguments
+from ddpmcodec.arguments import content
 from ddpmcodec.description import describe
 from ddpmcodec.errors import CorruptFileError, LimitError, ModelError, PictureError, RateError
 from ddpmcodec.format import container as _container
@@ -52,6 +53,7 @@ def encode(
     roi_gain: float | None = None,
     model: ModelName | None = None,
     levels: Sequence[int] | None = None,
+    page: int | None = None,
     strip: bool = False,
     max_pixels: int | None = None,
     device: str = "auto",
@@ -65,6 +67,7 @@ def encode(
     Args:
         image: a PIL image or a uint8 array, (H, W, 3), (H, W, 4) with alpha or (H, W), or a sequence of them. Alpha is coded losslessly,
             and the colour where it is 0 not at all. Colour profile, EXIF and XMP of an image's `info` are carried.
+        page: the number, from 1 on, of the page or frame to code of a PIL image that has several; default its current one.
         strip: leave colour profile, EXIF and XMP out.
         model: the denoiser, or its name or path; default the bundled one.
         max_pixels: refuse pictures of more pixels in all (default `ddpmcodec.picture.MAX_PIXELS`).
@@ -107,7 +110,7 @@ def encode(
         raise ValueError("roi_gain is of a roi, and there is none")
     regions = None if roi is None else load_roi(roi, roi_gain, MAX_PIXELS if max_pixels is None else max_pixels)
     options = EncodeOptions(evaluations, effort, seed, tune, regions, device, precision)
-    return encode_image(image, end, options, model=model, strip=strip, max_pixels=max_pixels, progress=progress).data
+    return encode_image(image, end, options, model=model, page=page, strip=strip, max_pixels=max_pixels, progress=progress).data
 
 
 def encode_image(
@@ -117,6 +120,7 @@ def encode_image(
     note: Note = silent,
     *,
     model: ModelName | None = None,
+    page: int | None = None,
     strip: bool = False,
     max_pixels: int | None = None,
     progress: Progress = silent,
@@ -128,7 +132,7 @@ def encode_image(
         target: where to end (`ddpmcodec.target`); default about 1 bit per pixel.
         options: evaluations, effort, seed, tune, regions, device and precision; default those of `encode`.
         note: called with each sentence that the user should read: what the file will not have, and what could not be reached.
-        model, strip, max_pixels, progress: as `encode`.
+        model, page, strip, max_pixels, progress: as `encode`; a `Picture` has no pages.
 
     Raises:
         PictureError, LimitError, ModelError, RateError: see `ddpmcodec.errors`.
@@ -145,10 +149,12 @@ def encode_image(
         )
     limit = picture.MAX_PIXELS if max_pixels is None else _limit(max_pixels)
     if isinstance(image, picture.Picture):
+        if page is not None:
+            raise ValueError(f"page = {page} is of an image, and this is a picture already")
         source = image
     else:
         images: list[Any] = list(image) if isinstance(image, list | tuple) else [image]
-        source = picture.stack([picture.load(each, limit, note) for each in images], limit)
+        source = picture.stack([picture.load(each, limit, note, page) for each in images], limit)
     if strip:
         source = replace(source, metadata=NONE)
     found = registry.resolve(model)
@@ -163,21 +169,16 @@ def encode_image(
     return encoding
 
 
-def _bytes(data: Any) -> bytes:
-    """Return what holds bytes, such as a bytearray, as bytes; TypeError for what does not, where `bytes` would make zeros of a number."""
-    return bytes(memoryview(data).cast("B"))
-
-
 def _count(name: str, value: int | None) -> int | None:
     """Return a number of something, or None; ValueError where it is negative, TypeError where it is no integer."""
-    if value is not None and (value := operator.index(value)) < 0:
+    if value is not None and (value := arguments.integer(name, value)) < 0:
         raise ValueError(f"{name} = {value} is negative")
     return value
 
 
 def _limit(max_pixels: int) -> int:
-    """Return a limit of pixels; ValueError where it is none."""
-    if not max_pixels >= 1:
+    """Return a limit of pixels; ValueError where it is none, TypeError where it is no number."""
+    if not arguments.number("max_pixels", max_pixels) >= 1:
         raise ValueError(f"max_pixels = {max_pixels} is no limit")
     return max_pixels
 
@@ -194,7 +195,7 @@ def open_file(data: bytes, steps: int | None = None, max_pixels: int | None = No
 
     steps = _count("steps", steps)
     max_pixels = picture.MAX_PIXELS if max_pixels is None else _limit(max_pixels)
-    parsed = _container.parse(_bytes(data), max_pixels)
+    parsed = _container.parse(content(data), max_pixels)
     if steps is not None:
         parsed = replace(parsed, messages=parsed.messages[:steps], tail=None)
     whole, pixels = len(parsed.messages), parsed.header.network_pixels
@@ -295,7 +296,7 @@ def _decoded(
 
     if reconstruct not in ("mean", "sample"):
         raise ValueError(f"reconstruct is 'mean' or 'sample', not {reconstruct!r}")
-    if not 0 <= operator.index(seed) < 1 << 64:
+    if not 0 <= arguments.integer("seed", seed) < 1 << 64:
         raise ValueError(f"seed = {seed} is out of range: 0 ... 2^64 - 1")
     state = decoder.last_state(parsed, denoiser_of(parsed, model, device, precision), progress)
     return picture.to_images(decoder.reconstructed(parsed, state, reconstruct, seed, progress), parsed)
@@ -327,7 +328,7 @@ def info(data: bytes) -> dict[str, Any]:
     Raises:
         FormatError and its kinds: see `ddpmcodec.errors`.
     """
-    data = _bytes(data)
+    data = content(data)
     return describe(_container.parse(data), len(data))
 
 
@@ -345,9 +346,11 @@ def truncate(
         FormatError and its kinds: see `ddpmcodec.errors`.
         ValueError: a limit is out of its range.
     """
-    steps, data = _count("steps", steps), _bytes(data)
-    if not (bpp is None or 0 < bpp < math.inf) or not (max_bytes is None or max_bytes >= 0):
-        raise ValueError(f"out of range: bpp = {bpp} or max_bytes = {max_bytes}")
+    steps, data = _count("steps", steps), content(data)
+    if bpp is not None and not 0 < arguments.number("bpp", bpp) < math.inf:
+        raise ValueError(f"bpp = {bpp} is out of range: it is no positive number")
+    if max_bytes is not None and not arguments.number("max_bytes", max_bytes) >= 0:
+        raise ValueError(f"max_bytes = {max_bytes} is out of range: it is no number of bytes")
     parsed = _container.parse(data)
     limits = [max_bytes, None if bpp is None else min(bpp, MAX_BPP) * parsed.header.pixels / 8]
     limit = min((n for n in limits if n is not None), default=math.inf)

@@ -1,6 +1,5 @@
 """The encoder, which makes a file of a picture in one pass over the chain (Algorithm 3 of arXiv 2006.11239)."""
 
-import operator
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ddpmcodec import arrays, precision, quality
+from ddpmcodec import arguments, arrays, precision, quality
 from ddpmcodec.chain import State, walk
 from ddpmcodec.channel.channel import Channel, TrellisChannel
 from ddpmcodec.channel.randomness import SharedRandomness
 from ddpmcodec.denoiser import Denoiser
+from ddpmcodec.errors import PictureError
 from ddpmcodec.format import alpha, container, tail
 from ddpmcodec.format.container import Container
 from ddpmcodec.format.header import Header
@@ -56,7 +56,7 @@ class EncodeOptions:
 
     def __post_init__(self):
         for name in ("evaluations", "effort", "seed"):
-            object.__setattr__(self, name, operator.index(getattr(self, name)))
+            object.__setattr__(self, name, arguments.integer(name, getattr(self, name)))
         if not isinstance(self.roi, Roi | None):
             raise TypeError(f"roi is a Roi or None, not {type(self.roi).__name__}")
         if not 2 <= self.evaluations <= MAX_EVALUATIONS or self.effort not in NU_OF_EFFORT or not 0 <= self.seed < 1 << 63:
@@ -196,12 +196,14 @@ def encode_pixels(
     Raises:
         RateError: not even a file without steps is as small as the target asks.
         ModelError: there is no such model or device, or the network is one for fp32 only.
-        PictureError: a region of interest is not inside the picture.
+        PictureError: a region of interest is not inside the picture, or it is in colour, and the model of gray pictures.
         ConflictError: a lossless file is to have shaped noise.
         ValueError: the target's levels are not the model's, or in a wrong order.
     """
     begin = time.perf_counter()
     found = registry.resolve(model)
+    if found.planes == 1 and not picture.gray:
+        raise PictureError(f"model {found.name!r} is of gray pictures, and this one is in colour: convert it to gray")
     target = _with_best_levels(target, found, options.evaluations)
     target.check_levels(found.levels, found.start)
     header = _header(picture, found, options.seed)

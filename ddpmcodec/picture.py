@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from ddpmcodec import arguments
 from ddpmcodec.errors import DdpmcodecError, LimitError, PictureError, printable
 from ddpmcodec.format import alpha as alpha_section
 from ddpmcodec.format.container import Container
@@ -67,12 +68,15 @@ def _reading() -> Iterator[None]:
 
 
 @_reading()
-def from_image(image: Image.Image, note: Note = silent, max_pixels: int = MAX_PIXELS, page: int | None = None) -> Picture:
+def from_image(
+    image: Image.Image, note: Note = silent, max_pixels: int = MAX_PIXELS, page: int | None = None, *, current: bool = False
+) -> Picture:
     """Return the picture of an image, turned as its EXIF orientation says.
 
     Args:
         note: called with a sentence for each thing that the coded picture will not have.
         page: the number of the one to take of several, from 1 on.
+        current: take the one that the image is at, where there is no `page`.
 
     Raises:
         PictureError: there are several pages and none is chosen, or more than 8 bits a channel, or the image is damaged.
@@ -86,9 +90,9 @@ def from_image(image: Image.Image, note: Note = silent, max_pixels: int = MAX_PI
         image.seek(page - 1)
         _check_size(image.width, image.height, max_pixels)
     elif pages > 1:
-        if image.format != "MPO":
+        if not current and image.format != "MPO":  # behind a JPEG photo there may be a preview or a depth map
             raise PictureError(f"the file has {pages} pages or frames: choose one", parameter="page")
-        note(f"only the first of {pages} pictures is coded")  # behind a JPEG photo there may be a preview or a depth map
+        note(f"only {f'number {image.tell() + 1}' if image.tell() else 'the first'} of {pages} pictures is coded")
     if _is_deep(image):
         raise PictureError("pictures of more than 8 bits a channel cannot be coded yet")
     if image.mode not in MODES:
@@ -222,14 +226,27 @@ def to_image(pixels: np.ndarray, orientation: int) -> Image.Image:
     return image
 
 
-def load(source: Image.Image | np.ndarray, max_pixels: int = MAX_PIXELS, note: Note = silent) -> Picture:
-    """Return the picture of an image or an array, as `ddpmcodec.encode` takes them.
+def load(source: Image.Image | np.ndarray, max_pixels: int = MAX_PIXELS, note: Note = silent, page: int | None = None) -> Picture:
+    """Return the picture of an image or an array, as `ddpmcodec.encode` takes them; of an image with several pages the current one.
+
+    Args:
+        page: take this one instead, from 1 on; the image stays where it is.
 
     Raises:
         PictureError, LimitError: as `from_image` and `from_array`; PictureError also for an object of another type.
+        ValueError: `page` is less than 1.
     """
+    if page is not None and arguments.integer("page", page) < 1:
+        raise ValueError(f"page = {page} is out of range: the first is 1")
     if isinstance(source, np.ndarray):
+        if page not in (None, 1):
+            raise PictureError(f"there is no page {page}: an array is one picture")
         return from_array(source, max_pixels)
     if isinstance(source, Image.Image):
-        return from_image(source, note, max_pixels)
+        current = source.tell()
+        try:
+            return from_image(source, note, max_pixels, page, current=True)
+        finally:
+            with _reading():
+                source.seek(current)
     raise PictureError(f"expected a PIL image or a uint8 array, got {type(source).__name__}")

@@ -6,6 +6,7 @@ from pathlib import Path
 from PIL import Image
 
 from ddpmcodec import api, decoder, picture
+from ddpmcodec.arguments import content
 from ddpmcodec.chain import State
 from ddpmcodec.errors import DdpmcodecError, TruncatedFileError
 from ddpmcodec.format.container import END, Container
@@ -45,7 +46,7 @@ class Decoder:
         Raises:
             FormatError and its kinds, ModelError, LimitError: see `ddpmcodec.errors`. A stream that has failed fails again.
         """
-        self._data += data
+        self._data += content(data)
         return self._pictures()
 
     def _pictures(self) -> Iterator[tuple[int, Image.Image]]:

@@ -4,11 +4,11 @@ A target knows the noise at which to end and the bytes that the file may have. I
 """
 
 import math
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from ddpmcodec import arguments
 from ddpmcodec.errors import RateError
 from ddpmcodec.format.header import Header
 from ddpmcodec.models.levels import Levels
@@ -76,7 +76,7 @@ class Quality(_ToBeReached):
     quality: float
 
     def __post_init__(self):
-        if not 0 <= self.quality <= 100:
+        if not 0 <= arguments.number("quality", self.quality) <= 100:
             raise ValueError(f"quality = {self.quality} is out of range: 0 ... 100")
 
     @property
@@ -92,7 +92,7 @@ class Rate(Target):
     bpp: float
 
     def __post_init__(self):
-        if not 0 < self.bpp <= MAX_BPP:
+        if not 0 < arguments.number("bpp", self.bpp) <= MAX_BPP:
             raise ValueError(f"bpp = {self.bpp} is out of range: (0, {MAX_BPP:g}]")
 
     def max_bytes(self, header: Header, extra: int, least: int) -> int | None:
@@ -111,7 +111,7 @@ class Bytes(Target):
     count: int
 
     def __post_init__(self):
-        if not 0 <= self.count < math.inf:
+        if not 0 <= arguments.number("max_bytes", self.count) < math.inf:
             raise ValueError(f"max_bytes = {self.count} is out of range: it is no number of bytes")
         object.__setattr__(self, "count", math.floor(self.count))
 
@@ -127,7 +127,7 @@ class Psnr(_ToBeReached):
     psnr: float
 
     def __post_init__(self):
-        if not 0 < self.psnr < math.inf:
+        if not 0 < arguments.number("psnr", self.psnr) < math.inf:
             raise ValueError(f"psnr = {self.psnr} is out of range: it is no positive number of dB")
 
 
@@ -138,7 +138,7 @@ class VisitedLevels(Target):
     visited: tuple[int, ...]
 
     def __post_init__(self):
-        object.__setattr__(self, "visited", tuple(map(operator.index, self.visited)))  # numpy's integers, too
+        object.__setattr__(self, "visited", arguments.integers("levels", self.visited))
 
     def max_bytes(self, header: Header, extra: int, least: int) -> int | None:
         """Return None: the target takes as many bytes as it takes."""
@@ -157,7 +157,7 @@ class Lossless(Target):
 
     def __post_init__(self):
         if self.visited is not None:
-            object.__setattr__(self, "visited", tuple(map(operator.index, self.visited)))
+            object.__setattr__(self, "visited", arguments.integers("levels", self.visited))
 
     @property
     def sigma(self) -> float:
@@ -217,9 +217,9 @@ def choose(
     if psnr is not None:
         found.append(Psnr(psnr))
     if lossless:
-        found.append(Lossless(None if levels is None else tuple(levels)))
+        found.append(Lossless(None if levels is None else arguments.integers("levels", levels)))
     elif levels is not None:
-        found.append(VisitedLevels(tuple(levels)))
+        found.append(VisitedLevels(arguments.integers("levels", levels)))
     if len(found) > 1:
         raise ConflictError(
             "at most one of quality, bpp, max_bytes, psnr, lossless and levels says where to end; levels may go with lossless"

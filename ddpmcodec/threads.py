@@ -1,24 +1,64 @@
 """The number of threads that this process computes with: one number, which the search, the arrays and the network all obey."""
 
+import math
 import os
+import re
+from pathlib import Path
+
+VARIABLE = "OMP_NUM_THREADS"
+CGROUPS = Path("/sys/fs/cgroup")
 
 _count: int | None = None
 
 
 def available() -> int:
-    """Return the number of processors that this process may use."""
+    """Return the number of processors that this process may use: those of its affinity, or fewer where a cgroup allows less time."""
     try:
-        return len(os.sched_getaffinity(0))
+        allowed = len(os.sched_getaffinity(0))
     except AttributeError:  # a system without affinities
-        return os.cpu_count() or 1
+        allowed = os.cpu_count() or 1
+    return max(1, math.ceil(min(allowed, quota(CGROUPS, _own_group()))))
+
+
+def _own_group() -> str:
+    """Return the path of this process's group in the second version of cgroups; the root's where there is none."""
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return "/"
+    return next((line[3:] for line in lines if line.startswith("0::/")), "/")
+
+
+def quota(root: Path, group: str) -> float:
+    """Return how many processors' time cgroups allow, the least of a group and those above it; infinity where they do not limit it.
+
+    Args:
+        root: where cgroups are mounted; containers see their own group there.
+        group: path of the group below it, in the second version; of the first one only the root is looked at.
+    """
+    own = root / group.lstrip("/")
+    limits: list[tuple[Path, ...]] = [(folder / "cpu.max",) for folder in (own, *own.parents) if folder.is_relative_to(root)]
+    limits.append((root / "cpu/cpu.cfs_quota_us", root / "cpu/cpu.cfs_period_us"))
+    least = math.inf
+    for files in limits:
+        try:
+            time, period = map(float, " ".join(file.read_text() for file in files).split())
+        except (OSError, ValueError):  # not there, or "max"
+            continue
+        if time > 0 and period > 0:
+            least = min(least, time / period)
+    return least
+
+
+def asked() -> int | None:
+    """Return the number in OMP_NUM_THREADS, but no more than there are processors; None where there is none."""
+    first = os.environ.get(VARIABLE, "").split(",")[0].strip()
+    return min(int(first), os.cpu_count() or 1) or None if re.fullmatch("[0-9]{1,18}", first) else None
 
 
 def count() -> int:
     """Return the number in force: that of `use`, else OMP_NUM_THREADS, else all processors that the process may use."""
-    if _count is not None:
-        return _count
-    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    return int(asked) if asked.isdigit() and int(asked) > 0 else available()
+    return _count if _count is not None else asked() or available()
 
 
 def use(number: int | None) -> None:

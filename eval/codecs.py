@@ -127,7 +127,8 @@ class Ddpm:
     def check(self) -> None:
         """As `Codec.check`; also raise ValueError where settings are out of the range that an encode takes."""
         self._model()
-        Rate(self.bpp)
+        for rate in (self.bpp, *self.rates):
+            Rate(rate)
         self._options  # noqa: B018 - checks its ranges
 
     def curve(self, pixels: np.ndarray) -> Iterator[Coded]:

@@ -18,9 +18,9 @@ from ddpmcodec import arrays, plan, quality, workers
 from ddpmcodec.channel.channel import TrellisChannel, codeword
 from ddpmcodec.channel.randomness import STREAM_START, SharedRandomness
 from ddpmcodec.encoder import EncodeOptions, encode_pixels
-from ddpmcodec.errors import EvaluationError, InputError
+from ddpmcodec.errors import DdpmcodecError, EvaluationError, InputError
 from ddpmcodec.eval import curves, rate_distortion
-from ddpmcodec.eval.crops import middle
+from ddpmcodec.eval.crops import middles
 from ddpmcodec.eval.curves import Curve
 from ddpmcodec.eval.poisson import PoissonChannel
 from ddpmcodec.eval.progress import Counter
@@ -184,15 +184,23 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def measure(
-    pictures: Iterable[tuple[str, np.ndarray]], model_name: str, evaluations: int, jobs: int, progress: Progress = silent
+    pictures: Iterable[tuple[str, np.ndarray]],
+    model_name: str,
+    evaluations: int,
+    jobs: int,
+    skipped: Callable[[str, DdpmcodecError], None] = silent,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """Compare on the middle of each picture, in `jobs` processes: a document with `summary`, and the points of each way and picture.
+
+    Args:
+        skipped: told of pictures that are too small.
 
     Raises:
         InputError: no picture is large enough.
         WorkerError: a process has died.
     """
-    crops = {name: crop for name, pixels in pictures if (crop := middle(pixels, SIDE, 1)) is not None}
+    crops = dict(middles(pictures, SIDE, 1, skipped))
     if not crops:
         raise InputError(f"no picture has {SIDE}x{SIDE} pixels")
     advance = Counter(progress, len(METHODS) * len(crops))

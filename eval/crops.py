@@ -2,12 +2,13 @@
 
 import io
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 from PIL import Image
 
-from ddpmcodec.errors import InputError
+from ddpmcodec.errors import DdpmcodecError, InputError
+from ddpmcodec.progress import silent
 
 
 def middle(pixels: np.ndarray, side: int, reduce: int) -> np.ndarray | None:
@@ -20,13 +21,32 @@ def middle(pixels: np.ndarray, side: int, reduce: int) -> np.ndarray | None:
     return small[top : top + side, left : left + side]
 
 
-def archive(pictures: Iterable[tuple[str, np.ndarray]], side: int, reduce: int, count: int) -> bytes:
-    """Cut the middles of the first `count` pictures that are large enough: an .npz file of them.
+def middles(
+    pictures: Iterable[tuple[str, np.ndarray]], side: int, reduce: int, skipped: Callable[[str, DdpmcodecError], None] = silent
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the name and the `middle` of each picture that is large enough; `skipped` is told of the others."""
+    for name, pixels in pictures:
+        crop = middle(pixels, side, reduce)
+        if crop is not None:
+            yield name, crop
+        else:
+            needed, (height, width) = side * reduce, pixels.shape[:2]
+            skipped(name, InputError(f"{width} x {height} pixels are less than {needed} x {needed}"))
+
+
+def archive(
+    pictures: Iterable[tuple[str, np.ndarray]],
+    side: int,
+    reduce: int,
+    count: int,
+    skipped: Callable[[str, DdpmcodecError], None] = silent,
+) -> bytes:
+    """Cut the middles of the first `count` pictures that are large enough: an .npz file of them; `skipped` as of `middles`.
 
     Raises:
         InputError: none is.
     """
-    cut = [*itertools.islice((crop for _, pixels in pictures if (crop := middle(pixels, side, reduce)) is not None), count)]
+    cut = [crop for _, crop in itertools.islice(middles(pictures, side, reduce, skipped), count)]
     if not cut:
         raise InputError("no picture is large enough")
     buffer = io.BytesIO()

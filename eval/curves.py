@@ -20,6 +20,7 @@ class _Picture(msgspec.Struct):
 
     sha256: str
     points: list[dict[str, float | None]] = []
+    left_out: str = ""
 
 
 class _Document(msgspec.Struct):
@@ -103,7 +104,7 @@ def parse(path: str, data: bytes) -> Curve:
         pictures = msgspec.convert(document.pictures or {}, dict[str, _Picture])
     except msgspec.ValidationError:  # somebody else's
         pictures = {}
-    points = {f"{name} {picture.sha256}": picture.points for name, picture in pictures.items()}
+    points = {f"{name} {picture.sha256}": picture.points for name, picture in pictures.items() if not picture.left_out}
     return Curve(document.name or Path(path).stem, document.description, tuple(bpp[i] or 0.0 for i in order), measured, points)
 
 

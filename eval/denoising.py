@@ -53,11 +53,12 @@ def measure(
     whitened: bool = False,
     skipped: Callable[[Path, DdpmcodecError], None] = silent,
     progress: Progress = silent,
+    page: int | None = None,
 ) -> dict[str, list[float]]:
-    """Measure pictures in files: the PSNR in dB at each sigma of 255, by name; `skipped` is told of those that cannot be read."""
+    """Measure pictures in files: the PSNR in dB at each sigma of 255, by name; `skipped` and `page` as of `pictures.load`."""
     advance = Counter(progress, len(paths))
     psnrs = {}
-    for name, values in evaluate(sets.load(paths, skipped), model, sigmas, whitened):
+    for name, values in evaluate(sets.load(paths, skipped, page), model, sigmas, whitened):
         psnrs[name] = values
         advance()
     return psnrs

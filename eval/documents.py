@@ -31,7 +31,7 @@ class _Named(msgspec.Struct):
 
 class _Bound(msgspec.Struct):
     model: _Named
-    levels: int
+    levels: Annotated[int, msgspec.Meta(ge=1)]
     variance: str
     progressive: Annotated[list[_Row], msgspec.Meta(min_length=1)]
 

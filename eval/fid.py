@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from ddpmcodec.errors import EvaluationError, InputError, ModelError
+from ddpmcodec.progress import Note, silent
 
 BATCH = 50
 SPLITS = 10  # of the Inception score
@@ -80,9 +81,13 @@ def frechet_distance(
     network: torch.nn.Module,
     samples: Iterable[np.ndarray],
     reference: Iterable[np.ndarray],
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Callable[[int], None] = silent,
+    note: Note = silent,
 ) -> float:
-    """FID between two sets of (H, W, 3) uint8 pictures.
+    """FID between two sets of (H, W, 3) uint8 pictures, at least 0.
+
+    Args:
+        note: told of a set with so few pictures that the figure says little.
 
     Raises:
         EvaluationError: torchmetrics is missing.
@@ -90,20 +95,23 @@ def frechet_distance(
         ModelError: the network does not take them.
     """
     extractor = _Extractor(network, "return_features")
-    metric = None
-    for real, pictures in ((False, samples), (True, reference)):
+    metric, features = None, 0
+    for real, pictures, what in ((False, samples, "samples"), (True, reference, "pictures to compare with")):
         count = 0
         for batch in _batches(pictures):
             if metric is None:
-                extractor.num_features = extractor(batch[:1]).shape[1]
+                extractor.num_features = features = extractor(batch[:1]).shape[1]
                 metric = _metrics()[0](feature=extractor)
             metric.update(batch, real=real)
             count += len(batch)
             progress(len(batch))
         if count < 2:
-            raise InputError(f"{count} pictures {'to compare with' if real else 'sampled'}: their covariance needs two at least")
+            raise InputError(f"{count} {what}: their covariance needs two at least")
+        if count <= features:
+            note(f"{count} {what} for {features} features: their covariance is not of full rank, and the distance says little")
     assert metric is not None
-    return float(metric.compute())
+    distance = float(metric.compute())
+    return 0.0 if distance <= 0 else distance  # rounding may take it below
 
 
 def inception_score(network: torch.nn.Module, samples: Iterable[np.ndarray], seed: int = 0) -> tuple[float, float]:

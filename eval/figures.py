@@ -58,6 +58,7 @@ def _saved(figure, kind: str) -> bytes:
 COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#CC79A7", "#F0E442")
 MARKERS = "os^Dv<>P"
 PANELS = 3  # a row
+LONGEST_LABEL = 80  # characters
 
 
 def _axis_label(metric: str) -> str:
@@ -68,8 +69,11 @@ def _axis_label(metric: str) -> str:
 
 
 def _label(name: str) -> str:
-    """A name that matplotlib shows as it is: between dollars it would be a formula, and with an underscore before it not be there."""
-    shown = printable(name).replace("$", r"\$")
+    """A name that matplotlib shows as it is: between dollars it would be a formula, and with an underscore before it not be there.
+
+    Of one that leaves no room for the curves the beginning.
+    """
+    shown = printable(name if len(name) <= LONGEST_LABEL else f"{name[:LONGEST_LABEL]}...").replace("$", r"\$")
     return f" {shown}" if shown.startswith("_") else shown
 
 

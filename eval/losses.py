@@ -15,7 +15,7 @@ import numpy as np
 
 from ddpmcodec import spacing, workers
 from ddpmcodec.encoder import EncodeOptions, encode_pixels
-from ddpmcodec.errors import InputError
+from ddpmcodec.errors import DdpmcodecError, InputError, RateError
 from ddpmcodec.eval import bits_per_dimension as bpd
 from ddpmcodec.eval import curves, rate_distortion
 from ddpmcodec.eval.codecs import HEADROOM
@@ -196,15 +196,17 @@ def measure(
     effort: int,
     advantage: float,
     jobs: int,
+    skipped: Callable[[str, DdpmcodecError], None] = silent,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Analyse pictures, in `jobs` processes: a document with `analyse` of each as "pictures", and `schedules`.
 
     Args:
         advantage: in dB, of the better network that the table shows.
+        skipped: told of pictures too small for a file of these rates.
 
     Raises:
-        InputError: there is no picture.
+        InputError: there is no picture, or none is left.
         WorkerError: a process has died.
     """
     if not pictures:
@@ -214,8 +216,13 @@ def measure(
     with workers.pool(jobs, 1) as pool:
         futures = [pool.submit(analyse, pixels, model_name, max(RATES), evaluations, effort) for _, pixels in pictures]
         for (name, _), future in zip(pictures, futures, strict=True):
-            results[name] = future.result()
+            try:
+                results[name] = future.result()
+            except RateError as e:
+                skipped(name, e)
             advance()
+    if not results:
+        raise InputError("no picture is large enough")
     model = registry.find(model_name)
     return {
         "model": model.identity(),

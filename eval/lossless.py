@@ -92,15 +92,16 @@ def measure(
     skipped: Callable[[Path, DdpmcodecError], None] = silent,
     note: Note = silent,
     progress: Progress = silent,
+    page: int | None = None,
 ) -> dict[str, Any]:
-    """Measure pictures in files: a document with `evaluate`'s rows as "pictures"; `skipped` is told of those that cannot be read.
+    """Measure pictures in files: a document with `evaluate`'s rows as "pictures"; `skipped` and `page` as of `pictures.load`.
 
     Raises:
         EvaluationError: a file of ours has not kept its picture.
     """
     advance = Counter(progress, len(paths))
     rows = []
-    for row in evaluate(sets.load(paths, skipped), model, evaluations, effort, note):
+    for row in evaluate(sets.load(paths, skipped, page), model, evaluations, effort, note):
         rows.append(row)
         advance()
     return {"unit": "bits per pixel", **_setting(model, evaluations, effort), "pictures": rows}

@@ -31,12 +31,18 @@ def find(paths: Sequence[str], stride: int = 1) -> list[Path]:
     return list(dict.fromkeys(found))[::stride]
 
 
-def load(paths: Sequence[Path], skipped: Callable[[Path, DdpmcodecError], None]) -> Iterator[tuple[str, np.ndarray]]:
-    """Name (the whole path where two files share one) and (H, W, 3) uint8 pixels; `skipped` is told of pictures that cannot be read."""
+def load(
+    paths: Sequence[Path], skipped: Callable[[Path, DdpmcodecError], None], page: int | None = None
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Name (the whole path where two files share one) and (H, W, 3) uint8 pixels; `skipped` is told of pictures that cannot be read.
+
+    Args:
+        page: the number of the one to take of files with several, from 1 on.
+    """
     names = Counter(path.name for path in paths)
     for path in paths:
         try:
-            pixels = picture.read(path.read_bytes()).pixels
+            pixels = picture.read(path.read_bytes(), page=page).pixels
         except DdpmcodecError as e:
             skipped(path, e)
         except OSError as e:
@@ -46,7 +52,7 @@ def load(paths: Sequence[Path], skipped: Callable[[Path, DdpmcodecError], None])
 
 
 def load_any(
-    paths: Sequence[str], skipped: Callable[[Path, DdpmcodecError], None], limit: int | None = None
+    paths: Sequence[str], skipped: Callable[[Path, DdpmcodecError], None], limit: int | None = None, page: int | None = None
 ) -> Iterator[tuple[str, np.ndarray]]:
     """As `load` of `find`, and the pictures of CIFAR10 and of .npz and .npy files too; the first `limit`.
 
@@ -61,5 +67,5 @@ def load_any(
             files.append(path)
         else:
             arrays += [(f"{path}[{i}]", array) for i, array in enumerate(found[:limit])]
-    named = load(find(files), skipped) if files else iter(())
+    named = load(find(files), skipped, page) if files else iter(())
     yield from itertools.islice(itertools.chain(arrays, named), limit)

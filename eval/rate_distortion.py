@@ -30,7 +30,7 @@ RATES = (0.25, 0.5, 1.0)  # bpp
 CURVE_RATES = (0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0)
 TIMES = ("encoding_time", "decoding_time")
 
-Entry = dict[str, Any]  # of a picture: its hash, and its points or the error
+Entry = dict[str, Any]  # of a picture: its hash, its points or the error, and why it is left out of means, where it is
 
 
 def value_at(points: Sequence[Mapping[str, Any]], bpp: float, metric: str = "psnr-rgb") -> float | None:
@@ -111,12 +111,13 @@ def results(
     codec: Codec, entries: Mapping[str, Entry], rates: Sequence[float], measured: Sequence[Metric] = DEFAULT_METRICS
 ) -> dict[str, Any]:
     """Return a codec's results in CompressAI's schema ("name", "description" and "results", lists of means over pictures: by rate where
-    it is progressive, else by quality), with "at_bpp", "pictures" and "settings" beside it.
+    it is progressive, else by quality), with "at_bpp", "pictures" and "settings" beside it. Pictures that are `left_out` are in "pictures"
+    alone.
 
     JSON-serializable: where a curve does not reach a rate, a metric is missing or nothing was lost, there is None; "results" leaves such
     points, and metrics that no point has, out.
     """
-    curves = {name: entry.get("points", []) for name, entry in entries.items()}
+    curves = {name: entry.get("points", []) for name, entry in compared(entries).items()}
     names = [*(metric.name for metric in measured), *TIMES]
     if codec.progressive:
         wanted = sorted({*rates, *(rate for rate in CURVE_RATES if min(rates) / 5 <= rate <= max(rates))})
@@ -142,11 +143,40 @@ def results(
     }
 
 
+def compared(entries: Mapping[str, Entry]) -> dict[str, Entry]:
+    """Return the entries of the pictures that means are of."""
+    return {name: entry for name, entry in entries.items() if "left_out" not in entry}
+
+
+def incomparable(of_codecs: Mapping[str, Mapping[str, Entry]], rates: Sequence[float]) -> dict[str, str]:
+    """Return the pictures to leave out of all means, and why: a codec has no quality of them at any rate, though it has of another picture.
+
+    Means that were to have them would be missing at every rate; those of pictures that the other codecs have, too, cannot be compared.
+    """
+    found: dict[str, str] = {}
+    for codec, entries in of_codecs.items():
+        reach = {name: any(value_at(entry.get("points", []), rate) is not None for rate in rates) for name, entry in entries.items()}
+        for name in (name for name, reaches in reach.items() if not reaches and any(reach.values())):
+            found.setdefault(name, f"{codec}: {_reason(entries[name])}")
+    return found
+
+
+def _reason(entry: Entry) -> str:
+    """Say why a picture's curve reaches no rate."""
+    if "error" in entry:
+        return entry["error"]
+    if not entry["points"]:
+        return "no file of it has so few bits"
+    bpps = [point["bpp"] for point in entry["points"] if point["psnr-rgb"] is not None]
+    return f"its files have {min(bpps):.3g} ... {max(bpps):.3g} bpp" if bpps else "its files are all without a loss"
+
+
 def reusable(stored: Any, wanted: Mapping[str, Any]) -> dict[str, Entry]:
     """Return the pictures of earlier results that were measured with these settings and without an error; none of anything else."""
     if not isinstance(stored, dict) or stored.get("settings") != wanted or not isinstance(stored.get("pictures"), dict):
         return {}
-    return {name: e for name, e in stored["pictures"].items() if isinstance(e, dict) and "sha256" in e and "points" in e}
+    measured = {name: e for name, e in stored["pictures"].items() if isinstance(e, dict) and "sha256" in e and "points" in e}
+    return {name: {key: value for key, value in e.items() if key != "left_out"} for name, e in measured.items()}
 
 
 def stored(path: str) -> Any:
@@ -196,6 +226,9 @@ def compare(
         entries[codec.name][picture] = entry
         save(codec.name, so_far(codec.name))
         advance()
+    for picture, reason in incomparable(entries, rates).items():
+        for of_codec in entries.values():
+            of_codec[picture]["left_out"] = reason
     found = {name: so_far(name) for name in codecs}
     for name in codecs if pictures else ():
         save(name, found[name])
@@ -217,7 +250,7 @@ def table(
     for curve in published:
         points = [{"bpp": bpp, metric.name: value} for bpp, value in zip(curve.bpp, curve.metrics.get(metric.name, ()), strict=False)]
         rows_of[f"{curve.name} (published)"] = [value_at(points, rate, metric.name) for rate in rates]
-    count = max((len(result["pictures"]) for result in of_codecs.values()), default=0)
+    count = max((len(compared(result["pictures"])) for result in of_codecs.values()), default=0)
     heads = " | ".join(f"{rate:g} bpp" for rate in rates)
     lines = [f"| {metric.heading}, {count} pictures | {heads} |", "|---|" + "---:|" * len(rates)]
     for name, values in rows_of.items():
@@ -229,13 +262,20 @@ def notes(of_codecs: Mapping[str, Mapping[str, Any]], measured: Sequence[Metric]
     """A line for each metric and reason for which it has no value, or uses fewer scales, with the number of pictures and one of them."""
     found: dict[tuple[str, str], dict[str, None]] = {}
     for result in of_codecs.values():
-        for name, entry in result["pictures"].items():
+        for name, entry in compared(result["pictures"]).items():
             for metric, reason in entry.get("unmeasured", {}).items():
                 found.setdefault((metric, reason), {})[name] = None
             for of in measured:
                 if of.side <= entry.get("side", of.full_side) < of.full_side:
                     found.setdefault((of.name, f"uses fewer scales under {of.full_side} pixels a side"), {})[name] = None
     return [f"{metric} {reason}: {len(names)} pictures, such as {next(iter(names))}" for (metric, reason), names in found.items()]
+
+
+def left_out(of_codecs: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return the pictures that are left out of all means though every codec takes them, and why."""
+    entries = [(name, entry) for result in of_codecs.values() for name, entry in result["pictures"].items()]
+    refused = {name for name, entry in entries if "error" in entry}
+    return {name: entry["left_out"] for name, entry in entries if "left_out" in entry and name not in refused}
 
 
 def refusals(of_codecs: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -69,18 +69,20 @@ def between(
     lambdas: Sequence[float],
     variance: str | None = None,
     seed: int = 0,
+    shared_noise: bool = False,
     progress: Progress = silent,
 ) -> list[Row]:
     """Interpolate between two pictures of one size (figures 8 and 9): for each list of levels a row of `a`, those of each lambda, `b`.
 
     Args:
         visited: lists of levels, the first of which both pictures are diffused to.
+        shared_noise: as of `sampling.interpolate`.
     """
     x_a, x_b = (torch.from_numpy(arrays.from_pixels(pixels)) for pixels in (a, b))
     advance = Counter(progress, len(visited))
     rows = []
     for levels in visited:
-        x = sampling.interpolate(ReverseProcess(model, levels, variance), x_a, x_b, lambdas, seed)
+        x = sampling.interpolate(ReverseProcess(model, levels, variance), x_a, x_b, lambdas, seed, shared_noise)
         rows.append([a, *split(x), b])
         advance()
     return rows

@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from ddpmcodec.errors import EvaluationError, InputError
+from ddpmcodec.errors import DdpmcodecError, EvaluationError, InputError
 from ddpmcodec.eval import metrics
 from ddpmcodec.eval.metrics import Metric
 from ddpmcodec.eval.progress import Counter
 from ddpmcodec.models import networks, whitening
 from ddpmcodec.models.model import Model
 from ddpmcodec.models.process import abar_of_snr, sigma_of_snr, snr_of_sigma
-from ddpmcodec.progress import Note, Progress, silent
+from ddpmcodec.progress import Progress, silent
 
 BANDS = (0.0, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 2.0)  # of frequencies, in units of Nyquist
 CHANNELS = ("luma", "blue-yellow", "red-green")
@@ -173,13 +173,13 @@ def measure_all(
     sigma: float,
     power: float,
     measured: Sequence[Metric],
-    note: Note = silent,
+    skipped: Callable[[str, DdpmcodecError], None] = silent,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Measure pictures: a document with `relative`, and `measure` of each picture.
 
     Args:
-        note: told of pictures that a metric fails on, which are left out.
+        skipped: told of pictures that a metric fails on.
 
     Raises:
         InputError: none is left.
@@ -191,7 +191,7 @@ def measure_all(
         try:
             of_pictures[name] = measure(pixels, model, sigma, measured, power, seed, advance)
         except EvaluationError as e:
-            note(f"{name}: left out: {e}")
+            skipped(name, e)
     if not of_pictures:
         raise InputError("no picture could be measured")
     return {

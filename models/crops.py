@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from ddpmcodec.errors import InputError
-from ddpmcodec.models.configuration import Data
+from ddpmcodec.models.configuration import Data, Reduce
 
 OTHER_KINDS = "nor batches of CIFAR10, nor an lmdb environment (data.mdb)"  # which a directory may hold, too: models/datasets.py
 
@@ -57,8 +57,22 @@ def read(path: Path, data: Data) -> list[np.ndarray]:
         whole = rgb(image)
     if data.square:
         return [squared(whole, data.side)]
-    rule = next((rule for rule in data.reduce if fnmatch.fnmatch(path.name, rule.files)), None)
+    rule = _rule(path, data)
     return [np.asarray(_reduced(whole, scale)) for scale in (rule.scales(*whole.size) if rule else [1.0])]
+
+
+def _rule(path: Path, data: Data) -> Reduce | None:
+    """Return the reduction that the configuration has for a file."""
+    return next((rule for rule in data.reduce if fnmatch.fnmatch(path.name, rule.files)), None)
+
+
+def _too_small(path: Path, arrays: list[np.ndarray], data: Data) -> str:
+    """Say why no crop fits in a picture, of which these are the reductions."""
+    height, width = max((array.shape[:2] for array in arrays), key=min)
+    rule = None if data.square else _rule(path, data)
+    reduced = rule is not None and (rule.factor < 1 or bool(rule.longest))
+    how = f"reduced to {width}x{height} pixels as the configuration says, it is " if reduced else ""
+    return f"{how}smaller than the crop of {data.side} pixels"
 
 
 def squared(image: Image.Image, side: int, enlarge: bool = False) -> np.ndarray:
@@ -100,7 +114,7 @@ def load(directory: Path, data: Data, note: Callable[[str], None] = lambda text:
             return e
 
     pictures: list[np.ndarray] = []
-    readable = 0
+    readable, reasons = 0, []
     with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
         warnings.simplefilter("ignore")  # Pillow's on odd metadata
         for path, result in zip(paths, pool.map(read_or_error, paths), strict=True):
@@ -110,12 +124,14 @@ def load(directory: Path, data: Data, note: Callable[[str], None] = lambda text:
             readable += 1
             large = [array for array in result if min(array.shape[:2]) >= data.side]
             if not large:
-                note(f"{path}: left out: smaller than the crop of {data.side} pixels")
+                reasons.append(_too_small(path, result, data))
+                note(f"{path}: left out: {reasons[-1]}")
             pictures += large
     if not readable:
         raise InputError(f"no readable pictures in {directory}, {OTHER_KINDS}")
     if not pictures:
-        raise InputError(f"all pictures in {directory} are smaller than the crop of {data.side} pixels")
+        how = " once reduced as the configuration says" if any(reason.startswith("reduced") for reason in reasons) else ""
+        raise InputError(f"all pictures in {directory} are smaller than the crop of {data.side} pixels{how}")
     return pictures
 
 

@@ -8,6 +8,7 @@ from msgspec import Meta
 from ddpmcodec.errors import ModelError
 
 ARCHITECTURE = "ddpm-unet"
+COLOURS = 3
 Size = Annotated[int, Meta(ge=1, le=4096)]
 MAX_CHANNELS = 4096
 MAX_LEVELS = 8
@@ -30,6 +31,7 @@ class DDPMUNetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         flip_sin_to_cos: the embedding of the timestep has its cosines first.
         freq_shift: half the width less this is the denominator in the exponent of its frequencies.
         time_scale: the factor of timesteps before they are embedded.
+        planes: channels of its pictures; configurations have the field where they are gray (`models/planes.py`).
 
     Raises:
         ValueError: they do not fit each other.
@@ -50,6 +52,7 @@ class DDPMUNetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     flip_sin_to_cos: bool = False
     freq_shift: Literal[0, 1] = 1
     time_scale: Annotated[float, Meta(gt=0, le=1e6)] = 1.0
+    planes: Literal[1, 3] = COLOURS
 
     def __post_init__(self):
         stride = 1 << (len(self.multipliers) - 1)
@@ -107,4 +110,7 @@ def complete(config: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ModelError: it is not understood.
     """
-    return msgspec.json.decode(msgspec.json.encode(parse(config)))  # lists in place of tuples, as in a file
+    whole = msgspec.json.decode(msgspec.json.encode(parse(config)))  # lists in place of tuples, as in a file
+    if whole["planes"] == COLOURS:  # the hashes of models in colour are older than the field
+        del whole["planes"]
+    return whole

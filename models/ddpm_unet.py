@@ -191,10 +191,10 @@ class Middle(nn.Module):
 
 
 class DDPMUNet(nn.Module):
-    """The network: x_t (B, 3, H, W), H and W multiples of `stride`, and the paper's t less 1, (B,), to (B, out_channels, H, W).
+    """The network: x_t (B, planes, H, W), H and W multiples of `stride`, and the paper's t less 1, (B,), to (B, out_channels, H, W).
 
     Args:
-        out_channels: 3, or 6 with a variance for each element.
+        out_channels: as many as planes, or twice as many with a variance for each element.
         dropout: the share of dropout in training.
     """
 
@@ -204,7 +204,7 @@ class DDPMUNet(nn.Module):
         widths = c.widths
         last = len(widths) - 1
         self.stride = 1 << last
-        self.conv_in = _conv(3, c.channels)
+        self.conv_in = _conv(c.planes, c.channels)
         self.time_embedding = TimeEmbedding(c.channels)
 
         def sampler(level: int, direction: int) -> nn.Module | None:
@@ -236,7 +236,7 @@ class DDPMUNet(nn.Module):
         return torch.full((x.shape[0],), float(level - 1)).to(x)
 
     def forward(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        """Return the prediction for x, (B, out_channels, H, W), and its variance where there are 6 channels; t as `condition` has it."""
+        """Return the prediction for x, (B, out_channels, H, W), and its variance where it has learned one; t as `condition` has it."""
         e = self.time_embedding(timestep_embedding(t, self.config).to(x))
         skips = [self.conv_in(x)]
         for down in self.down_blocks:

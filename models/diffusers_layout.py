@@ -8,6 +8,7 @@ import json
 import re
 import secrets
 import shutil
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,17 +38,20 @@ OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_o
 
 # Fields that must have these values for the network to be one of ours.
 _FIXED_NETWORK = {
-    "act_fn": "silu",
     "add_attention": True,
     "center_input_sample": False,
     "class_embed_type": None,
-    "in_channels": 3,
     "mid_block_scale_factor": 1,
     "mid_block_type": "UNetMidBlock2D",
     "num_class_embeds": None,
     "time_embedding_dim": None,
     "time_embedding_type": "positional",
 }
+# Fields that the network's translation reads, and those that are of training, or of what the fixed ones exclude.
+_READ_NETWORK = {"act_fn", "attention_head_dim", "attn_norm_num_groups", "block_out_channels", "down_block_types", "downsample_padding"}
+_READ_NETWORK |= {"downsample_type", "flip_sin_to_cos", "freq_shift", "in_channels", "layers_per_block", "norm_eps", "norm_num_groups"}
+_READ_NETWORK |= {"out_channels", "resnet_time_scale_shift", "sample_size", "up_block_types", "upsample_type"}
+_IRRELEVANT_NETWORK = {"dropout", "num_train_timesteps"}
 _FIXED_PROCESS = {
     "clip_sample": True,
     "clip_sample_range": 1.0,
@@ -55,6 +59,13 @@ _FIXED_PROCESS = {
     "thresholding": False,
     "trained_betas": None,
 }
+_READ_PROCESS = {"beta_end", "beta_schedule", "beta_start", "num_train_timesteps", "prediction_type", "variance_type"}
+# How a sampler visits timesteps, and what the fixed ones exclude.
+_IRRELEVANT_PROCESS = {"dynamic_thresholding_ratio", "sample_max_value", "set_alpha_to_one", "skip_prk_steps", "steps_offset"}
+_IRRELEVANT_PROCESS |= {"tensor_format", "timestep_spacing"}
+# Classes whose process is the paper's, and works on pixels.
+SCHEDULERS = ("DDPMScheduler", "DDIMScheduler", "PNDMScheduler", "DDPMParallelScheduler", "DDIMParallelScheduler")
+PIPELINES = ("DDPMPipeline", "DDIMPipeline", "PNDMPipeline")
 
 
 def _require(source: Path, config: dict, fixed: dict[str, Any]) -> None:
@@ -62,6 +73,18 @@ def _require(source: Path, config: dict, fixed: dict[str, Any]) -> None:
     for field, value in fixed.items():
         if config.get(field, value) != value:
             raise ModelError(f"{source}: {field} is {config[field]!r}; only {value!r} is supported")
+
+
+def _known(source: Path, config: dict, *fields: Collection[str]) -> None:
+    """Raise ModelError where a configuration has a field that is none of these, but for diffusers' notes on itself."""
+    if unknown := sorted(name for name in config if not name.startswith("_") and not any(name in known for known in fields)):
+        raise ModelError(f"{source}: {unknown[0]} is {config[unknown[0]]!r}, a field that is not known")
+
+
+def _class(source: Path, config: dict, known: Sequence[str]) -> None:
+    """Raise ModelError where a configuration is of another class than those known; old ones have none."""
+    if (kind := config.get("_class_name", known[0])) not in known:
+        raise ModelError(f"{source}: a {kind}, and not a {' or '.join(known)}")
 
 
 def _choice(source: Path, config: dict, field: str, default: str, known: dict[str, Any]) -> Any:
@@ -82,17 +105,29 @@ def _json(path: Path) -> dict:
 
 def _network_config(source: Path, config: dict) -> dict:
     """Translate the configuration of a UNet2DModel."""
+    _known(source, config, _FIXED_NETWORK, _READ_NETWORK, _IRRELEVANT_NETWORK)
     _require(source, config, _FIXED_NETWORK)
+    _choice(source, config, "act_fn", "silu", {"silu": None, "swish": None})
+    if (planes := config.get("in_channels", 3)) not in (1, 3):
+        raise ModelError(f"{source}: in_channels is {planes!r}; supported are 3, and 1 for gray pictures")
+    groups = config.get("norm_num_groups", 32)
+    if (of_attention := config.get("attn_norm_num_groups")) not in (None, groups):
+        raise ModelError(f"{source}: attn_norm_num_groups is {of_attention!r}; only that of norm_num_groups, {groups!r}, is supported")
+    resamples = [_choice(source, config, f"{side}sample_type", "conv", {"conv": False, "resnet": True}) for side in ("down", "up")]
     try:
         widths = [int(v) for v in config["block_out_channels"]]
         downs, ups = config["down_block_types"], config["up_block_types"]
-        resolution = config["sample_size"] or 1 << (len(widths) - 1)
+        resolution = _side(source, config["sample_size"]) or 1 << (len(widths) - 1)
         if any(kind not in known for kinds, known in ((downs, DOWN), (ups, UP)) for kind in kinds):
             raise ModelError(f"{source}: block types are {', '.join((*downs, *ups))}; supported are {', '.join((*DOWN, *UP))}")
         attends = [DOWN[kind] for kind in downs]
         if not len(widths) == len(downs) == len(ups) or [UP[kind] for kind in reversed(ups)] != attends:
             raise ModelError(f"{source}: the levels of block_out_channels, down_block_types and up_block_types differ")
-        residual = [kind.startswith("Resnet") or (DOWN[kind] and config.get("downsample_type") == "resnet") for kind in downs[:-1]]
+        residual = [
+            kind.startswith("Resnet") or (attends[kind] and of_type)
+            for kinds, attends, of_type in zip((downs, ups), (DOWN, UP), resamples, strict=True)
+            for kind in kinds[:-1]
+        ]
         if any(width % widths[0] for width in widths) or any(r != residual[0] for r in residual):
             raise ModelError(f"{source}: levels of {widths} channels, or of several kinds of resampling, are not supported")
         return {
@@ -102,25 +137,36 @@ def _network_config(source: Path, config: dict) -> dict:
             "blocks": config["layers_per_block"],
             "attention": [resolution >> i for i, attention in enumerate(attends) if attention],
             "head_channels": config.get("attention_head_dim", 8),
-            "groups": config.get("norm_num_groups", 32),
+            "groups": groups,
             "norm_eps": config.get("norm_eps", 1e-5),
             "scale_shift": {"default": False, "scale_shift": True}[config.get("resnet_time_scale_shift", "default")],
             "resample": "residual" if any(residual) else "conv",
             "pad": {0: "after", 1: "both"}[config.get("downsample_padding", 1)],
             "flip_sin_to_cos": config.get("flip_sin_to_cos", True),
             "freq_shift": config.get("freq_shift", 0),
+            "planes": planes,
         }
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as e:
         raise ModelError(f"{source}: not the configuration of a UNet2DModel that is supported: {e}") from e
 
 
-def _process_config(source: Path, config: dict, outputs: int) -> dict:
-    """Translate the configuration of a DDPMScheduler, for a network of so many output channels."""
+def _side(source: Path, sample_size: Any) -> int | None:
+    """Return the side of the pictures; ModelError where it is no number, nor two equal ones."""
+    sides = sample_size if isinstance(sample_size, list) else [sample_size]
+    if len({*map(repr, sides)}) != 1 or not (sides[0] is None or type(sides[0]) is int):
+        raise ModelError(f"{source}: sample_size is {sample_size!r}; supported is one side, of square pictures")
+    return sides[0]
+
+
+def _process_config(source: Path, config: dict, outputs: int, planes: int) -> dict:
+    """Translate the configuration of a DDPMScheduler, for a network of so many output channels, and of its pictures."""
+    _class(source, config, SCHEDULERS)
+    _known(source, config, _FIXED_PROCESS, _READ_PROCESS, _IRRELEVANT_PROCESS)
     _require(source, config, _FIXED_PROCESS)
     T = config.get("num_train_timesteps", 1000)
-    variance = _choice(source, config, "variance_type", "learned_range" if outputs == 6 else "fixed_small", VARIANCES)
-    if outputs != (6 if variance == "learned-range" else 3):
-        raise ModelError(f"{source}: the network has {outputs} channels for a variance that is {variance}")
+    variance = _choice(source, config, "variance_type", "learned_range" if outputs == 2 * planes else "fixed_small", VARIANCES)
+    if outputs != (2 * planes if variance == "learned-range" else planes):
+        raise ModelError(f"{source}: out_channels is {outputs!r}, of pictures of {planes} channels, for a variance that is {variance}")
     return {
         "prediction": _choice(source, config, "prediction_type", "epsilon", PREDICTIONS),
         "variance": variance,
@@ -181,12 +227,16 @@ def read(folder: Path) -> tuple[dict, dict[str, torch.Tensor]]:
     unet = folder / "unet" if (folder / "unet").is_dir() else folder
     source = unet / "config.json"
     network = _json(source)
-    if (kind := network.get("_class_name", "UNet2DModel")) not in ("UNet2DModel", "UNetUnconditionalModel"):
-        raise ModelError(f"{source}: a {kind}, not a UNet2DModel")
+    _class(source, network, ("UNet2DModel", "UNetUnconditionalModel"))
+    if (index := folder / "model_index.json").is_file():
+        _class(index, _json(index), PIPELINES)
+    translated = _network_config(source, network)
     places = [folder / "scheduler" / "scheduler_config.json", folder / "scheduler_config.json"]
     scheduler = next((path for path in places if path.is_file()), None)
-    process = _process_config(scheduler or source, {} if scheduler is None else _json(scheduler), network.get("out_channels", 3))
-    config = {"architecture": "ddpm-unet", **_network_config(source, network), **process}
+    process = _process_config(
+        scheduler or source, {} if scheduler is None else _json(scheduler), network.get("out_channels", 3), translated["planes"]
+    )
+    config = {"architecture": "ddpm-unet", **translated, **process}
     return complete(config), _tensors(unet)
 
 
@@ -198,6 +248,8 @@ def _unet_json(c: DDPMUNetConfig, outputs: int) -> dict:
     return {
         "_class_name": "UNet2DModel",
         **_FIXED_NETWORK,
+        "act_fn": "silu",
+        "in_channels": c.planes,
         "sample_size": c.resolution,
         "out_channels": outputs,
         "block_out_channels": c.widths,
@@ -248,7 +300,7 @@ def write(folder: Path, config: dict, tensors: dict[str, torch.Tensor]) -> None:
         "variance_type": _key_of(VARIANCES, config["variance"], "variance"),
     }
     index = {"_class_name": "DDPMPipeline", "scheduler": ["diffusers", "DDPMScheduler"], "unet": ["diffusers", "UNet2DModel"]}
-    outputs = 6 if config["variance"] == "learned-range" else 3
+    outputs = (2 if config["variance"] == "learned-range" else 1) * c.planes
     documents = {
         "model_index.json": index,
         "scheduler/scheduler_config.json": scheduler,

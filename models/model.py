@@ -78,6 +78,11 @@ class Model:
         return self.config["architecture"] == photo_layout.ARCHITECTURE
 
     @property
+    def planes(self) -> int:
+        """The channels of the pictures that it knows: 3, or 1 where they are gray."""
+        return self.config.get("planes", ddpm_config.COLOURS)
+
+    @property
     def parameters(self) -> int:
         """The number of elements in all of its tensors."""
         return sum(value.size for value in self.tensors.values())

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 
 from ddpmcodec.errors import ModelError
-from ddpmcodec.models import ddpm_config, photo_layout
+from ddpmcodec.models import ddpm_config, photo_layout, planes
 from ddpmcodec.models.ddpm_unet import DDPMUNet
 from ddpmcodec.models.levels import DiscreteLevels, build_levels
 from ddpmcodec.models.model import Model
@@ -46,7 +46,7 @@ def _ddpm_unet(config: dict[str, Any], dropout: float) -> DDPMUNet:
     levels = build_levels(config)
     if not isinstance(levels, DiscreteLevels):
         raise ModelError("the model's noise levels are not discrete, which the paper's network needs")
-    network = DDPMUNet(c, 2 * CHANNELS if c.variance == "learned-range" else CHANNELS, dropout)
+    network = DDPMUNet(c, 2 * c.planes if c.variance == "learned-range" else c.planes, dropout)
     if c.variance in ("fitted", "learned"):
         network.variance_fraction = torch.nn.Parameter(torch.ones(levels.T), requires_grad=c.variance == "learned")
     return network
@@ -105,6 +105,8 @@ def predict(model: Model, x_t: torch.Tensor, level: int, bfloat16: bool = False)
     Raises:
         ModelError: it predicts values that are not numbers, or cannot be built.
     """
+    if model.planes == 1:
+        x_t, level = planes.merged(x_t, level, model.levels)
     network, snr = model.network, model.levels.snr(level)
     height, width = x_t.shape[2:]
     stride, parameter = network.stride, next(network.parameters())
@@ -118,10 +120,10 @@ def predict(model: Model, x_t: torch.Tensor, level: int, bfloat16: bool = False)
         outputs = [network(part, network.condition(level, snr, part))[:, :, :height, :width].to(x_t) for part in parts]
     output = torch.cat(outputs)
     abar_s = float(model.levels.alpha_bars[level - 1]) if isinstance(model.levels, DiscreteLevels) else None
-    x_0 = x_0_of(model.prediction, output[:, :CHANNELS], x_t, abar_of_snr(snr), abar_s)
+    x_0 = x_0_of(model.prediction, output[:, : model.planes], x_t, abar_of_snr(snr), abar_s)
     if not math.isfinite(float(x_0.sum())):
         raise ModelError(f"model {model.name!r} predicts values that are not numbers")
-    return Prediction(x_0, variance_fraction(network, output, level))
+    return Prediction(x_0.repeat(1, CHANNELS // model.planes, 1, 1), variance_fraction(network, output, level, model.planes))
 
 
 def predict_x_0(model: Model, x_t: torch.Tensor, level: int, bfloat16: bool = False) -> torch.Tensor:
@@ -129,12 +131,12 @@ def predict_x_0(model: Model, x_t: torch.Tensor, level: int, bfloat16: bool = Fa
     return predict(model, x_t, level, bfloat16).x_0
 
 
-def variance_fraction(network: Callable, output: torch.Tensor, t) -> torch.Tensor | None:
+def variance_fraction(network: Callable, output: torch.Tensor, t, channels: int = CHANNELS) -> torch.Tensor | None:
     """Return f of `models/reverse.py` at timestep t (a number or one a picture); None where the variance is fixed.
 
     It is in the network's output, one for each element, or the network has one for each timestep.
     """
-    if output.shape[1] > CHANNELS:
-        return (output[:, CHANNELS:] + 1) / 2
+    if output.shape[1] > channels:
+        return (output[:, channels:] + 1) / 2
     fractions = getattr(network, "variance_fraction", None)
     return None if fractions is None else fractions[t - 1].view(-1, 1, 1, 1)

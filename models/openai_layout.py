@@ -143,7 +143,7 @@ def read(
         raise ModelError(f"{path} is conditioned on a class (label_emb), which a codec has no use for")
     translator = _Translator(path, tensors, head_channels, heads, new_attention_order)
     channels, inputs = translator.shape("input_blocks.0.0.weight")[:2]
-    if inputs != 3:
+    if inputs not in (1, 3):
         raise ModelError(f"{path} takes {inputs} channels: a super-resolution model, or not one of pictures")
     outputs = translator.shape("out.2.weight")[0]
 
@@ -209,9 +209,10 @@ def read(
         "pad": "both",
         "flip_sin_to_cos": True,
         "freq_shift": 0,
+        "planes": inputs,
         "time_scale": 1000 / T if rescale_timesteps else 1.0,
         "prediction": "epsilon",
-        "variance": "learned-range" if outputs == 6 else "beta",
+        "variance": "learned-range" if outputs == 2 * inputs else "beta",
         "levels": {"kind": "discrete", "schedule": schedule, "T": T, "beta_1": 0.1 / T, "beta_T": min(0.999, 20 / T)},
         "start": T,
     }

@@ -75,13 +75,16 @@ def last(chain: Iterator[Sample]) -> torch.Tensor:
     return end.clamp(-1, 1)
 
 
-def interpolate(process: ReverseProcess, a: torch.Tensor, b: torch.Tensor, lambdas: Sequence[float], seed: int) -> torch.Tensor:
+def interpolate(
+    process: ReverseProcess, a: torch.Tensor, b: torch.Tensor, lambdas: Sequence[float], seed: int, shared_noise: bool = False
+) -> torch.Tensor:
     """Interpolate between two pictures (figure 8 and, over several first levels, figure 9).
 
-    Both are diffused to the first visited level; their latents are interpolated linearly and decoded with the same noise for all lambda.
+    Both are diffused to the first visited level; their latents are interpolated linearly, and decoded, each with noise of its own.
 
     Args:
         a, b: the pictures, (1, 3, H, W) in [-1, 1].
+        shared_noise: decode all with the same noise: from much noise on the pictures hardly differ then.
 
     Returns:
         A picture for each lambda, (len(lambdas), 3, H, W) in [-1, 1]; 0 decodes the latent of a, 1 that of b.
@@ -89,7 +92,7 @@ def interpolate(process: ReverseProcess, a: torch.Tensor, b: torch.Tensor, lambd
     abar = process.abars[0]
     x_a, x_b = (q_sample(x, abar, Noise(seed, [number]).draw(*x.shape[2:])) for number, x in enumerate((a, b)))
     x_t = torch.cat([(1 - w) * x_a + w * x_b for w in lambdas])
-    return last(ancestral(process, x_t, Noise(seed, [2] * len(lambdas))))
+    return last(ancestral(process, x_t, Noise(seed, [2 if shared_noise else 2 + i for i in range(len(lambdas))])))
 
 
 @dataclass(frozen=True)

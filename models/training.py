@@ -56,6 +56,8 @@ def build_state(configuration: Configuration, device: torch.device, seed: int = 
     """
     try:
         config = complete(configuration.model)
+        if "planes" in config:
+            raise ConfigurationError("models of gray pictures cannot be trained here")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = networks.build(config, configuration.optimizer.dropout)

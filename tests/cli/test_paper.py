@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 import ddpmcodec
+from ddpmcodec.cli import reverse
 from ddpmcodec.models import checkpoint, registry
 
 
@@ -250,6 +251,7 @@ def test_export_and_import(run, fails, paper):
 
 def test_imports_of_nothing(fails, paper):
     fails(9, "import", "crops", "-o", "a.safetensors")
+    assert "nowhere does not exist" in fails(9, "import", "nowhere", "-o", "a.safetensors")
     fails(9, "import", "in.png", "-o", "a.safetensors", "--resolution", 16)
     fails(2, "import", "in.png", "-o", "a.safetensors")
     fails(12, "import", "crops", "-o", "nowhere/a.safetensors")
@@ -281,3 +283,8 @@ def test_fid(run, fails, paper):
     fails(3, "fid", "a.npz", "nowhere", "--features", "features.pt")
     fails(9, "fid", "a.npz", "crops", "--features", "nowhere.pt")
     fails(9, "fid", "a.npz", "crops", "--features", "in.png")
+
+
+def test_all_timesteps_are_the_default(paper_model, model):
+    assert list(reverse.levels(paper_model(), 50, None)) == list(range(50, 0, -1))
+    assert len(reverse.levels(model, model.start, None)) == 100  # of continuous levels

@@ -195,6 +195,8 @@ def test_a_dry_run_writes_nothing(train, folder):
     result = train("--dry-run", "--val", "val", "--iterations", 1000)
     assert result.stdout == "" and "3 pictures" in result.stderr and "loss" in result.stderr
     assert contents(folder) == before and not Path("out").exists()
+    without_output = [argument for argument in ARGUMENTS if argument not in ("-o", "out")]
+    assert CliRunner().invoke(main, [*without_output, "--dry-run"]).exit_code == 0 and contents(folder) == before
     train("--iterations", 2)
     before = contents(folder)
     train("--dry-run", "--anneal", "--minutes", 5)

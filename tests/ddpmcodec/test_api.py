@@ -273,16 +273,25 @@ def test_one_target_at_most(photo, ends):
 
 @pytest.mark.parametrize("data", [5, True, [137, 68], {1: 2}, "text", None])
 def test_what_is_no_bytes_is_not_made_some(data):
-    for function in (ddpmcodec.info, ddpmcodec.decode, lambda data: ddpmcodec.truncate(data, steps=1)):
-        with pytest.raises(TypeError):
+    for function in (ddpmcodec.info, ddpmcodec.decode, lambda data: ddpmcodec.truncate(data, steps=1), ddpmcodec.Decoder().feed):
+        with pytest.raises(TypeError, match=f"expected the bytes of a .ddpm file, got {type(data).__name__}"):
             function(data)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"quality": "keep"}, {"bpp": "1"}, {"max_bytes": "10k"}, {"psnr": True}, {"levels": 5}, {"evaluations": "4"}, {"page": 1.5}]
+)
+def test_an_argument_of_a_wrong_type_is_named(photo, wrong):
+    with pytest.raises(TypeError, match=f"{next(iter(wrong))} is a"):
+        ddpmcodec.encode(photo, **wrong)
 
 
 def test_arguments_out_of_range(encoding):
     data = encoding.data
-    assert ddpmcodec.info(memoryview(data)) == ddpmcodec.info(bytearray(data)) == ddpmcodec.info(data)
-    for seed in (-1, 1 << 64):
-        with pytest.raises(ValueError, match="seed"):
+    twice = np.repeat(np.frombuffer(data, np.uint8), 2)
+    assert ddpmcodec.info(memoryview(data)) == ddpmcodec.info(bytearray(data)) == ddpmcodec.info(twice[::2]) == ddpmcodec.info(data)
+    for seed, error in ((-1, ValueError), (1 << 64, ValueError), (1.5, TypeError), ("7", TypeError)):
+        with pytest.raises(error, match="seed"):
             ddpmcodec.decode(data, reconstruct="sample", seed=seed)
     for options in ({"max_bytes": float("nan")}, {"max_bytes": -1}, {"bpp": 0}, {"bpp": float("nan")}, {"steps": -1}):
         with pytest.raises(ValueError):

@@ -125,6 +125,21 @@ def test_one_page_of_several():
         picture.read(frames(), page=3)
 
 
+def test_an_image_in_python_is_its_current_frame():
+    with Image.open(io.BytesIO(frames())) as image:
+        said = []
+        image.seek(1)
+        assert picture.load(image, note=said.append).pixels[3, 3].tolist() == [255, 0, 0]
+        assert said[0] == "only number 2 of 2 pictures is coded"
+        assert picture.load(image, page=1).pixels[3, 3].tolist() == [0, 0, 0] and image.tell() == 1
+        for page, error in ((0, ValueError), (3, PictureError)):
+            with pytest.raises(error, match="page"):
+                picture.load(image, page=page)
+    assert picture.load(Image.new("L", (8, 8)), page=1).gray
+    with pytest.raises(PictureError, match="no page 2"):
+        picture.load(np.zeros((8, 8), np.uint8), page=2)
+
+
 def frames():
     return file_of(Image.new("RGB", (8, 8)), "GIF", save_all=True, append_images=[Image.new("RGB", (8, 8), "red")], duration=100)
 

@@ -1,7 +1,9 @@
 """The plugin for Pillow."""
 
+import copy
 import importlib
 import io
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -124,3 +126,39 @@ def test_tune_and_regions_are_passed_on(photo):
     )
     noise = ddpmcodec.info(buffer.getvalue())["noise"]
     assert noise["tune"] == "psnr" and noise["map"]["coarsest"] == 4
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda image: pickle.loads(pickle.dumps(image))], ids=["deepcopy", "pickle"])
+def test_copies_are_of_the_file_at_its_frame_as_it_is(drawing, again):
+    data = saved(Image.fromarray(drawing), save_all=True, append_images=[Image.fromarray(drawing[::-1])], lossless=True)
+    unread = opened(data)
+    unread.seek(1)
+    assert not again(unread)._frames  # nothing is decoded for a copy
+    assert again(unread).tell() == 1 and np.array_equal(np.asarray(again(unread)), drawing[::-1])
+    changed = opened(data)
+    changed.putpixel((0, 0), (1, 2, 3))
+    changed.info["comment"] = "ours"
+    copied = again(changed)
+    assert copied.getpixel((0, 0)) == (1, 2, 3) and copied.info["comment"] == "ours" and copied.n_frames == 2
+    copied.seek(1)
+    assert np.array_equal(np.asarray(copied), drawing[::-1])
+
+
+def test_save_all_writes_the_frames_of_each_image(drawing):
+    stack = io.BytesIO()
+    frames = [Image.fromarray(drawing), Image.fromarray(drawing[::-1]), Image.fromarray(drawing[:, ::-1])]
+    frames[0].save(stack, "TIFF", save_all=True, append_images=frames[1:])
+    tiff = Image.open(stack)
+    tiff.seek(1)
+    back = opened(saved(tiff, save_all=True, append_images=frames[:1], lossless=True))
+    assert back.n_frames == 4 and tiff.tell() == 1
+    back.seek(2)
+    assert np.array_equal(np.asarray(back), drawing[:, ::-1])
+    assert np.array_equal(np.asarray(opened(saved(tiff, lossless=True))), drawing[::-1])  # without save_all the current one, as Pillow
+    with pytest.raises(OSError, match="have one size"):
+        saved(tiff, save_all=True, append_images=[Image.new("RGB", (8, 8))])
+
+
+def test_the_options_of_other_formats_are_named(drawing):
+    with pytest.raises(TypeError, match="quality is a number, not 'keep'"):
+        saved(Image.fromarray(drawing), quality="keep")

@@ -77,7 +77,8 @@ def test_a_refused_picture_is_named_and_the_rest_measured(directory: Path, tmp_p
     Image.new("RGB", (20000, 1)).save(directory / "wide.png")
     result = run(directory, "--codec", "webp", "--codec", "jpeg", "--bpp", "2", "-o", tmp_path / "out")
     assert result.exit_code == 13 and "wide.png: webp: " in result.stderr
-    assert "| webp | - |" in result.stdout and json.loads((tmp_path / "out" / "webp.json").read_text())["pictures"]["a.png"]["points"]
+    assert "| webp | - |" not in result.stdout and "2 pictures" in result.stdout
+    assert json.loads((tmp_path / "out" / "webp.json").read_text())["pictures"]["a.png"]["points"]
 
 
 def test_denoise(directory: Path, model_path: str):
@@ -126,6 +127,31 @@ def test_a_broken_picture_among_good_ones(directory: Path, tmp_path: Path):
     assert "aa.png: left out" in result.stderr and "1 of 3 pictures" in result.stderr
     assert list(json.loads((tmp_path / "out" / "jpeg.json").read_text())["pictures"]) == ["a.png", "b.png"]
     assert "2 pictures" in result.stdout
+
+
+def test_a_tiny_picture_is_left_out(directory: Path, tmp_path: Path, model_path: str):
+    Image.new("RGB", (3, 3), (200, 40, 9)).save(directory / "tiny.png")
+    Image.open(directory / "a.png").save(directory / "t.tiff", save_all=True, append_images=[Image.new("RGB", (40, 30))])
+    options = ["--evaluations", "4", "--effort", "1", "--model", model_path]
+    result = run(directory, "--codec", "ddpm", "--bpp", "4", "-j", "1", *options, "-o", tmp_path / "out")
+    assert result.exit_code == 3 and result.stderr.endswith("ddpmcodec: 2 of 4 pictures were left out\n")
+    assert "tiny.png: left out: ddpm: no file of it has so few bits" in result.stderr
+    assert "t.tiff: left out: the file has 2 pages or frames: choose one (--page)" in result.stderr
+    assert "PSNR-RGB in dB, 2 pictures" in result.stdout and "| - |" not in result.stdout
+    json_file = tmp_path / "out" / "ddpm.json"
+    assert CliRunner().invoke(main, ["plot", str(json_file), "-o", str(tmp_path / "rd.png")]).exit_code == 0
+    assert "2 pictures" in run("denoise", directory / "t.tiff", directory / "a.png", "--page", "1", "--model", model_path).stdout
+
+
+@pytest.mark.parametrize("command", [["losses", "-j", "1", "--evaluations", "4"], ["comparison"], ["cut", "--side", "16"]])
+def test_other_evaluations_leave_too_small_pictures_out(tmp_path: Path, model_path: str, command: list[str]):
+    (tmp_path / "pictures").mkdir()
+    for name in ("one", "two"):
+        Image.new("RGB", (3, 3)).save(tmp_path / "pictures" / f"{name}.png")
+    named = [] if command[0] == "cut" else ["--model", model_path]
+    result = run(*command, tmp_path / "pictures", "-o", tmp_path / "out.json", *named)
+    assert result.exit_code == 3 and all(f"{name}.png: left out: " in result.stderr for name in ("one", "two"))
+    assert not (tmp_path / "out.json").exists()
 
 
 @pytest.mark.parametrize("mode", [["--codec", "jpeg", "-o"], ["--denoise", "25", "--model"]])
@@ -194,7 +220,7 @@ def test_crops_are_the_reduced_middles(tmp_path: Path):
     for name, pixels in {"a": ramp, "b": ramp[::-1], "small": ramp[:20]}.items():
         Image.fromarray(pixels).save(tmp_path / f"{name}.png")
     result = run("cut", tmp_path, "-o", tmp_path / "c.npz", "--side", "16")
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 3 and "small.png: left out: 70 x 20 pixels are less than 32 x 32" in result.stderr
     cut = np.load(tmp_path / "c.npz")["images"]
     assert cut.shape == (2, 16, 16, 3)
     means = ramp.reshape(25, 2, 35, 2, 3).astype(float).mean((1, 3))

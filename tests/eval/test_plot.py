@@ -2,6 +2,7 @@
 
 import copy
 import json
+import warnings
 from pathlib import Path
 
 import pytest
@@ -89,7 +90,7 @@ def test_a_malformed_bench(change):
 
 
 @pytest.mark.parametrize("change", [{"progressive": []}, {"progressive": [ROW, ROW | {"rmse": 1e308}]}, {"progressive": [ROW, {}]},
-                                    {"progressive": 3}, {"model": "tiny"}, {"levels": None}], ids=str)  # fmt: skip
+                                    {"progressive": 3}, {"model": "tiny"}, {"levels": None}, {"levels": -3}], ids=str)  # fmt: skip
 def test_a_malformed_bound(change):
     Path("bpd.json").write_text(json.dumps({"results": [BOUND["results"][0] | change]}))
     assert "bpd.json" in plot("bpd.json", code=13)
@@ -104,6 +105,13 @@ def test_a_file_without_steps():
 def test_names_that_are_no_formulas(name):
     Path("in.ddpm").rename(name)
     plot(name)
+
+
+def test_a_long_name_leaves_room_for_the_curves():
+    Path("bpd.json").write_text(json.dumps({"results": [BOUND["results"][0] | {"model": {"name": 5000 * "x"}}]}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # matplotlib's
+        plot("bpd.json")
 
 
 def test_metrics_are_of_curves():

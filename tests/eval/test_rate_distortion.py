@@ -9,6 +9,7 @@ import pytest
 
 from ddpmcodec import quality
 from ddpmcodec.errors import WorkerError
+from ddpmcodec.eval import curves
 from ddpmcodec.eval import rate_distortion as rd
 from ddpmcodec.eval.anchors import ANCHORS, Anchor
 from ddpmcodec.eval.codecs import Ddpm
@@ -127,6 +128,21 @@ def test_cells_that_are_not_reached_are_null(photo):
     assert all(point["psnr-rgb"] is None for point in result["pictures"]["flat"]["points"])
     assert result["results"]["psnr-rgb"] == []
     assert rd.table({"jpeg": result}, rates=[0.01, 2.0]).splitlines()[-1] == "| jpeg | - | - |"
+
+
+def test_a_picture_that_a_codec_cannot_reach_the_rates_of_is_left_out_of_all_means(photo):
+    """A tiny picture, of which no file is so small, a flat one, which JPEG has exactly, and one too wide for WebP."""
+    pictures = [("photo", photo), ("tiny", photo[:4, :4]), ("flat", FLAT), ("wide", np.zeros((1, 20000, 3), np.uint8))]
+    codecs = {name: ANCHORS[name] for name in ("jpeg", "webp")}
+    found = rd.compare(pictures, codecs, [1.0, 2.0], jobs=1, threads=1)
+    assert all(entry["psnr-rgb"] > 20 for entry in found["webp"]["at_bpp"])
+    assert all(result["results"]["bpp"] and list(result["pictures"]) == [name for name, _ in pictures] for result in found.values())
+    assert set(rd.left_out(found)) == {"tiny", "flat"} and "bpp" in rd.left_out(found)["tiny"]  # the refusal of "wide" is told as one
+    assert rd.table(found, rates=[1.0, 2.0]).startswith("| PSNR-RGB in dB, 1 pictures |")
+    stored = json.dumps(found["jpeg"])
+    assert list(curves.parse("jpeg.json", stored.encode()).pictures) == [f"photo {rd.fingerprint(photo)}"]
+    again = rd.compare(pictures[1:2], {"jpeg": codecs["jpeg"]}, [1.0], jobs=1, threads=1, known={"jpeg": json.loads(stored)})
+    assert "left_out" not in again["jpeg"]["pictures"]["tiny"]  # a codec that reaches the rates for no picture leaves none out
 
 
 def test_what_of_earlier_results_can_be_used(photo):

@@ -123,7 +123,7 @@ def test_what_cannot_be_reported(results: Path, tmp_path: Path, arguments: list[
     assert done.exit_code == code and message in done.stderr and not (tmp_path / "x.html").exists()
 
 
-@pytest.mark.parametrize("change", [{"evaluations": 1}, {"effort": 9}, {"bpp": -1.0}])
+@pytest.mark.parametrize("change", [{"evaluations": 1}, {"effort": 9}, {"bpp": -1.0}, {"rates": [0.0]}])
 def test_settings_out_of_range_make_no_pictures(results: Path, tmp_path: Path, change: dict):
     document = json.loads((results / "results/ddpm.json").read_bytes())
     document["settings"] |= change

@@ -296,3 +296,11 @@ def test_pictures_are_reduced_to_squares(tmp_path):
     assert np.abs(pictures[0] - means).max() <= 0.5
     middle = Image.fromarray(texture(40, 60)[:, 10:50])
     assert np.array_equal(pictures[1], np.asarray(middle.resize((16, 16), Image.Resampling.LANCZOS)))
+
+
+def test_a_picture_that_is_too_small_once_reduced_is_said_to_be(tmp_path):
+    Image.fromarray(texture(30, 40)).save(tmp_path / "large.png")
+    notes: list[str] = []
+    with pytest.raises(InputError, match="smaller than the crop of 16 pixels once reduced as the configuration says"):
+        crops.load(tmp_path, Data(16, reduce=(Reduce("*", factor=0.5),)), notes.append)
+    assert notes[0].endswith("reduced to 20x15 pixels as the configuration says, it is smaller than the crop of 16 pixels")

@@ -3,10 +3,12 @@
 import json
 import pickle
 
+import numpy as np
 import pytest
 import torch
 
-from ddpmcodec.errors import ModelError, OutputError
+import ddpmcodec
+from ddpmcodec.errors import ModelError, OutputError, PictureError
 from ddpmcodec.models import diffusers_layout, networks, registry
 from ddpmcodec.models.ddpm_unet import DDPMUNetConfig
 from ddpmcodec.models.model import complete
@@ -228,6 +230,67 @@ def test_what_is_not_ours_is_refused(field, value, pipeline):
     with pytest.raises(ModelError) as caught:
         networks.model_of("a", *diffusers_layout.read(folder))
     assert "\n" not in str(caught.value)
+
+
+def test_every_field_is_honoured_or_irrelevant_or_refused_by_name(pipeline):
+    _, folder = pipeline()
+    network, process, index = (folder / name for name in ("unet/config.json", "scheduler/scheduler_config.json", "model_index.json"))
+
+    def changed(path, field, value):
+        before = path.read_text()
+        path.write_text(json.dumps(json.loads(before) | {field: value}))
+        try:
+            return networks.model_of("a", *diffusers_layout.read(folder)).hash
+        finally:
+            path.write_text(before)
+
+    same = networks.model_of("a", *diffusers_layout.read(folder)).hash
+    for field, value in (("sample_size", [16, 16]), ("act_fn", "swish"), ("dropout", 0.5), ("attn_norm_num_groups", 4), ("_note", 3)):
+        assert changed(network, field, value) == same
+    assert changed(process, "timestep_spacing", "trailing") == changed(process, "_class_name", "DDIMScheduler") == same
+    for path, field, value in (
+        (network, "attn_norm_num_groups", 2),
+        (network, "sample_size", [16, 8]),
+        (network, "sample_size", "16"),
+        (network, "downsample_type", "pool"),
+        (network, "a_new_field", 1),
+        (process, "a_new_field", None),
+        (process, "_class_name", "KarrasVeScheduler"),
+        (index, "_class_name", "LDMPipeline"),
+    ):
+        with pytest.raises(ModelError, match=value if field == "_class_name" else field):
+            changed(path, field, value)
+
+
+def test_a_network_of_one_channel_is_of_gray_pictures(diffusers, pipeline, tmp_path):
+    unet, folder = pipeline(SMALL | {"in_channels": 1, "out_channels": 1})
+    config, tensors = diffusers_layout.read(folder)
+    model = networks.model_of("gray", config, tensors)
+    assert model.planes == 1 and "planes" not in diffusers_layout.read(pipeline_of_colours(diffusers, tmp_path))[0]
+    # Three channels of equal x_0 at t = 300 are, as their mean, one channel of x_t at three times the snr.
+    x_0 = torch.rand(1, 1, 16, 16) * 2 - 1
+    noise = torch.randn(1, 3, 16, 16)
+    abars = diffusers.DDPMScheduler().alphas_cumprod.double()
+    x_t = abars[299].sqrt() * x_0 + (1 - abars[299]).sqrt() * noise
+    snrs = abars / (1 - abars)
+    index = int((snrs.log() - (3 * snrs[299]).log()).abs().argmin())
+    one = (abars[index] / abars[299]).sqrt() * x_t.mean(1, keepdim=True)
+    with torch.no_grad():
+        eps = unet(one.float(), index).sample
+    expected = (one - (1 - abars[index]).sqrt() * eps) / abars[index].sqrt()
+    torch.testing.assert_close(networks.predict_x_0(model, x_t.float(), 300), expected.float().repeat(1, 3, 1, 1), rtol=1e-3, atol=1e-3)
+    diffusers_layout.write(tmp_path / "export", config, tensors)
+    assert diffusers_layout.read(tmp_path / "export")[0] == config
+    picture = (127.5 * (x_0[0, 0] + 1)).byte().numpy()
+    data = ddpmcodec.encode(picture, model=model, evaluations=3, effort=1, lossless=True)
+    assert np.array_equal(np.asarray(ddpmcodec.decode(data, model=model)), picture)
+    with pytest.raises(PictureError, match="is of gray pictures"):
+        ddpmcodec.encode(np.stack([picture] * 3, 2), model=model)
+
+
+def pipeline_of_colours(diffusers, tmp_path):
+    diffusers.UNet2DModel(**SMALL).save_pretrained(tmp_path / "colours")
+    return tmp_path / "colours"
 
 
 def test_weights_of_another_network_are_refused(pipeline):

@@ -92,13 +92,16 @@ def test_interpolation_decodes_both_ends_and_what_is_between(paper_model):
     model = paper_model()
     a, b = (torch.full((1, 3, 8, 8), v) for v in (-0.4, 0.6))
     reverse = ReverseProcess(model, [20, 9, 1])
-    between = interpolate(reverse, a, b, [0, 0.5, 1], seed=1)
+    between = interpolate(reverse, a, b, [0, 0.5, 1], seed=1, shared_noise=True)
     assert between.shape == (3, 3, 8, 8)
     # lambda = 0 is a's latent, decoded with the noise that all share; it does not depend on b
-    torch.testing.assert_close(interpolate(reverse, a, -b, [0], seed=1), between[:1], rtol=0, atol=1e-4)
+    for shared in (False, True):
+        torch.testing.assert_close(interpolate(reverse, a, -b, [0], 1, shared), between[:1], rtol=0, atol=1e-4)
     x_b = process.q_sample(b, reverse.abars[0], Noise(1, [1]).draw(8, 8))
     torch.testing.assert_close(last(ancestral(reverse, x_b, Noise(1, [2]))), between[2:], rtol=0, atol=1e-4)
     assert not torch.allclose(between[0], between[2], atol=1e-2)
+    same = [interpolate(reverse, a, b, [0, 0], 1, shared) for shared in (False, True)]
+    assert [torch.allclose(*pair, atol=1e-4) for pair in same] == [False, True]
 
 
 def test_from_little_noise_the_pictures_come_back():
