@@ -30,11 +30,14 @@ def is_directory(path: str) -> bool:
     return path.endswith("/") or os.path.isdir(path)
 
 
-def outputs(inputs: Sequence[str], directory: str, suffix: str) -> dict[str, str]:
+def outputs(inputs: Sequence[str], directory: str, suffix: str, others: Sequence[str | None] = ()) -> dict[str, str]:
     """Of each input, the file in the directory, which is made.
 
+    Args:
+        others: what else is read.
+
     Raises:
-        OutputError: the directory cannot be made, or two inputs have one output.
+        OutputError: the directory cannot be made, or two inputs have one output, or an output would replace what is read.
         click.UsageError: one is stdin.
     """
     paths: dict[str, str] = {}
@@ -45,10 +48,9 @@ def outputs(inputs: Sequence[str], directory: str, suffix: str) -> dict[str, str
         path = str(Path(directory) / f"{Path(source).stem}{suffix}")
         if path in taken and taken[path] != source:
             raise OutputError(f"{taken[path]} and {source} would both become {path}")
-        if os.path.realpath(path) == os.path.realpath(source):
-            raise OutputError(f"{path} would replace its own input")
         paths[source] = path
         taken[path] = source
+    files.check_apart(paths.values(), [*inputs, *others])
     files.make_directory(directory)
     return paths
 

@@ -119,6 +119,10 @@ def command(images, output, jobs, dask, skip_existing, threads, **chosen):
         raise click.UsageError("either the picture or the mask comes from stdin")
     if chosen["roi_gain"] is not None and not chosen["roi"]:
         raise click.UsageError("--roi-gain goes with --roi")
+    mask = chosen["roi"] if isinstance(chosen["roi"], str) else None
+    others = [mask, chosen["icc"], chosen["exif"], chosen["model"]]
+    if not batch.is_directory(output):
+        files.check_writable(output, [*images, *others])
     for name in ("icc", "exif"):
         if chosen[name] is not None:
             chosen[name] = files.read(chosen[name])
@@ -126,7 +130,7 @@ def command(images, output, jobs, dask, skip_existing, threads, **chosen):
     if dask is not None and chosen["model"] is not None:
         chosen["model"] = anywhere(chosen["model"])
     if batch.is_directory(output):
-        paths = batch.outputs(images, output, ".ddpm")
+        paths = batch.outputs(images, output, ".ddpm", others)
         results = (
             partial(batch.in_processes, encode_file, chosen, jobs, threads)
             if dask is None
@@ -135,7 +139,6 @@ def command(images, output, jobs, dask, skip_existing, threads, **chosen):
         batch.run("encode", results, paths, ("bytes", "bpp", "PSNR", "seconds"), chosen["quiet"], skip_existing)
         return
     batch.refuse(jobs, skip_existing)
-    files.check_writable(output)
     options.use_threads(threads)
 
     def say(text: str) -> None:

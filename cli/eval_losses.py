@@ -25,7 +25,7 @@ def command(paths, output, stride, model, evaluations, effort, advantage, jobs, 
     ddpmcodec eval losses photos/ -o losses.json
     ddpmcodec eval losses photos/ --stride 4 --advantage 0.46 -o losses.json
     """
-    files.check_writable(output)
+    files.check_writable(output, [*paths, model])
 
     from ddpmcodec.eval import losses, pictures
     from ddpmcodec.models import registry

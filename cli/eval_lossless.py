@@ -35,7 +35,7 @@ def measure_each(paths, output, stride, evaluations, effort, model, quiet) -> No
 
     found, left_out = pictures.find(paths, stride), notes.LeftOut()
     denoiser = registry.resolve(model)
-    outputs = files.prepare(output, ["lossless"]) if output else {}
+    outputs = files.prepare(output, ["lossless"], [*paths, model]) if output else {}
     with options.progress_bar("lossless", quiet) as progress:
         result = lossless.measure(found, denoiser, evaluations, effort, left_out, notes.note, progress)
     if result["pictures"]:
@@ -51,7 +51,7 @@ def measure_together(paths, output, stride, evaluations, effort, model, quiet) -
     from ddpmcodec.models import registry
 
     denoiser, left_out = registry.resolve(model), notes.LeftOut()
-    outputs = files.prepare(output, ["together"]) if output else {}
+    outputs = files.prepare(output, ["together"], [*paths, model]) if output else {}
     loaded = list(pictures.load_any(paths, left_out))[::stride]
     with options.progress_bar("lossless", quiet) as progress:
         result = lossless.together(loaded, denoiser, evaluations, effort, notes.note, progress)

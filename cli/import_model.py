@@ -32,11 +32,11 @@ def command(source, output, name, resolution, heads, head_channels, schedule, ti
         --schedule cosine --timesteps 4000 --rescale-timesteps
     ddpmcodec encode picture.png -o picture.ddpm --model cifar10.safetensors
     """
-    files.check_writable(output, stdout=False)
+    path = Path(source)
+    files.check_writable(output, [source, *map(str, path.rglob("*"))], stdout=False)
 
     from ddpmcodec.models import checkpoint, diffusers_layout, openai_layout
 
-    path = Path(source)
     if path.is_dir():
         config, tensors = diffusers_layout.read(path)
     elif resolution is None:

@@ -83,6 +83,8 @@ def command(config, data, val, output, init, name, iterations, minutes, anneal, 
         leads, warn = processes.leads, warner(processes.leads)
         say = notes.unheard if quiet else warn
         run = TrainingRun(Path(output), training.build_state(configuration, processes.device, seed), name or Path(config).stem, anneal)
+        if not dry_run:
+            files.check_apart([str(run.model_path)], [init])
         finished = train(run, configuration, Path(data), processes, init=registry.find(init) if init else None, anneal=anneal,
                          iterations=iterations, minutes=minutes, seed=seed, dry_run=dry_run, say=say, warn=warn, quiet=quiet)  # fmt: skip
     if not leads or dry_run:

@@ -37,7 +37,7 @@ def describe(parsed: Container, size: int) -> dict[str, Any]:
         "width": header.width,
         "height": header.height,
         "pictures": header.pictures,
-        "mode": ("L" if header.gray else "RGB") + ("A" if parsed.alpha is not None else ""),
+        "mode": parsed.mode,
         "metadata": {name: len(content) for name, content in parsed.metadata.info.items()},
         "orientation": header.orientation,
         "model": header.model_name,

@@ -1,0 +1,62 @@
+"""Picture files opened with Pillow: with the formats of plugins that are installed, and up to a limit of pixels that is ours."""
+
+import importlib
+import io
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+
+from PIL import Image
+
+from ddpmcodec.errors import PictureError
+
+LIMIT = threading.RLock()  # of who changes Pillow's, which all threads share
+
+
+@cache
+def register_plugins() -> None:
+    """Make Pillow know JPEG XL and HEIC, where pillow-jxl-plugin and pillow-heif are installed."""
+    for name in ("pillow_jxl", "pillow_heif"):
+        try:
+            plugin = importlib.import_module(name)
+        except ImportError:  # not installed, or not for this system
+            continue
+        if name == "pillow_heif":
+            plugin.register_heif_opener()
+
+
+@contextmanager
+def _pillows_limit(pixels: int) -> Iterator[None]:
+    """Let Pillow open pictures of so many pixels, where its own limit is less."""
+    if Image.MAX_IMAGE_PIXELS is None or pixels <= 2 * Image.MAX_IMAGE_PIXELS:
+        yield
+        return
+    with LIMIT:
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, (pixels + 1) // 2
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+@contextmanager
+def opened(data: bytes, max_pixels: int, formats: Sequence[str] | None = None) -> Iterator[Image.Image]:
+    """Open the picture in a file's bytes, and close it. Pillow's warnings are silent meanwhile.
+
+    Args:
+        max_pixels: the most that Pillow has to bear; where it bears more, the caller refuses.
+        formats: Pillow's names of the only ones to try.
+
+    Raises:
+        PictureError: it is EPS.
+        Exception: what Pillow raises, which is up to each format's library.
+    """
+    register_plugins()
+    with warnings.catch_warnings(), _pillows_limit(max_pixels):
+        warnings.simplefilter("ignore")
+        with Image.open(io.BytesIO(data), formats=formats) as image:
+            if image.format == "EPS":
+                raise PictureError("EPS is a program, which Pillow has Ghostscript run")
+            yield image
