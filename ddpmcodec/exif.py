@@ -79,3 +79,10 @@ def resolution(exif: bytes) -> tuple[float, float] | None:
         return None
     scale = 2.54 if unit == CENTIMETRES else 1
     return x * scale, y * scale
+
+
+def of_resolution(x: float, y: float) -> bytes:
+    """Return EXIF of a resolution in dots per inch, across and down, and nothing else."""
+    made = Image.Exif()
+    made[Tag.XResolution], made[Tag.YResolution], made[Tag.ResolutionUnit] = round(x, 2), round(y, 2), INCHES
+    return made.tobytes()

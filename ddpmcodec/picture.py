@@ -1,19 +1,18 @@
 """Pictures to be coded, from Pillow's images, picture files and arrays; and the images of a decoded file."""
 
-import io
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from ddpmcodec import carried, opening
 from ddpmcodec.errors import DdpmcodecError, LimitError, PictureError, printable
 from ddpmcodec.format import alpha as alpha_section
 from ddpmcodec.format.container import Container
 from ddpmcodec.format.header import MAX_PICTURES, MAX_SIDE
-from ddpmcodec.format.metadata import NAMES, NONE, Metadata
+from ddpmcodec.format.metadata import NONE, Metadata
 from ddpmcodec.progress import Note, silent
 
 MAX_PIXELS = 50_000_000
@@ -61,7 +60,7 @@ def _reading() -> Iterator[None]:
     except UnidentifiedImageError as e:
         raise PictureError("not a picture that Pillow can open") from e
     except Image.DecompressionBombError as e:
-        raise LimitError(str(e)) from e
+        raise LimitError(str(e), parameter="max_pixels") from e
     except Exception as e:  # what Pillow raises for damaged files is up to each format's library
         raise PictureError(f"the picture is damaged: {' '.join(str(e).split())}") from e
 
@@ -93,11 +92,14 @@ def from_image(image: Image.Image, note: Note = silent, max_pixels: int = MAX_PI
         raise PictureError("pictures of more than 8 bits a channel cannot be coded yet")
     if image.mode not in MODES:
         raise PictureError(f"pictures of mode {image.mode} (more than 8 bits a channel) cannot be coded yet")
-    image = ImageOps.exif_transpose(image)
+    image.load()
+    metadata, turn = carried.of_image(image, note)
+    if turn is not None:
+        image = image.transpose(turn)
     if image.mode in ("RGBa", "La"):  # colours multiplied with alpha
         image = image.convert(image.mode.upper())
     gray = image.mode in ("L", "LA", "1")
-    metadata = _metadata(image, "GRAY" if gray else "RGB", note)
+    metadata = _of_space(metadata, "GRAY" if gray else "RGB", note)
     alpha = _alpha(image, note)
     if image.mode not in ("RGB", "RGBA", "L", "LA"):
         note(f"converted from mode {image.mode} to {'gray' if gray else 'RGB'}")
@@ -115,14 +117,13 @@ def _alpha(image: Image.Image, note: Note) -> np.ndarray | None:
     return alpha
 
 
-def _metadata(image: Image.Image, space: str, note: Note) -> Metadata:
-    """Return the metadata of an image, without a colour profile that is not of the colour space in which it is coded."""
-    found = {name: image.info.get(name) or b"" for name in NAMES}
-    profile = found["icc_profile"]
+def _of_space(metadata: Metadata, space: str, note: Note) -> Metadata:
+    """Return metadata without a colour profile that is not of the colour space in which the picture is coded."""
+    profile = metadata.icc_profile
     if profile and (profile_space := profile[16:20].decode("latin-1").strip()) != space:
         note(f"its colour profile, of {printable(profile_space) or 'nothing'} instead of {space}, is left out")
-        found["icc_profile"] = b""
-    return Metadata(**{name: content if isinstance(content, bytes) else str(content).encode() for name, content in found.items()})
+        return replace(metadata, icc_profile=b"")
+    return metadata
 
 
 def _is_deep(image: Image.Image) -> bool:
@@ -142,12 +143,8 @@ def read(data: bytes, note: Note = silent, max_pixels: int = MAX_PIXELS, page: i
     """
     if not data:
         raise PictureError("the file is empty")
-    with _reading(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's: max_pixels is the limit, and damage is an error
-        with Image.open(io.BytesIO(data)) as image:
-            if image.format == "EPS":
-                raise PictureError("EPS is a program, which Pillow has Ghostscript run")
-            return from_image(image, note, max_pixels, page)
+    with _reading(), opening.opened(data, max_pixels) as image:
+        return from_image(image, note, max_pixels, page)
 
 
 def from_array(array: np.ndarray, max_pixels: int = MAX_PIXELS) -> Picture:
