@@ -53,7 +53,8 @@ def opened(data: bytes, max_pixels: int, formats: Sequence[str] | None = None) -
         PictureError: it is EPS.
         Exception: what Pillow raises, which is up to each format's library.
     """
-    register_plugins()
+    if formats is None:
+        register_plugins()
     with warnings.catch_warnings(), _pillows_limit(max_pixels):
         warnings.simplefilter("ignore")
         with Image.open(io.BytesIO(data), formats=formats) as image:

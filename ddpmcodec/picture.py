@@ -7,16 +7,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ddpmcodec import carried, opening
+from ddpmcodec import carried, colour, headers, opening
 from ddpmcodec.errors import DdpmcodecError, LimitError, PictureError, printable
 from ddpmcodec.format import alpha as alpha_section
 from ddpmcodec.format.container import Container
 from ddpmcodec.format.header import MAX_PICTURES, MAX_SIDE
 from ddpmcodec.format.metadata import NONE, Metadata
+from ddpmcodec.headers import Header
 from ddpmcodec.progress import Note, silent
 
 MAX_PIXELS = 50_000_000
 MODES = ("RGB", "RGBA", "RGBa", "L", "LA", "La", "P", "PA", "1", "CMYK", "YCbCr", "LAB", "HSV")  # Pillow's, that can be coded
+BC6H = 6  # a compression of DDS, of 16 bits
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:
@@ -88,7 +90,8 @@ def from_image(image: Image.Image, note: Note = silent, max_pixels: int = MAX_PI
         if image.format != "MPO":
             raise PictureError(f"the file has {pages} pages or frames: choose one", parameter="page")
         note(f"only the first of {pages} pictures is coded")  # behind a JPEG photo there may be a preview or a depth map
-    if _is_deep(image):
+    header = _header(image)
+    if (header.bits or 8) > 8 or _is_deep(image):
         raise PictureError("pictures of more than 8 bits a channel cannot be coded yet")
     if image.mode not in MODES:
         raise PictureError(f"pictures of mode {image.mode} (more than 8 bits a channel) cannot be coded yet")
@@ -99,7 +102,7 @@ def from_image(image: Image.Image, note: Note = silent, max_pixels: int = MAX_PI
     if image.mode in ("RGBa", "La"):  # colours multiplied with alpha
         image = image.convert(image.mode.upper())
     gray = image.mode in ("L", "LA", "1")
-    metadata = _of_space(metadata, "GRAY" if gray else "RGB", note)
+    metadata = _of_space(_with_colours(metadata, image, header, gray, note), "GRAY" if gray else "RGB", note)
     alpha = _alpha(image, note)
     if image.mode not in ("RGB", "RGBA", "L", "LA"):
         note(f"converted from mode {image.mode} to {'gray' if gray else 'RGB'}")
@@ -117,6 +120,37 @@ def _alpha(image: Image.Image, note: Note) -> np.ndarray | None:
     return alpha
 
 
+def _header(image: Image.Image) -> Header:
+    """Return what Pillow does not tell of the file of an image, where that is still open."""
+    try:
+        if image.format not in headers.FORMATS or (file := getattr(image, "fp", None)) is None:
+            return Header()
+        before = file.tell()
+        file.seek(0)
+        data = file.read()
+        file.seek(before)
+    except (OSError, ValueError):  # closed since
+        return Header()
+    return headers.read(data, image.format)
+
+
+def _with_colours(metadata: Metadata, image: Image.Image, header: Header, gray: bool, note: Note) -> Metadata:
+    """Return metadata with a profile made of what else the file has on its colours. In PNG, code points count more than a profile.
+
+    Raises:
+        PictureError: it has high dynamic range.
+    """
+    if header.cicp is not None and (not metadata.icc_profile or image.format == "PNG"):
+        return replace(metadata, icc_profile=colour.of_codes(*header.cicp, gray) or metadata.icc_profile)
+    if metadata.icc_profile or header.icc_profile:
+        return replace(metadata, icc_profile=metadata.icc_profile or header.icc_profile)
+    try:
+        return replace(metadata, icc_profile=colour.of_png(image.info, gray)) if image.format == "PNG" else metadata
+    except ValueError:
+        note("its chromaticities and gamma, of which no colours can be made, are left out")
+        return metadata
+
+
 def _of_space(metadata: Metadata, space: str, note: Note) -> Metadata:
     """Return metadata without a colour profile that is not of the colour space in which the picture is coded."""
     profile = metadata.icc_profile
@@ -129,8 +163,10 @@ def _of_space(metadata: Metadata, space: str, note: Note) -> Metadata:
 def _is_deep(image: Image.Image) -> bool:
     """Whether Pillow reads more than 8 bits a channel as 8: known before the pixels are read, from what the decoder is told."""
     for tile in getattr(image, "tile", ()):
-        raw, *rest = tile[3] if isinstance(tile[3], tuple) else (tile[3],)
-        if str(raw).endswith((";16B", ";16L", ";16N")) or (tile[0] == "ppm" and rest[0] > 255):
+        decoder, (raw, *rest) = tile[0], tile[3] if isinstance(tile[3], tuple) else (tile[3],)
+        if str(raw).endswith((";16B", ";16L", ";16N")) or decoder == "SGI16" or (decoder == "sgi_rle" and rest[-1] == 2):
+            return True
+        if (decoder == "ppm" and rest[0] > 255) or (decoder == "bcn" and raw == BC6H):
             return True
     return False
 
@@ -143,6 +179,8 @@ def read(data: bytes, note: Note = silent, max_pixels: int = MAX_PIXELS, page: i
     """
     if not data:
         raise PictureError("the file is empty")
+    if headers.is_jxl(data) and (size := headers.read(data, "JXL").size) is not None:
+        _check_size(*size, max_pixels)
     with _reading(), opening.opened(data, max_pixels) as image:
         return from_image(image, note, max_pixels, page)
 

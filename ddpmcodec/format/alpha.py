@@ -1,7 +1,6 @@
 """The A section: alpha, coded exactly, as a PNG of 8-bit gray."""
 
 import io
-import warnings
 
 import numpy as np
 
@@ -24,15 +23,13 @@ def unpack(body: bytes, header: Header) -> np.ndarray:
     Raises:
         CorruptFileError: the body is no gray PNG of 8 bits and the pictures' size.
     """
-    from PIL import Image
+    from ddpmcodec import opening
 
     size = (header.width, header.height * header.pictures)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(_critical(body)), formats=["PNG"]) as image:
-                if image.size == size and [tile[3] for tile in image.tile] == ["L"]:  # not L;4
-                    return np.asarray(image)
+        with opening.opened(_critical(body), size[0] * size[1], ["PNG"]) as image:
+            if image.size == size and [tile[3] for tile in image.tile] == ["L"]:  # not L;4
+                return np.asarray(image)
     except Exception as e:  # what Pillow raises for damaged files has many types
         raise CorruptFileError(f"the alpha channel is damaged: {' '.join(str(e).split())}") from e
     raise CorruptFileError(f"the alpha channel is not of 8 bits and {size[0]} x {size[1]} pixels")
