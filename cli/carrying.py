@@ -51,7 +51,7 @@ def _missing(kind: str, data: bytes, metadata: Mapping[str, bytes]) -> list[str]
         return [name for name, content in metadata.items() if content not in data]
 
 
-def with_metadata(written: Callable[[dict[str, Any]], bytes], kind: str, info: Mapping[str, Any]) -> tuple[bytes, list[str]]:
+def with_metadata(written: Callable[[dict[str, Any]], bytes], kind: str, info: Mapping[Any, Any]) -> tuple[bytes, list[str]]:
     """Write a picture with the metadata that its format can hold.
 
     Args:

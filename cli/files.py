@@ -91,8 +91,8 @@ def check_apart(outputs: Iterable[str], inputs: Iterable[str | None]) -> None:
     """
     read = {_identity(source): source for source in inputs if source is not None}
     for output in outputs:
-        source = None if output == "-" else read.get(_identity(output) or ())
-        if source is not None:
+        identity = None if output == "-" else _identity(output)
+        if identity is not None and (source := read.get(identity)) is not None:
             other = "" if os.path.normpath(source) == os.path.normpath(output) else f" {named(source, 'stdin')}"
             raise OutputError(f"{output} would replace its own input{other}")
 

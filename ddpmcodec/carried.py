@@ -90,12 +90,13 @@ def _with_resolution(exif: bytes, dpi: Any, note: Note) -> bytes:
 def _orientation(image: Image.Image, exif: bytes, xmp: bytes) -> int:
     """Return the orientation of an image, 1 ... 8. Pillow gives up on EXIF with a single odd tag."""
     with suppress(Exception):
-        if (found := image.getexif().get(exifs.Tag.Orientation)) in range(1, 9):
+        found = image.getexif().get(exifs.Tag.Orientation)
+        if found in TURNS or found == 1:
             return int(found)
     if (own := exifs.orientation(exif)) is not None:
         return own
     said = XMP_ORIENTATION.search(xmp)
-    return int(next(filter(None, said.groups()))) if said else 1
+    return int(said[said.lastindex or 0]) if said else 1
 
 
 def _left_behind(image: Image.Image) -> list[str]:

@@ -1,6 +1,7 @@
 """Colour profiles made of what else tells a picture's colours: code points, or PNG's gamma and chromaticities. sRGB needs none."""
 
 import struct
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ def of_codes(primaries: int, transfer: int, gray: bool) -> bytes:
     return _profile(PRIMARIES.get(primaries, BT709), GAMMAS.get(transfer), gray)
 
 
-def of_png(info: dict[str, Any], gray: bool) -> bytes:
+def of_png(info: Mapping[Any, Any], gray: bool) -> bytes:
     """Return the profile of PNG's gAMA and cHRM, as Pillow has them in an image's info; b"" for sRGB, or none.
 
     Raises:

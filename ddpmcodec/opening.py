@@ -4,11 +4,12 @@ import importlib
 import io
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
 from PIL import Image
+from PIL.ImageFile import ImageFile
 
 from ddpmcodec.errors import PictureError
 
@@ -42,7 +43,7 @@ def _pillows_limit(pixels: int) -> Iterator[None]:
 
 
 @contextmanager
-def opened(data: bytes, max_pixels: int, formats: Sequence[str] | None = None) -> Iterator[Image.Image]:
+def opened(data: bytes, max_pixels: int, formats: list[str] | None = None) -> Iterator[ImageFile]:
     """Open the picture in a file's bytes, and close it. Pillow's warnings are silent meanwhile.
 
     Args:

@@ -15,13 +15,13 @@ class Entry(NamedTuple):
 
     tag: int
     kind: int
-    count: int
+    number: int
     at: int
 
     @property
     def size(self) -> int:
         """The bytes that its values claim to have."""
-        return SIZES.get(self.kind, 0) * self.count
+        return SIZES.get(self.kind, 0) * self.number
 
 
 def order(data: bytes, begin: int = 0) -> str | None:
@@ -48,7 +48,7 @@ def entries(data: bytes, pointer: int | None = None) -> Iterator[Entry]:
         at = begin + struct.unpack_from(f"{endian}I", data, begin + 4 if pointer is None else pointer)[0]
         for i in range(struct.unpack_from(f"{endian}H", data, at)[0]):
             entry = at + 2 + 12 * i
-            yield Entry(*struct.unpack_from(f"{endian}HHI", data, entry), entry)
+            yield Entry._make((*struct.unpack_from(f"{endian}HHI", data, entry), entry))
     except struct.error:
         return
 
@@ -57,9 +57,9 @@ def number(data: bytes, entry: Entry) -> float | None:
     """Return the only value of an entry, a whole or positive rational number; None where it is none."""
     endian, begin = order(data, start(data)), start(data)
     try:
-        if entry.count == 1 and entry.kind in INTEGERS:
+        if entry.number == 1 and entry.kind in INTEGERS:
             return struct.unpack_from(f"{endian}{INTEGERS[entry.kind]}", data, entry.at + 8)[0]
-        if entry.count == 1 and entry.kind == RATIONAL:
+        if entry.number == 1 and entry.kind == RATIONAL:
             at = begin + struct.unpack_from(f"{endian}I", data, entry.at + 8)[0]
             above, below = struct.unpack_from(f"{endian}II", data, at)
             return above / below if below else None
