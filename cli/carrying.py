@@ -19,6 +19,8 @@ MAX_READ_BACK = 1 << 40  # pixels: what has just been written is no bomb
 def _options(kind: str, metadata: Mapping[str, bytes]) -> dict[str, Any]:
     """Return what Pillow is to be told so that a format has metadata."""
     chosen: dict[str, Any] = dict(metadata)
+    if "exif" in metadata:  # some formats need the prefix, the others drop it
+        chosen["exif"] = PREFIX + metadata["exif"].removeprefix(PREFIX)
     if "exif" in metadata and (dpi := exifs.resolution(metadata["exif"])) is not None:
         chosen["dpi"] = dpi
     if kind == "PNG" and "xmp" in metadata:
@@ -39,7 +41,7 @@ def _is_held(kind: str, data: bytes, image: Image.Image, name: str, content: byt
     held = image.info.get(name) or b""
     if name == "exif":
         content, held = content.removeprefix(PREFIX), held.removeprefix(PREFIX)
-    return held == content or content in data
+    return held == content or (kind == "JXL" and name == "xmp" and content in data)
 
 
 def _missing(kind: str, data: bytes, metadata: Mapping[str, bytes]) -> list[str]:

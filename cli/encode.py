@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ddpmcodec import target
-from ddpmcodec.cli import batch, cluster, files, options
+from ddpmcodec.cli import batch, cluster, files, given, options
 from ddpmcodec.errors import printable
 from ddpmcodec.progress import silent
 from ddpmcodec.target import MAX_BPP
@@ -123,9 +123,9 @@ def command(images, output, jobs, dask, skip_existing, threads, **chosen):
     others = [mask, chosen["icc"], chosen["exif"], chosen["model"]]
     if not batch.is_directory(output):
         files.check_writable(output, [*images, *others])
-    for name in ("icc", "exif"):
+    for name, read in (("icc", given.profile), ("exif", given.exif)):
         if chosen[name] is not None:
-            chosen[name] = files.read(chosen[name])
+            chosen[name] = read(chosen[name])
     chosen["roi"] = regions(chosen["roi"], chosen["roi_gain"], chosen["max_pixels"])
     if dask is not None and chosen["model"] is not None:
         chosen["model"] = anywhere(chosen["model"])
@@ -195,9 +195,11 @@ def encode(
             return picture.read(data, lambda text: say(f"{image}: {text}"), limit, chosen["page"])
 
     source = picture.stack([picture_of(*each) for each in zip(images, data, strict=True)], limit)
-    given = {"icc_profile": chosen["icc"], "exif": chosen["exif"]}
+    if chosen["icc"] is not None:
+        given.check_space(files.named(images[0], "stdin"), chosen["icc"], source.gray)
+    instead = {"icc_profile": chosen["icc"], "exif": chosen["exif"]}
     metadata = NONE if chosen["strip"] else source.metadata
-    source = replace(source, metadata=replace(metadata, **{name: body for name, body in given.items() if body is not None}))
+    source = replace(source, metadata=replace(metadata, **{name: body for name, body in instead.items() if body is not None}))
     denoiser = registry.resolve(chosen["model"])
     if chosen["model"] is not None and registry.is_unreleased(chosen["model"]):
         say(f"{output}: {chosen['model']} is unreleased: later versions may not read this file")

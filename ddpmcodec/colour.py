@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ddpmcodec.errors import PictureError
+from ddpmcodec.errors import PictureError, printable
 
 Chromaticities = tuple[tuple[float, float], ...]  # x, y of red, green, blue, white
 
@@ -28,6 +28,12 @@ SRGB = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)  # of a parametric cu
 SRGB_GAMMA = 1 / 0.45455  # PNG's way to say sRGB
 BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 D50 = np.array([0.9642, 1.0, 0.8249])
+SPACES = ("RGB", "GRAY")  # in which pictures are coded; the second where they are gray
+
+
+def space_of(profile: bytes) -> str:
+    """Return the name of a colour profile's space, fit to be printed."""
+    return printable(profile[16:20].decode("latin-1").strip()) or "nothing"
 
 
 def of_codes(primaries: int, transfer: int, gray: bool) -> bytes:
@@ -75,7 +81,7 @@ def _profile(chromaticities: Chromaticities, gamma: float | None, gray: bool) ->
         for name, column in zip((b"rXYZ", b"gXYZ", b"bXYZ"), columns.T, strict=True):
             tags[name] = _xyz(column)
         tags |= dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve)
-    return _assembled(tags, b"GRAY" if gray else b"RGB ")
+    return _assembled(tags, SPACES[gray].ljust(4).encode())
 
 
 def _columns(chromaticities: Chromaticities) -> tuple[np.ndarray, np.ndarray]:

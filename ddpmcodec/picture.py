@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ddpmcodec import carried, colour, headers, opening
-from ddpmcodec.errors import DdpmcodecError, LimitError, PictureError, printable
+from ddpmcodec.errors import DdpmcodecError, LimitError, PictureError
 from ddpmcodec.format import alpha as alpha_section
 from ddpmcodec.format.container import Container
 from ddpmcodec.format.header import MAX_PICTURES, MAX_SIDE
@@ -102,7 +102,7 @@ def from_image(image: Image.Image, note: Note = silent, max_pixels: int = MAX_PI
     if image.mode in ("RGBa", "La"):  # colours multiplied with alpha
         image = image.convert(image.mode.upper())
     gray = image.mode in ("L", "LA", "1")
-    metadata = _of_space(_with_colours(metadata, image, header, gray, note), "GRAY" if gray else "RGB", note)
+    metadata = _of_space(_with_colours(metadata, image, header, gray, note), colour.SPACES[gray], note)
     alpha = _alpha(image, note)
     if image.mode not in ("RGB", "RGBA", "L", "LA"):
         note(f"converted from mode {image.mode} to {'gray' if gray else 'RGB'}")
@@ -154,8 +154,8 @@ def _with_colours(metadata: Metadata, image: Image.Image, header: Header, gray: 
 def _of_space(metadata: Metadata, space: str, note: Note) -> Metadata:
     """Return metadata without a colour profile that is not of the colour space in which the picture is coded."""
     profile = metadata.icc_profile
-    if profile and (profile_space := profile[16:20].decode("latin-1").strip()) != space:
-        note(f"its colour profile, of {printable(profile_space) or 'nothing'} instead of {space}, is left out")
+    if profile and (other := colour.space_of(profile)) != space:
+        note(f"its colour profile, of {other} instead of {space}, is left out")
         return replace(metadata, icc_profile=b"")
     return metadata
 

@@ -154,3 +154,16 @@ def test_on_the_command_line(run, fails, encoding, drawing_encoding):
     run("decode", "alpha.ddpm", "other.ddpm", "-o", "flat/", "--background", "white", "-j", 1)
     with Image.open("flat/alpha.png") as image:
         assert image.mode == "RGB"
+
+
+@pytest.mark.parametrize("name", ["out.jpg", "out.png", "out.webp", "out.avif", "out.tif", "out.jxl", "out.heic"])
+def test_exif_with_and_without_its_prefix(image, name):
+    """WebP and PNG give it without, JPEG needs it."""
+    if name in ("out.jxl", "out.heic"):
+        pytest.importorskip({"out.jxl": "pillow_jxl", "out.heic": "pillow_heif"}[name])
+    exif = Image.Exif()
+    exif[0x010E] = "a photo"
+    for content in (exif.tobytes(), exif.tobytes()[6:]):
+        image.info["exif"] = content
+        _, said, read = written(image, name)
+        assert said == [] and read.getexif()[0x010E] == "a photo"
