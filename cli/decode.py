@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ddpmcodec.cli import batch, files, options, saving
+from ddpmcodec.cli import batch, files, folders, options, saving
 from ddpmcodec.cli.saving import Style
 from ddpmcodec.errors import printable
 from ddpmcodec.format.container import Container
@@ -101,6 +101,7 @@ def decode_one(file: str, output: str, say: Say, chosen: dict[str, Any]) -> list
               "#rrggbb. Formats without alpha need it.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, metavar="N", help="Of --reconstruct sample.")
 @options.model
+@options.recursive
 @options.jobs
 @options.skip_existing
 @options.threads
@@ -108,8 +109,8 @@ def decode_one(file: str, output: str, say: Say, chosen: dict[str, Any]) -> list
 @options.precision
 @options.max_pixels
 @options.quiet
-def command(inputs, output, every, output_quality, jobs, skip_existing, threads, **chosen):
-    """Decode FILE (- is stdin), whole or cut, to a picture; several FILEs to PNGs in a directory.
+def command(inputs, output, every, output_quality, recursive, jobs, skip_existing, threads, **chosen):
+    """Decode FILE (- is stdin), whole or cut, to a picture; several FILEs, or the .ddpm files of a folder, to PNGs in a directory.
 
     \b
     ddpmcodec decode photo.ddpm -o out.png
@@ -120,13 +121,14 @@ def command(inputs, output, every, output_quality, jobs, skip_existing, threads,
     """
     if output is None and every is None:
         raise click.UsageError("give -o FILE, --every DIR, or both")
-    if len(inputs) > 1:
+    found = folders.listed(inputs, output, recursive, folders.is_coded)
+    if len(found) > 1 or any(below or source not in inputs for source, below in found):
         if output is None or every is not None:
             raise click.UsageError("several files go to a directory: -o DIR")
         if output_quality is not None:
             raise click.UsageError(PNG_QUALITY)
         results = partial(batch.in_processes, decode_one, chosen, jobs, threads)
-        paths = batch.outputs(inputs, output, SUFFIX, [chosen["model"]])
+        paths = batch.outputs(found, output, SUFFIX, [chosen["model"]])
         batch.run("decode", results, paths, ("size", "steps"), chosen["quiet"], skip_existing)
         return
     batch.refuse(jobs, skip_existing)
@@ -150,7 +152,7 @@ def command(inputs, output, every, output_quality, jobs, skip_existing, threads,
     if output_quality is not None and (several or output is None):
         raise click.UsageError(PNG_QUALITY)
     if output is not None and not several and batch.is_directory(output):
-        output = batch.outputs(inputs, output, SUFFIX)[file]
+        output = batch.outputs(found, output, SUFFIX)[file]
     if output is not None and not several:
         files.check_writable(output, inputs)
         style.check(output, parsed.mode)
