@@ -17,6 +17,7 @@ from ddpmcodec.cli import carrying, files
 from ddpmcodec.errors import OutputError
 from ddpmcodec.quality import psnr
 
+OF_PLUGINS = {".jxl", ".heic", ".heif"}
 ICONS = {"ICO", "ICNS"}  # Pillow scales what it saves in these
 DEFAULT_QUALITY = 95  # no difference is seen, and the file has no more of it than it needs
 BEST_QUALITY = 100
@@ -59,7 +60,8 @@ def picture_format(path: str) -> str:
     opening.register_plugins()
     name = Image.registered_extensions().get(Path(path).suffix.lower())
     if name is None or name in ICONS or not _is_writable(name, "RGB"):
-        raise OutputError(f"{path}: no picture format that can be written has the extension {Path(path).suffix!r}")
+        hint = f" ({opening.EXTRA})" if Path(path).suffix.lower() in OF_PLUGINS else ""
+        raise OutputError(f"{path}: no picture format that can be written has the extension {Path(path).suffix!r}{hint}")
     return name
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ddpmcodec import carried, colour, headers, opening
+from ddpmcodec import carried, colour, headers, jpeg, opening
 from ddpmcodec.errors import DdpmcodecError, LimitError, PictureError
 from ddpmcodec.format import alpha as alpha_section
 from ddpmcodec.format.container import Container
@@ -182,7 +182,10 @@ def read(data: bytes, note: Note = silent, max_pixels: int = MAX_PIXELS, page: i
     if headers.is_jxl(data) and (size := headers.read(data, "JXL").size) is not None:
         _check_size(*size, max_pixels)
     with _reading(), opening.opened(data, max_pixels) as image:
-        return from_image(image, note, max_pixels, page)
+        found = from_image(image, note, max_pixels, page)
+        if image.format in jpeg.KINDS and note is not silent and jpeg.is_damaged(data):
+            note("its JPEG data are damaged: parts of it may be gray, or in the wrong place")
+        return found
 
 
 def from_array(array: np.ndarray, max_pixels: int = MAX_PIXELS) -> Picture:
