@@ -45,6 +45,7 @@ def describe(parsed: Container, size: int) -> dict[str, Any]:
         "levels": {"kind": header.levels.kind, "start": header.start, "start_sigma": round(sigma(header.levels, header.start), 2)},
         "seed": header.seed,
         "noise": noise_of(parsed),
+        "first_picture": next(section.offset for section in parsed.sections if section.type == "P"),
         "whole_steps": len(parsed.messages),
         "sections": [vars(section) for section in parsed.sections],
         "steps": steps,
