@@ -34,7 +34,7 @@ def _png(alpha: np.ndarray, number: int, rest: np.ndarray) -> bytes:
     """Return a PNG whose rows have one filter throughout, given what it leaves; Pillow chooses one for each row, by a guess."""
     height, width = alpha.shape
     rows = np.concatenate([np.full((height, 1), number, np.uint8), rest], 1)
-    chunks = ((b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)), (b"IDAT", zlib.compress(rows, 9)), (b"IEND", b""))
+    chunks = ((b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)), (b"IDAT", zlib.compress(rows.tobytes(), 9)), (b"IEND", b""))
     return PNG + b"".join(struct.pack(">I", len(body)) + kind + body + crc(kind + body) for kind, body in chunks)
 
 
