@@ -37,7 +37,7 @@ def command(paths, model, counts, variance, limit, seed, output, search, fit, st
         raise click.UsageError("--store goes with --search or --fit")
     options.use_threads(threads)
     if store is not None:
-        files.check_writable(store, [*paths, model], stdout=False)
+        files.check_writable(store, paths, stdout=False)  # a model gets its own lists: nothing else of it changes
 
     from ddpmcodec.eval import bits_per_dimension as bpd
     from ddpmcodec.eval import pictures

@@ -65,7 +65,6 @@ def test_in_a_batch_another_input(fails, names):
 def test_models(fails, folder, model_path):
     shutil.copy(model_path, "m.safetensors")
     fails(12, "import", "m.safetensors", "-o", "./m.safetensors", "--resolution", 32)
-    fails(12, "bpd", "--model", "m.safetensors", "--data", "in.png", "--fit", "--store", "m.safetensors")
     fails(12, "encode", "in.png", "-o", "m.safetensors", "--model", "m.safetensors")
 
 
