@@ -31,26 +31,31 @@ def is_directory(path: str) -> bool:
     return path.endswith("/") or os.path.isdir(path)
 
 
-def outputs(inputs: Sequence[str], directory: str, suffix: str) -> dict[str, str]:
+def outputs(inputs: Sequence[tuple[str, str]], directory: str, suffix: str, others: Sequence[str | None] = ()) -> dict[str, str]:
     """Of each input, the file in the directory, which is made.
 
+    Args:
+        inputs: each with the folder below the directory to which it goes.
+        others: what else is read.
+
     Raises:
-        OutputError: the directory cannot be made, or two inputs have one output.
+        OutputError: a directory cannot be made, or two inputs have one output, or an output would replace what is read.
         click.UsageError: one is stdin.
     """
     paths: dict[str, str] = {}
     taken: dict[str, str] = {}
-    for source in inputs:
+    for source, below in inputs:
         if source == "-":
             raise click.UsageError("what comes from stdin has no name in a directory: give -o FILE")
-        path = str(Path(directory) / f"{Path(source).stem}{suffix}")
+        path = str(Path(directory) / below / f"{Path(source).stem}{suffix}")
         if path in taken and taken[path] != source:
             raise OutputError(f"{taken[path]} and {source} would both become {path}")
-        if os.path.realpath(path) == os.path.realpath(source):
-            raise OutputError(f"{path} would replace its own input")
         paths[source] = path
         taken[path] = source
+    files.check_apart(paths.values(), [*paths, *others])
     files.make_directory(directory)
+    for below in dict.fromkeys(below for _, below in inputs):
+        files.make_directory(Path(directory) / below)
     return paths
 
 

@@ -33,7 +33,7 @@ def command(photo, bpp, repeats, poisson, crop, output, evaluations, effort, mod
     """
     options.use_threads(threads)
     if output is not None:
-        files.check_writable(output)
+        files.check_writable(output, [photo, model])
 
     from ddpmcodec import picture
     from ddpmcodec.eval import bench

@@ -40,7 +40,7 @@ def command(paths, model, counts, variance, page, limit, seed, output, search, f
         raise click.UsageError("--store goes with --search or --fit")
     options.use_threads(threads)
     if store is not None:
-        files.check_writable(store, stdout=False)
+        files.check_writable(store, paths, stdout=False)  # a model gets its own lists: nothing else of it changes
 
     from ddpmcodec.eval import bits_per_dimension as bpd
     from ddpmcodec.eval import pictures
@@ -56,7 +56,7 @@ def command(paths, model, counts, variance, page, limit, seed, output, search, f
     if not loaded:
         raise InputError(f"no readable pictures in {', '.join(paths)}")
     visited = reverse.visited(denoiser, counts, default=search is None and not fit)
-    outputs = files.prepare(output, ["bpd"]) if output else {}
+    outputs = files.prepare(output, ["bpd"], paths) if output else {}
     say = notes.unheard if quiet else notes.note
     with options.progress_bar("bpd", quiet) as progress:
         results, found = bpd.study(denoiser, loaded, visited, variance=variance, seed=seed, search=search, fitted=fit, note=say,

@@ -1,86 +1,40 @@
 """`ddpmcodec decode`."""
 
-import io
 import os
-import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from PIL import Image
-from PIL.ExifTags import TAGS
 
-from ddpmcodec.cli import batch, files, options
-from ddpmcodec.errors import OutputError, printable
+from ddpmcodec.cli import batch, files, folders, options, saving
+from ddpmcodec.cli.saving import Style
+from ddpmcodec.errors import printable
 from ddpmcodec.format.container import Container
-from ddpmcodec.format.metadata import NAMES
 from ddpmcodec.progress import silent
 
 if TYPE_CHECKING:
     import numpy as np
 
 SUFFIX = ".png"  # of several files' pictures
-# What a TIFF takes over of EXIF: other tags of TIFF say where and how its own pixels lie.
-DESCRIPTIONS = {"ImageDescription", "Make", "Model", "XResolution", "YResolution", "ResolutionUnit", "Software", "DateTime", "Artist",
-                "HostComputer", "Copyright", "ExifOffset", "GPSInfo"}  # fmt: skip
+PNG_QUALITY = "--output-quality is for the picture of -o: those in a directory are PNGs, which have none"
 MAX_CARRIED = 1 << 28  # bytes of metadata in all files that are written: a small file can ask for many large ones
 Say = Callable[[str], None]
 ICONS = {"ICO", "ICNS"}  # Pillow scales what it saves in these
 
 
-def picture_format(path: str) -> str:
-    """Pillow's name of the format that a file name asks for."""
-    if path == "-":
-        return "PNG"
-    name = Image.registered_extensions().get(Path(path).suffix.lower())
-    try:
-        if name is None or name in ICONS:
-            raise ValueError
-        Image.new("RGB", (1, 1)).save(io.BytesIO(), name)
-    except Exception as e:  # each format's own way to say that it cannot be written, or not in colour
-        raise OutputError(f"{path}: no picture format that can be written has the extension {Path(path).suffix!r}") from e
-    return name
+def save_all(pixels: "np.ndarray", parsed: Container, path: str, style: Style, say: Say, exact: bool = False, times: int = 1) -> str:
+    """Write the picture of a file; several pictures into a directory.
 
+    Args:
+        exact: the pixels are the original's.
+        times: how often this is done.
 
-def save(image: Image.Image, path: str, say: Say) -> None:
-    """Write a picture, with what its format can hold of its metadata."""
-    kind = picture_format(path)
-    carried: dict[str, Any] = {name: image.info[name] for name in NAMES if name in image.info}
-
-    def saved(names: Iterable[str]) -> bytes:
-        buffer, chosen = io.BytesIO(), {name: carried[name] for name in names}
-        if kind == "TIFF" and "exif" in chosen:
-            chosen["exif"] = exif = Image.Exif()
-            exif.load(carried["exif"])
-            for tag in [tag for tag in exif if TAGS.get(tag) not in DESCRIPTIONS]:
-                del exif[tag]
-        image.save(buffer, kind, **chosen)
-        return buffer.getvalue()
-
-    def fits(name: str) -> bool:
-        try:
-            return bool(saved([name]))
-        except Exception:
-            return False
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's, of EXIF
-        try:
-            try:
-                data = saved(carried)
-            except Exception:
-                kept = [name for name in carried if fits(name)]
-                data = saved(kept)
-                say(f"{path}: left out, as it cannot be written there: {', '.join(name for name in carried if name not in kept)}")
-        except Exception as e:  # what Pillow raises, for a picture too large for the format say, is up to each format's library
-            raise OutputError(f"{path}: {' '.join(str(e).split())}") from e
-    files.write(path, data)
-
-
-def save_all(pixels: "np.ndarray", parsed: Container, path: str, say: Say, times: int = 1) -> None:
-    """The picture of a file; several pictures into a directory. `times`: how often this is done."""
+    Returns:
+        What the picture's format loses of it, in words.
+    """
     from ddpmcodec import picture
 
     images = picture.to_images(pixels, parsed)
@@ -89,11 +43,22 @@ def save_all(pixels: "np.ndarray", parsed: Container, path: str, say: Say, times
         for image in images:
             image.info.clear()
     if len(images) == 1:
-        save(images[0], path, say)
-        return
+        return saving.save(images[0], path, style, say, exact)
     files.make_directory(path)
-    for i, image in enumerate(images):
-        save(image, str(Path(path) / f"{i:04}.png"), say)
+    for image, part in zip(images, parts(path, len(images)), strict=True):
+        saving.save(image, part, style, say, exact)
+    return ""
+
+
+def parts(directory: str, count: int) -> Iterator[str]:
+    """Name the pictures of a file of several."""
+    return (str(Path(directory) / f"{i:04}{SUFFIX}") for i in range(count))
+
+
+def frames(directory: str, parsed: Container) -> list[str]:
+    """Name the picture after each step, or the directory of several."""
+    suffix = SUFFIX if parsed.header.pictures == 1 else ""
+    return [str(Path(directory) / f"step-{i:03}{suffix}") for i in range(len(parsed.messages) + 1)]
 
 
 def directory_of(output: str) -> str:
@@ -110,11 +75,14 @@ def decode_one(file: str, output: str, say: Say, chosen: dict[str, Any]) -> list
     with files.naming(file):
         parsed = api.open_file(data, chosen["steps"], chosen["max_pixels"])
         denoiser = api.denoiser_of(parsed, chosen["model"], chosen["device"], chosen["precision"])
+    header = parsed.header
+    if header.pictures > 1:
+        output = directory_of(output)
+        files.check_apart(parts(output, header.pictures), [file])
     large.announce_decoding(lambda text: say(f"{output}: {text}"), parsed, denoiser)
     state = decoder.last_state(parsed, denoiser)
     pixels = decoder.reconstructed(parsed, state, chosen["reconstruct"], chosen["seed"])
-    header = parsed.header
-    save_all(pixels, parsed, output if header.pictures == 1 else directory_of(output), say)
+    save_all(pixels, parsed, output, Style(background=chosen["background"]), say)
     return [f"{header.width} x {header.height}", f"{state.index} of {len(parsed.steps)}"]
 
 
@@ -127,8 +95,13 @@ def decode_one(file: str, output: str, say: Say, chosen: dict[str, Any]) -> list
 @click.option("--every", type=click.Path(file_okay=False), metavar="DIR", help="Also write the picture after every step, step-000.png ...")
 @click.option("--reconstruct", type=click.Choice(["mean", "sample"]), default="mean", show_default=True,
               help="mean: the best PSNR. sample: draw the rest of the chain (Algorithm 4).")  # fmt: skip
+@click.option("--output-quality", type=click.IntRange(1, 100), metavar="1..100", help="Of JPEG, WebP, AVIF, HEIC and JPEG XL; 100 is "
+              "lossless where the format can be [default: 95; of lossless files 100].")  # fmt: skip
+@click.option("--background", callback=saving.background_option, metavar="COLOR", help="Lay transparent pictures on this colour: white, "
+              "#rrggbb. Formats without alpha need it.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, metavar="N", help="Of --reconstruct sample.")
 @options.model
+@options.recursive
 @options.jobs
 @options.skip_existing
 @options.threads
@@ -136,8 +109,8 @@ def decode_one(file: str, output: str, say: Say, chosen: dict[str, Any]) -> list
 @options.precision
 @options.max_pixels
 @options.quiet
-def command(inputs, output, every, jobs, skip_existing, threads, **chosen):
-    """Decode FILE (- is stdin), whole or cut, to a picture; several FILEs to PNGs in a directory.
+def command(inputs, output, every, output_quality, recursive, jobs, skip_existing, threads, **chosen):
+    """Decode FILE (- is stdin), whole or cut, to a picture; several FILEs, or the .ddpm files of a folder, to PNGs in a directory.
 
     \b
     ddpmcodec decode photo.ddpm -o out.png
@@ -148,15 +121,20 @@ def command(inputs, output, every, jobs, skip_existing, threads, **chosen):
     """
     if output is None and every is None:
         raise click.UsageError("give -o FILE, --every DIR, or both")
-    if len(inputs) > 1:
+    found = folders.listed(inputs, output, recursive, folders.is_coded)
+    if len(found) > 1 or any(below or source not in inputs for source, below in found):
         if output is None or every is not None:
             raise click.UsageError("several files go to a directory: -o DIR")
+        if output_quality is not None:
+            raise click.UsageError(PNG_QUALITY)
         results = partial(batch.in_processes, decode_one, chosen, jobs, threads)
-        batch.run("decode", results, batch.outputs(inputs, output, SUFFIX), ("size", "steps"), chosen["quiet"], skip_existing)
+        paths = batch.outputs(found, output, SUFFIX, [chosen["model"]])
+        batch.run("decode", results, paths, ("size", "steps"), chosen["quiet"], skip_existing)
         return
     batch.refuse(jobs, skip_existing)
     [file] = inputs
-    reconstruct, quiet = chosen["reconstruct"], chosen["quiet"]
+    reconstruct, quiet, background = chosen["reconstruct"], chosen["quiet"], chosen["background"]
+    style = Style(output_quality, background)
 
     def say(text: str) -> None:
         if not quiet:
@@ -169,12 +147,20 @@ def command(inputs, output, every, jobs, skip_existing, threads, **chosen):
 
     with files.naming(file):
         parsed = api.open_file(data, chosen["steps"], chosen["max_pixels"])
-    several = parsed.header.pictures > 1
+    pictures = parsed.header.pictures
+    several = pictures > 1
+    if output_quality is not None and (several or output is None):
+        raise click.UsageError(PNG_QUALITY)
     if output is not None and not several and batch.is_directory(output):
-        output = batch.outputs(inputs, output, SUFFIX)[file]
+        output = batch.outputs(found, output, SUFFIX)[file]
     if output is not None and not several:
-        files.check_writable(output)
-        picture_format(output)
+        files.check_writable(output, inputs)
+        style.check(output, parsed.mode)
+    if output is not None and several:
+        files.check_apart(parts(output, pictures), inputs)
+    if every is not None:
+        shown = frames(every, parsed)
+        files.check_apart(chain.from_iterable(parts(each, pictures) for each in shown) if several else shown, inputs)
     denoiser = api.denoiser_of(parsed, chosen["model"], chosen["device"], chosen["precision"])
     if not quiet:
         large.announce_decoding(lambda text: say(f"{output or every}: {text}"), parsed, denoiser)
@@ -186,13 +172,15 @@ def command(inputs, output, every, jobs, skip_existing, threads, **chosen):
         if every is None:
             state = decoder.last_state(parsed, denoiser, progress)
         else:
-            for state in decoder.states(parsed, denoiser):
-                path, frames = Path(every) / f"step-{state.index:03}{'' if several else '.png'}", len(parsed.messages) + 1
-                save_all(decoder.pixels(parsed, state), parsed, str(path), say if state.index == 0 else silent, frames)
-                progress(state.index + 1, frames)
+            for state, path in zip(decoder.states(parsed, denoiser), shown, strict=True):
+                save_all(decoder.pixels(parsed, state), parsed, path, Style(background=background), say if state.index == 0 else silent,
+                         times=len(shown))  # fmt: skip
+                progress(state.index + 1, len(shown))
+    exact = parsed.tail is not None and reconstruct == "mean"
+    loss = ""
     if output is not None:
         with options.progress_bar("sample", quiet or reconstruct == "mean") as progress:
             pixels = decoder.reconstructed(parsed, state, reconstruct, chosen["seed"], progress)
-        save_all(pixels, parsed, output, say)
-    exactly = ", losslessly" if parsed.tail is not None and reconstruct == "mean" else ""
-    say(f"{output or every}: decoded from {state.index} of {len(parsed.steps)} steps{exactly}")
+        loss = save_all(pixels, parsed, output, style, say, exact)
+    how = f"; {loss}" if loss else ", losslessly" if exact else ""
+    say(f"{output or every}: decoded from {state.index} of {len(parsed.steps)} steps{how}")

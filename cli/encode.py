@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ddpmcodec import target
-from ddpmcodec.cli import batch, cluster, files, options
+from ddpmcodec.cli import batch, cluster, files, folders, given, options
 from ddpmcodec.errors import printable
 from ddpmcodec.progress import silent
 from ddpmcodec.target import MAX_BPP
@@ -82,6 +82,7 @@ def only_one_target() -> Iterator[None]:
 @click.option("--strip", is_flag=True, help="Do not carry colour profile, EXIF and XMP.")
 @click.option("--icc", type=options.FILE, metavar="FILE", help="Carry this colour profile instead of the picture's own.")
 @click.option("--exif", type=options.FILE, metavar="FILE", help="Carry this EXIF instead of the picture's own.")
+@options.recursive
 @options.jobs
 @click.option("--dask", metavar="ADDRESS", help="To a directory: on the cluster of this dask scheduler, tcp://HOST:8786. Each worker "
               "process takes one picture at a time; it needs this version of ddpmcodec, and the model by its name or path.")  # fmt: skip
@@ -91,8 +92,8 @@ def only_one_target() -> Iterator[None]:
 @options.precision
 @options.max_pixels
 @options.quiet
-def command(images, output, jobs, dask, skip_existing, threads, **chosen):
-    """Encode IMAGE (any picture Pillow opens; - is stdin) to a .ddpm file.
+def command(images, output, recursive, jobs, dask, skip_existing, threads, **chosen):
+    """Encode IMAGE (any picture Pillow opens, or a folder of them; - is stdin) to a .ddpm file.
 
     At most one of --quality, --bpp, --target-size, --psnr and --lossless says where to end. To a directory (one that is there, or DIR/)
     every picture goes as a file of its own; to a file, several pictures of one size go together: small ones cost fewer bytes so.
@@ -105,6 +106,7 @@ def command(images, output, jobs, dask, skip_existing, threads, **chosen):
     ddpmcodec encode photo.png -o exact.ddpm --lossless
     ddpmcodec encode photo.png -o face.ddpm --bpp 0.3 --roi 310,80,200,240
     ddpmcodec encode photos/*.jpg -o coded/ -q 60 --jobs 4 --skip-existing
+    ddpmcodec encode photos/ -o coded/ --recursive
     ddpmcodec encode photos/*.jpg -o coded/ --dask tcp://scheduler:8786
     ddpmcodec encode tiles/*.png -o tiles.ddpm --lossless --model tiny
     cat photo.png | ddpmcodec encode - -o - | ddpmcodec decode - -o out.png
@@ -119,14 +121,20 @@ def command(images, output, jobs, dask, skip_existing, threads, **chosen):
         raise click.UsageError("either the picture or the mask comes from stdin")
     if chosen["roi_gain"] is not None and not chosen["roi"]:
         raise click.UsageError("--roi-gain goes with --roi")
-    for name in ("icc", "exif"):
+    found = folders.listed(images, output, recursive, folders.is_other)
+    images = [image for image, _ in found]
+    mask = chosen["roi"] if isinstance(chosen["roi"], str) else None
+    others = [mask, chosen["icc"], chosen["exif"], chosen["model"]]
+    if not batch.is_directory(output):
+        files.check_writable(output, [*images, *others])
+    for name, read in (("icc", given.profile), ("exif", given.exif)):
         if chosen[name] is not None:
-            chosen[name] = files.read(chosen[name])
+            chosen[name] = read(chosen[name])
     chosen["roi"] = regions(chosen["roi"], chosen["roi_gain"], chosen["max_pixels"])
     if dask is not None and chosen["model"] is not None:
         chosen["model"] = anywhere(chosen["model"])
     if batch.is_directory(output):
-        paths = batch.outputs(images, output, ".ddpm")
+        paths = batch.outputs(found, output, folders.SUFFIX, others)
         results = (
             partial(batch.in_processes, encode_file, chosen, jobs, threads)
             if dask is None
@@ -135,7 +143,6 @@ def command(images, output, jobs, dask, skip_existing, threads, **chosen):
         batch.run("encode", results, paths, ("bytes", "bpp", "PSNR", "seconds"), chosen["quiet"], skip_existing)
         return
     batch.refuse(jobs, skip_existing)
-    files.check_writable(output)
     options.use_threads(threads)
 
     def say(text: str) -> None:
@@ -192,9 +199,11 @@ def encode(
             return picture.read(data, lambda text: say(f"{image}: {text}"), limit, chosen["page"])
 
     source = picture.stack([picture_of(*each) for each in zip(images, data, strict=True)], limit)
-    given = {"icc_profile": chosen["icc"], "exif": chosen["exif"]}
+    if chosen["icc"] is not None:
+        given.check_space(files.named(images[0], "stdin"), chosen["icc"], source.gray)
+    instead = {"icc_profile": chosen["icc"], "exif": chosen["exif"]}
     metadata = NONE if chosen["strip"] else source.metadata
-    source = replace(source, metadata=replace(metadata, **{name: body for name, body in given.items() if body is not None}))
+    source = replace(source, metadata=replace(metadata, **{name: body for name, body in instead.items() if body is not None}))
     denoiser = registry.resolve(chosen["model"])
     if chosen["model"] is not None and registry.is_unreleased(chosen["model"]):
         say(f"{output}: {chosen['model']} is unreleased: later versions may not read this file")

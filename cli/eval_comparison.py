@@ -25,7 +25,7 @@ def command(paths, output, figure, page, stride, model, evaluations, jobs, quiet
     ddpmcodec eval comparison photos/ -o comparison.json --plot comparison.png
     """
     for path in filter(None, (output, figure)):
-        files.check_writable(path)
+        files.check_writable(path, [*paths, model])
 
     from ddpmcodec.eval import comparison, figures, pictures
     from ddpmcodec.models import registry

@@ -21,7 +21,7 @@ def command(paths, output, side, reduce, count, page):
     \b
     ddpmcodec eval cut photos/ -o crops.npz
     """
-    files.check_writable(output)
+    files.check_writable(output, paths)
 
     from ddpmcodec.eval import crops, pictures
 

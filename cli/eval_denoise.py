@@ -32,7 +32,7 @@ def command(paths, sigmas, whitened, output, page, stride, model, threads, quiet
 
     found, left_out = pictures.find(paths, stride), notes.LeftOut()
     denoiser = registry.resolve(model)
-    outputs = files.prepare(output, ["denoise-whitened" if whitened else "denoise"]) if output else {}
+    outputs = files.prepare(output, ["denoise-whitened" if whitened else "denoise"], [*paths, model]) if output else {}
     with options.progress_bar("denoise", quiet) as progress:
         psnrs = denoising.measure(found, denoiser, sigmas, whitened, left_out, progress, page)
     if psnrs:

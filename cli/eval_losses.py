@@ -27,7 +27,7 @@ def command(paths, output, page, stride, model, evaluations, effort, advantage, 
     ddpmcodec eval losses photos/ -o losses.json
     ddpmcodec eval losses photos/ --stride 4 --advantage 0.46 -o losses.json
     """
-    files.check_writable(output)
+    files.check_writable(output, [*paths, model])
 
     from ddpmcodec.eval import losses, pictures
     from ddpmcodec.models import registry

@@ -36,7 +36,7 @@ def measure_each(paths, output, page, stride, evaluations, effort, model, quiet)
 
     found, left_out = pictures.find(paths, stride), notes.LeftOut()
     denoiser = registry.resolve(model)
-    outputs = files.prepare(output, ["lossless"]) if output else {}
+    outputs = files.prepare(output, ["lossless"], [*paths, model]) if output else {}
     with options.progress_bar("lossless", quiet) as progress:
         result = lossless.measure(found, denoiser, evaluations, effort, left_out, notes.note, progress, page)
     if result["pictures"]:
@@ -52,7 +52,7 @@ def measure_together(paths, output, page, stride, evaluations, effort, model, qu
     from ddpmcodec.models import registry
 
     denoiser, left_out = registry.resolve(model), notes.LeftOut()
-    outputs = files.prepare(output, ["together"]) if output else {}
+    outputs = files.prepare(output, ["together"], [*paths, model]) if output else {}
     loaded = list(pictures.load_any(paths, left_out, page=page))[::stride]
     with options.progress_bar("lossless", quiet) as progress:
         result = lossless.together(loaded, denoiser, evaluations, effort, notes.note, progress)

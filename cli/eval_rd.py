@@ -90,7 +90,7 @@ def measure(paths, codecs, rates, output, metric_names, lpips, page, stride, job
     rates = sorted(set(rates)) or rd.RATES
     published = [curves.parse(file, files.read(file)) for file in published_files]
     chosen = choice.choose(names, max(rates), model, evaluations, effort)
-    outputs = files.prepare(output, chosen) if output else {}
+    outputs = files.prepare(output, chosen, [*paths, *published_files, model]) if output else {}
     measured, printed = choice.choose_metrics(metric_names, lpips, notes.note)
     loaded = list(pictures.load(found, left_out, page))
     with options.progress_bar("eval", quiet) as progress:

@@ -32,7 +32,7 @@ def command(paths, output, sigma, power, names, page, stride, model, threads, qu
     """
     options.use_threads(threads)
     if output is not None:
-        files.check_writable(output)
+        files.check_writable(output, [*paths, model])
 
     from ddpmcodec.eval import metrics, pictures, sensitivity
     from ddpmcodec.models import registry

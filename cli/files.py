@@ -5,8 +5,9 @@ import io
 import json
 import math
 import os
+import stat
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from errno import EPIPE
 from pathlib import Path
@@ -73,14 +74,38 @@ def make_directory(path: str | Path) -> None:
         raise OutputError(f"{path}: {e.strerror}") from e
 
 
-def check_writable(path: str, stdout: bool = True) -> None:
+def _identity(path: str) -> tuple[int, int] | None:
+    """Return what tells a regular file from all others, whatever its name; None for what is none, or is not there."""
+    try:
+        found = os.fstat(sys.stdin.fileno()) if path == "-" else os.stat(path)
+    except (OSError, ValueError, AttributeError):  # stdin may be closed, or no file
+        return None
+    return (found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) else None
+
+
+def check_apart(outputs: Iterable[str], inputs: Iterable[str | None]) -> None:
+    """Refuse to replace what is read, by whatever name: another spelling, a link. None and the names of models are no files.
+
+    Raises:
+        OutputError: an output is one of the inputs.
+    """
+    read = {_identity(source): source for source in inputs if source is not None}
+    for output in outputs:
+        identity = None if output == "-" else _identity(output)
+        if identity is not None and (source := read.get(identity)) is not None:
+            other = "" if os.path.normpath(source) == os.path.normpath(output) else f" {named(source, 'stdin')}"
+            raise OutputError(f"{output} would replace its own input{other}")
+
+
+def check_writable(path: str, inputs: Iterable[str | None] = (), stdout: bool = True) -> None:
     """Fail before long work rather than after it.
 
     Args:
+        inputs: what the command reads, which the output must not replace.
         stdout: whether "-" will do.
 
     Raises:
-        OutputError: `write` to this path could not succeed.
+        OutputError: `write` to this path could not succeed, or would replace an input.
     """
     if path == "-":
         if not stdout:
@@ -97,6 +122,7 @@ def check_writable(path: str, stdout: bool = True) -> None:
         raise OutputError(f"{path}: the directory {parent} does not exist")
     if not os.access(parent, os.W_OK):
         raise OutputError(f"{path}: the directory {parent} is not writable")
+    check_apart([path], inputs)
 
 
 def write(path: str, data: bytes) -> None:
@@ -159,14 +185,14 @@ def write_csv(path: str, rows: Iterable[Mapping[str, Any]]) -> None:
     write(path, text.getvalue().encode())
 
 
-def prepare(directory: str, names: Iterable[str]) -> dict[str, str]:
+def prepare(directory: str, names: Iterable[str], inputs: Sequence[str | None] = ()) -> dict[str, str]:
     """Make a directory for results, where there is one to be made; the path of each result's JSON file in it, by name.
 
     Raises:
-        OutputError: the directory cannot be made, or a file in it not written.
+        OutputError: the directory cannot be made, or a file in it not written, or it is one of the inputs.
     """
     make_directory(directory)
     paths = {name: str(Path(directory) / f"{name}.json") for name in names}
     for path in paths.values():
-        check_writable(path)
+        check_writable(path, inputs)
     return paths

@@ -1,6 +1,7 @@
 """Pictures side by side, for the commands that draw them."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +29,8 @@ def png(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def check(path: str, suffixes: tuple[str, ...] = (".png",)) -> None:
-    """Raise OutputError unless a file of one of these kinds, or stdout, can be written there."""
+def check(path: str, suffixes: tuple[str, ...] = (".png",), inputs: Sequence[str] = ()) -> None:
+    """Raise OutputError unless a file of one of these kinds, or stdout, can be written there, and would replace no input."""
     if path != "-" and Path(path).suffix.lower() not in suffixes:
         raise OutputError(f"{path}: the extension is not {' or '.join(suffixes)}")
-    files.check_writable(path)
+    files.check_writable(path, inputs)

@@ -34,11 +34,11 @@ def command(source, output, name, resolution, heads, head_channels, schedule, ti
         --schedule cosine --timesteps 4000 --rescale-timesteps
     ddpmcodec encode picture.png -o picture.ddpm --model cifar10.safetensors
     """
-    files.check_writable(output, stdout=False)
+    path = Path(source)
+    files.check_writable(output, [source, *map(str, path.rglob("*"))], stdout=False)
 
     from ddpmcodec.models import checkpoint, diffusers_layout, networks, openai_layout
 
-    path = Path(source)
     if not os.path.exists(path):  # unlike Path.exists, also False for names that no file can have
         raise ModelError(f"{source} does not exist: give a diffusers folder or a .pt state dict")
     if path.is_dir():

@@ -18,7 +18,7 @@ def lines(info: dict) -> list[str]:
         f"{several}{info['width']} x {info['height']} {info['mode']}, {info['bytes']} bytes, {info['bpp']:.4f} bpp, {state}",
         f"format version {info['format_version']}, model {info['model']} {info['model_hash']}, seed {info['seed']},"
         f" x_T at sigma {info['levels']['start_sigma']:.0f}",
-        "sections " + ", ".join(f"{s['type']} {s['size']}" for s in info["sections"]),
+        "sections " + ", ".join(f"{s['type']} {s['size']}" for s in info["sections"]) + f"; a picture from byte {info['first_picture']} on",
     ]
     out += noise_lines(info["noise"])
     timestep = info["levels"]["kind"] == "discrete"

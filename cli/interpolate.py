@@ -44,7 +44,7 @@ def command(a, b, output, timesteps, lambdas, steps, variance, model, seed, shar
     """
     if not all(-10 <= w <= 10 for w in lambdas):
         raise click.BadParameter("give numbers from -10 to 10", param_hint="--lambda")
-    grids.check(output)
+    grids.check(output, inputs=[a, b])
     data = [files.read(path) for path in (a, b)]
     options.use_threads(threads)
 

@@ -91,6 +91,7 @@ evaluations = click.option("--evaluations", type=click.IntRange(2, 1000), defaul
 effort = click.option("--effort", type=click.IntRange(1, 5), default=plan.DEFAULT_EFFORT, show_default=True, metavar="1..5",
                       help="Search so hard for words of the channel: 4 ... 1 are faster, files 1, 2, 4 and 6 % larger.")  # fmt: skip
 jobs = click.option("-j", "--jobs", type=click.IntRange(1, 1024), metavar="N", help="To a directory: run N processes [default: all cores].")
+recursive = click.option("--recursive", is_flag=True, help="Of a folder: also what is in the folders in it, to such a tree.")
 skip_existing = click.option("--skip-existing", is_flag=True, help="To a directory: leave out what is there already.")
 device = click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True, callback=_device,
                       help="Run the network there: auto is a GPU where there is one.")  # fmt: skip

@@ -39,7 +39,7 @@ def command(results, output, log_rate, min_bpp, max_bpp, metrics):
     kind = "png" if output == "-" else KINDS.get(Path(output).suffix.lower())
     if kind is None:
         raise OutputError(f"{output}: the extension is not {' or '.join(KINDS)}")
-    files.check_writable(output)
+    files.check_writable(output, results)
 
     try:
         drawn = draw(results, kind, {"log_rate": log_rate, "low": min_bpp, "high": max_bpp, "wanted": metrics})

@@ -36,7 +36,7 @@ def command(results, output, paths, name, rates, min_bpp, max_bpp, threads, quie
     ddpmcodec report results/ --picture photo.png --picture other.png --min-bpp 0.05 -o report.html
     """
     options.use_threads(threads)
-    files.check_writable(output)
+    files.check_writable(output, [*results, *paths])
 
     from ddpmcodec.eval import pictures, report
 

@@ -86,6 +86,8 @@ def command(config, data, val, output, init, name, iterations, minutes, anneal, 
         say = notes.unheard if quiet else warn
         directory = Path(os.devnull if output is None else output)  # in the first of which there is no run, and cannot be one
         run = TrainingRun(directory, training.build_state(configuration, processes.device, seed), name or Path(config).stem, anneal)
+        if not dry_run:
+            files.check_apart([str(run.model_path)], [init])
         finished = train(run, configuration, Path(data), processes, init=registry.find(init) if init else None, anneal=anneal,
                          iterations=iterations, minutes=minutes, seed=seed, dry_run=dry_run, say=say, warn=warn, quiet=quiet)  # fmt: skip
     if not leads or dry_run:

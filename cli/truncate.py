@@ -23,7 +23,7 @@ def command(file, output, bpp, max_bytes, steps, strip):
     """
     if (given := 3 - (bpp, max_bytes, steps).count(None)) > 1 or not (given or strip):
         raise click.UsageError("give one of --bpp, --bytes and --steps, or --strip, or both")
-    files.check_writable(output)
+    files.check_writable(output, [file])
     data = files.read(file)
     with files.naming(file):
         small = api.truncate(data, bpp=bpp, max_bytes=max_bytes, steps=steps, strip=strip)

@@ -29,7 +29,7 @@ def command(file, output, original, model, threads, device, precision, max_pixel
     ddpmcodec view photo.ddpm -o photo.html
     ddpmcodec view photo.ddpm --original photo.png -o photo.html
     """
-    files.check_writable(output)
+    files.check_writable(output, [file, original, model])
     data = files.read(file)
     reference = None if original is None else files.read(original)
     options.use_threads(threads)

@@ -34,7 +34,6 @@ if TYPE_CHECKING:  # torch and Pillow are imported by the functions that need th
     Source = Image.Image | np.ndarray
 
 MAX_WORK = 1000  # steps of the largest picture allowed, with or without an evaluation of the network; smaller ones may have more
-USED_PERCENT = 95  # of a size asked for: a file that uses less of it brings a note
 
 
 def encode(
@@ -76,7 +75,7 @@ def encode(
             Lossless files are fp32, and so are models of the paper's kind.
         quality: in [0, 100]: the noise that the last step ends at, from 100 of 255 at 0 over 10 at 50 to 1 at 100, in equal ratios.
         bpp: bits per pixel in (0, 24], never exceeded. Default: 1 beside alpha and metadata, or 512 bytes where that is more.
-        max_bytes: size of the file in bytes, never exceeded.
+        max_bytes: size of the file in bytes, never exceeded. Where this, or `bpp`, has room for the lossless file, it is lossless.
         psnr: PSNR of the decoded picture in dB: reached, and exceeded by 0.3 dB at most in files of more than 1 kB, below 54 dB; where
             it is out of reach, with 24 bits per pixel or where noise of 0.5 of 255 is left, the best there is.
         lossless: code the picture to the last bit; a prefix of the file is still a lossy file.
@@ -137,10 +136,10 @@ def encode_image(
     Raises:
         PictureError, LimitError, ModelError, RateError: see `ddpmcodec.errors`.
     """
-    from ddpmcodec import large, picture
+    from ddpmcodec import large, picture, room
     from ddpmcodec.encoder import EncodeOptions, encode_pixels
     from ddpmcodec.models import registry
-    from ddpmcodec.target import Bytes, Psnr, Target
+    from ddpmcodec.target import Psnr, Target
 
     target, options = Target() if target is None else target, EncodeOptions() if options is None else options
     if not isinstance(target, Target) or not isinstance(options, EncodeOptions):
@@ -159,14 +158,16 @@ def encode_image(
         source = replace(source, metadata=NONE)
     found = registry.resolve(model)
     large.announce_encoding(note, source, found, target, options)
-    encoding = encode_pixels(source, found, target, options, progress)
+
+    def encode_to(end: Target, chosen: EncodeOptions) -> Encoding:
+        return encode_pixels(source, found, end, chosen, progress)
+
+    encoding = encode_to(target, options)
     if options.roi is not None and not encoding.has_map:
         note("the regions of interest make no difference: the cells of the map do not tell them from the rest")
     if isinstance(target, Psnr) and encoding.psnr < target.psnr:
         note(f"{target.psnr:g} dB is out of reach, by {math.ceil(100 * (target.psnr - encoding.psnr)) / 100:.2f} dB")
-    if isinstance(target, Bytes) and 100 * len(encoding.data) < USED_PERCENT * target.count:
-        note("the picture has no use for more bytes: it is as good as 8 bits show")
-    return encoding
+    return room.exact_or_as_is(encoding, source, target, options, encode_to, note)
 
 
 def _count(name: str, value: int | None) -> int | None:

@@ -1,24 +1,24 @@
 """Pictures to be coded, from Pillow's images, picture files and arrays; and the images of a decoded file."""
 
-import io
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ddpmcodec import arguments
-from ddpmcodec.errors import DdpmcodecError, LimitError, PictureError, printable
+from ddpmcodec import arguments, carried, colour, headers, jpeg, opening
+from ddpmcodec.errors import DdpmcodecError, LimitError, PictureError
 from ddpmcodec.format import alpha as alpha_section
 from ddpmcodec.format.container import Container
 from ddpmcodec.format.header import MAX_PICTURES, MAX_SIDE
-from ddpmcodec.format.metadata import NAMES, NONE, Metadata
+from ddpmcodec.format.metadata import NONE, Metadata
+from ddpmcodec.headers import Header
 from ddpmcodec.progress import Note, silent
 
 MAX_PIXELS = 50_000_000
 MODES = ("RGB", "RGBA", "RGBa", "L", "LA", "La", "P", "PA", "1", "CMYK", "YCbCr", "LAB", "HSV")  # Pillow's, that can be coded
+BC6H = 6  # a compression of DDS, of 16 bits
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:
@@ -62,7 +62,7 @@ def _reading() -> Iterator[None]:
     except UnidentifiedImageError as e:
         raise PictureError("not a picture that Pillow can open") from e
     except Image.DecompressionBombError as e:
-        raise LimitError(str(e)) from e
+        raise LimitError(str(e), parameter="max_pixels") from e
     except Exception as e:  # what Pillow raises for damaged files is up to each format's library
         raise PictureError(f"the picture is damaged: {' '.join(str(e).split())}") from e
 
@@ -93,15 +93,19 @@ def from_image(
         if not current and image.format != "MPO":  # behind a JPEG photo there may be a preview or a depth map
             raise PictureError(f"the file has {pages} pages or frames: choose one", parameter="page")
         note(f"only {f'number {image.tell() + 1}' if image.tell() else 'the first'} of {pages} pictures is coded")
-    if _is_deep(image):
+    header = _header(image)
+    if (header.bits or 8) > 8 or _is_deep(image):
         raise PictureError("pictures of more than 8 bits a channel cannot be coded yet")
     if image.mode not in MODES:
         raise PictureError(f"pictures of mode {image.mode} (more than 8 bits a channel) cannot be coded yet")
-    image = ImageOps.exif_transpose(image)
+    image.load()
+    metadata, turn = carried.of_image(image, note)
+    if turn is not None:
+        image = image.transpose(turn)
     if image.mode in ("RGBa", "La"):  # colours multiplied with alpha
         image = image.convert(image.mode.upper())
     gray = image.mode in ("L", "LA", "1")
-    metadata = _metadata(image, "GRAY" if gray else "RGB", note)
+    metadata = _of_space(_with_colours(metadata, image, header, gray, note), colour.SPACES[gray], note)
     alpha = _alpha(image, note)
     if image.mode not in ("RGB", "RGBA", "L", "LA"):
         note(f"converted from mode {image.mode} to {'gray' if gray else 'RGB'}")
@@ -119,21 +123,53 @@ def _alpha(image: Image.Image, note: Note) -> np.ndarray | None:
     return alpha
 
 
-def _metadata(image: Image.Image, space: str, note: Note) -> Metadata:
-    """Return the metadata of an image, without a colour profile that is not of the colour space in which it is coded."""
-    found = {name: image.info.get(name) or b"" for name in NAMES}
-    profile = found["icc_profile"]
-    if profile and (profile_space := profile[16:20].decode("latin-1").strip()) != space:
-        note(f"its colour profile, of {printable(profile_space) or 'nothing'} instead of {space}, is left out")
-        found["icc_profile"] = b""
-    return Metadata(**{name: content if isinstance(content, bytes) else str(content).encode() for name, content in found.items()})
+def _header(image: Image.Image) -> Header:
+    """Return what Pillow does not tell of the file of an image, where that is still open."""
+    try:
+        if image.format not in headers.FORMATS or (file := getattr(image, "fp", None)) is None:
+            return Header()
+        before = file.tell()
+        file.seek(0)
+        data = file.read()
+        file.seek(before)
+    except (OSError, ValueError):  # closed since
+        return Header()
+    return headers.read(data, image.format)
+
+
+def _with_colours(metadata: Metadata, image: Image.Image, header: Header, gray: bool, note: Note) -> Metadata:
+    """Return metadata with a profile made of what else the file has on its colours. In PNG, code points count more than a profile.
+
+    Raises:
+        PictureError: it has high dynamic range.
+    """
+    if header.cicp is not None and (not metadata.icc_profile or image.format == "PNG"):
+        return replace(metadata, icc_profile=colour.of_codes(*header.cicp, gray) or metadata.icc_profile)
+    if metadata.icc_profile or header.icc_profile:
+        return replace(metadata, icc_profile=metadata.icc_profile or header.icc_profile)
+    try:
+        return replace(metadata, icc_profile=colour.of_png(image.info, gray)) if image.format == "PNG" else metadata
+    except ValueError:
+        note("its chromaticities and gamma, of which no colours can be made, are left out")
+        return metadata
+
+
+def _of_space(metadata: Metadata, space: str, note: Note) -> Metadata:
+    """Return metadata without a colour profile that is not of the colour space in which the picture is coded."""
+    profile = metadata.icc_profile
+    if profile and (other := colour.space_of(profile)) != space:
+        note(f"its colour profile, of {other} instead of {space}, is left out")
+        return replace(metadata, icc_profile=b"")
+    return metadata
 
 
 def _is_deep(image: Image.Image) -> bool:
     """Whether Pillow reads more than 8 bits a channel as 8: known before the pixels are read, from what the decoder is told."""
     for tile in getattr(image, "tile", ()):
-        raw, *rest = tile[3] if isinstance(tile[3], tuple) else (tile[3],)
-        if str(raw).endswith((";16B", ";16L", ";16N")) or (tile[0] == "ppm" and rest[0] > 255):
+        decoder, (raw, *rest) = tile[0], tile[3] if isinstance(tile[3], tuple) else (tile[3],)
+        if str(raw).endswith((";16B", ";16L", ";16N")) or decoder == "SGI16" or (decoder == "sgi_rle" and rest[-1] == 2):
+            return True
+        if (decoder == "ppm" and rest[0] > 255) or (decoder == "bcn" and raw == BC6H):
             return True
     return False
 
@@ -146,12 +182,13 @@ def read(data: bytes, note: Note = silent, max_pixels: int = MAX_PIXELS, page: i
     """
     if not data:
         raise PictureError("the file is empty")
-    with _reading(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's: max_pixels is the limit, and damage is an error
-        with Image.open(io.BytesIO(data)) as image:
-            if image.format == "EPS":
-                raise PictureError("EPS is a program, which Pillow has Ghostscript run")
-            return from_image(image, note, max_pixels, page)
+    if headers.is_jxl(data) and (size := headers.read(data, "JXL").size) is not None:
+        _check_size(*size, max_pixels)
+    with _reading(), opening.opened(data, max_pixels) as image:
+        found = from_image(image, note, max_pixels, page)
+        if image.format in jpeg.KINDS and note is not silent and jpeg.is_damaged(data):
+            note("its JPEG data are damaged: parts of it may be gray, or in the wrong place")
+        return found
 
 
 def from_array(array: np.ndarray, max_pixels: int = MAX_PIXELS) -> Picture:

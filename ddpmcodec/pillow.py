@@ -60,7 +60,7 @@ class DdpmImageFile(ImageFile.ImageFile):
             raise OSError(str(e)) from e
         header = parsed.header
         self._size = (header.width, header.height) if header.orientation < 5 else (header.height, header.width)
-        self._mode = ("L" if header.gray else "RGB") + ("A" if parsed.alpha is not None else "")
+        self._mode = parsed.mode
         self.info.update(parsed.metadata.info)
         self.n_frames = header.pictures
         self.is_animated = self.n_frames > 1

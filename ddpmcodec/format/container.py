@@ -121,6 +121,11 @@ class Container:
     complete: bool = True
     sections: tuple[Section, ...] = ()
 
+    @property
+    def mode(self) -> str:
+        """The mode of its pictures, as Pillow calls it: L, LA, RGB or RGBA."""
+        return ("L" if self.header.gray else "RGB") + ("A" if self.alpha is not None else "")
+
     def first(self, count: int) -> "Container":
         """Return the file of the first `count` steps (all where there are fewer), without the tail."""
         return replace(self, steps=self.steps[:count], messages=self.messages[:count], tail=None)

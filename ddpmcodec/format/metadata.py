@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 
 from ddpmcodec.errors import CorruptFileError, LimitError
+from ddpmcodec.format import tiff
 
 ORIENTATION = 0x0112  # in EXIF
 MAX_BYTES = 1 << 24  # of one kind, inflated: a profile has less than 4 MB, and JPEG's EXIF less than 64 kB
@@ -60,19 +61,10 @@ KINDS = "iex"  # the type of the section of each
 
 def upright(exif: bytes) -> bytes:
     """Return EXIF with its orientation, where it has one, set to 1, so that no viewer turns a picture again that has been turned."""
-    begin = 6 if exif.startswith(b"Exif\0\0") else 0
-    order = {b"MM": ">", b"II": "<"}.get(exif[begin : begin + 2])
-    if order is None:
-        return exif
     changed = bytearray(exif)
-    try:
-        at = begin + struct.unpack_from(f"{order}I", exif, begin + 4)[0]
-        for i in range(struct.unpack_from(f"{order}H", exif, at)[0]):
-            entry = at + 2 + 12 * i
-            if struct.unpack_from(f"{order}H", exif, entry)[0] == ORIENTATION:
-                struct.pack_into(f"{order}HIHH", changed, entry + 2, 3, 1, 1, 0)  # one SHORT
-    except struct.error:  # EXIF that ends before it should stays as it is
-        pass
+    for entry in tiff.entries(exif):
+        if entry.tag == ORIENTATION and entry.at + 12 <= len(exif):  # EXIF that ends before it should stays as it is
+            struct.pack_into(f"{tiff.order(exif, tiff.start(exif))}HIHH", changed, entry.at + 2, 3, 1, 1, 0)  # one SHORT
     return bytes(changed)
 
 

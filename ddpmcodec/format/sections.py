@@ -69,8 +69,9 @@ class Reader:
     def take(self, size: int) -> bytes:
         """Return the next `size` bytes."""
         if size > len(self.data) - self.at:
-            text = f"the data end at byte {len(self.data)}, before the step table is complete"
-            raise TruncatedFileError(text, needed=self.at + size)
+            needed = self.at + size
+            text = f"the data end at byte {len(self.data)}, before the step table is complete: a picture takes {needed} bytes at least"
+            raise TruncatedFileError(text, needed=needed)
         self.at += size
         return self.data[self.at - size : self.at]
 

@@ -126,7 +126,8 @@ def test_names_that_would_lead_out_of_the_directory(run, photos, name):
 
 
 def test_metadata_are_not_multiplied_without_end(run, photos, monkeypatch):
-    run("encode", *photos[:2], "-o", "two.ddpm", "--exif", "in.png", *FAST)
+    Path("in.exif").write_bytes(b"MM\0*\0\0\0\x08\0\1\1\x0e\0\2\0\0\0\2a\0\0\0\0\0\0\0" + bytes(200))
+    run("encode", *photos[:2], "-o", "two.ddpm", "--exif", "in.exif", *FAST)
     run("decode", "two.ddpm", "-o", "with/")
     monkeypatch.setattr(decode, "MAX_CARRIED", 100)
     said = run("decode", "two.ddpm", "-o", "without/").stderr

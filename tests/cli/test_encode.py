@@ -3,10 +3,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 import ddpmcodec
 
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+EXIF = b"Exif\0\0MM\0*\0\0\0\x08\0\1\1\x0e\0\2\0\0\0\2a\0\0\0\0\0\0\0"
 FAST = ("--model", "test-model", "--evaluations", 4, "--effort", 1)
 
 
@@ -78,8 +80,8 @@ def test_metadata_come_back(run, drawing, name):
 
 
 def test_strip_and_replace(run, drawing):
-    Path("new.icc").write_bytes(profile(b"RGB ") + b"new")
-    Path("new.exif").write_bytes(b"Exif\0\0II*\0")
+    Path("new.icc").write_bytes(SRGB)
+    Path("new.exif").write_bytes(EXIF)
     Image.fromarray(drawing).save("in.webp", icc_profile=profile(b"RGB "), xmp=b"<x/>")
     whole, bare, replaced = "whole.ddpm", "bare.ddpm", "replaced.ddpm"
     run("encode", "in.webp", "-o", whole, *FAST)
@@ -91,9 +93,21 @@ def test_strip_and_replace(run, drawing):
 
     assert info(whole) == {"icc_profile": profile(b"RGB "), "xmp": b"<x/>"}
     assert info(bare) == {}
-    assert info(replaced) == {"icc_profile": profile(b"RGB ") + b"new", "xmp": b"<x/>", "exif": b"Exif\0\0II*\0"}
+    assert info(replaced) == {"icc_profile": SRGB, "xmp": b"<x/>", "exif": EXIF}
     run("truncate", whole, "-o", "stripped.ddpm", "--strip")
     assert info("stripped.ddpm") == {} and len(Path("stripped.ddpm").read_bytes()) < len(Path(whole).read_bytes())
+
+
+def test_metadata_that_are_none(fails, drawing):
+    Image.fromarray(drawing).convert("L").save("gray.png")
+    Path("srgb.icc").write_bytes(SRGB)
+    Path("lab.icc").write_bytes(ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes())
+    for name in ("icc", "exif"):
+        for bytes_ in (b"", b"just text", Path("in.png").read_bytes(), bytes(500)):
+            Path("junk").write_bytes(bytes_)
+            assert "junk: not " in fails(3, "encode", "in.png", "-o", "out.ddpm", f"--{name}", "junk", *FAST)
+    assert "of Lab" in fails(3, "encode", "in.png", "-o", "out.ddpm", "--icc", "lab.icc", *FAST)
+    assert "gray.png is coded as GRAY" in fails(4, "encode", "gray.png", "-o", "out.ddpm", "--icc", "srgb.icc", *FAST)
 
 
 def test_pages(run, fails, drawing):
@@ -171,4 +185,5 @@ def test_where_to_end(run, drawing, arguments, options):
 
 def test_what_is_not_to_be_reached_is_said(run):
     assert "out.ddpm: 90 dB is out of reach, by " in run("encode", "in.png", "-o", "out.ddpm", "--psnr", "90", *FAST).stderr
-    assert "no use for more bytes" in run("encode", "in.png", "-o", "out.ddpm", "--target-size", "1M", *FAST).stderr
+    said = run("encode", "in.png", "-o", "out.ddpm", "--target-size", "1M", *FAST).stderr
+    assert "out.ddpm: the size has room for the picture to the last bit: the file is lossless" in said and "lossless, tail" in said

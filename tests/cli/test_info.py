@@ -12,6 +12,7 @@ def test_text(run, drawing_encoding, model):
     assert f"61 x 45 RGB, {len(data)} bytes, {8 * len(data) / (61 * 45):.4f} bpp, whole" == lines[0]
     assert f"test-model {model.hash.hex()}" in lines[1] and "seed 3" in lines[1]
     assert "H " in lines[2] and "E " in lines[2]
+    assert lines[2].endswith(f"; a picture from byte {parsed.sections[2].offset} on") and parsed.sections[2].type == "P"
     assert lines[3] == f"tune psnr, noise of sigma {ddpmcodec.info(data)['noise']['sigma']:.2f} left, white"
     rows = [line.split() for line in lines[5:]]
     assert [(int(r[0]), int(r[1]), int(r[3]), int(r[4]), int(r[5])) for r in rows] == [

@@ -190,6 +190,12 @@ def test_a_new_run_may_begin_with_a_model(train):
     assert torch.equal(load_file("second/state.safetensors")["network/emb.f"], begun)
 
 
+def test_a_run_does_not_replace_the_model_it_begins_with(fails, data_dir):
+    Path("out").mkdir()
+    shutil.copy(data_dir / "test-model.safetensors", "out/model.safetensors")
+    assert "would replace its own input" in fails(OUTPUT, "--init", "./out/../out/model.safetensors")
+
+
 def test_a_dry_run_writes_nothing(train, folder):
     before = contents(folder)
     result = train("--dry-run", "--val", "val", "--iterations", 1000)

@@ -256,7 +256,7 @@ def test_encode_image_says_what_could_not_be_had(photo, model):
     notes: list[str] = []
     options = EncodeOptions(evaluations=30, effort=1)
     ddpmcodec.encode_image(Image.fromarray(photo[:8, :8]).convert("CMYK"), Bytes(100_000), options, notes.append, model=model)
-    assert notes[0] == "converted from mode CMYK to RGB" and len(notes) == 2 and "no use for more bytes" in notes[1]
+    assert notes[0] == "converted from mode CMYK to RGB" and len(notes) == 2 and "room for the picture to the last bit" in notes[1]
     notes.clear()
     ddpmcodec.encode_image(np.random.default_rng(0).integers(0, 256, (6, 7, 3), np.uint8), Psnr(90), options, notes.append, model=model)
     assert len(notes) == 1 and notes[0].startswith("90 dB is out of reach, by ")

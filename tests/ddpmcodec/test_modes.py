@@ -1,6 +1,8 @@
 """Gray pictures, alpha, and what a file carries beside its pixels."""
 
+import io
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from PIL import Image
 import ddpmcodec
 from ddpmcodec import arrays, gray, picture, quality
 from ddpmcodec.encoder import EncodeOptions, encode_pixels
-from ddpmcodec.errors import CorruptFileError, LimitError, RateError
+from ddpmcodec.errors import CorruptFileError, LimitError, RateError, TruncatedFileError
 from ddpmcodec.format import alpha as alpha_section
 from ddpmcodec.format import container, sections
 from ddpmcodec.format.container import Container
@@ -86,6 +88,26 @@ def test_alpha_is_exact(cut_out, mode):
     payload = ddpmcodec.info(data)["sections"][-2]["offset"]
     for size in (payload, payload + 30, len(data) - 1):  # alpha comes first
         assert np.array_equal(np.asarray(ddpmcodec.decode(data[:size]))[..., -1], np.asarray(image)[..., -1])
+
+
+def test_a_mask_costs_less_than_pillows_png(cut_out):
+    alpha = np.kron(np.asarray(cut_out)[..., -1] // 255 * np.uint8(255), np.ones((4, 4), np.uint8))
+    buffer = io.BytesIO()
+    Image.fromarray(alpha).save(buffer, "PNG", optimize=True)
+    packed = alpha_section.pack(alpha)
+    assert len(packed) < 0.9 * len(buffer.getvalue())
+    for each in (alpha, alpha[:1], alpha[:, :1], np.full((3, 5), 7, np.uint8), np.arange(250, dtype=np.uint8).reshape(10, 25)):
+        size = SimpleNamespace(width=each.shape[1], height=each.shape[0], pictures=1)
+        assert np.array_equal(alpha_section.unpack(alpha_section.pack(each), size), each)  # type: ignore[arg-type]
+
+
+def test_where_the_first_picture_is(cut_out):
+    """Behind alpha: one byte less is an error that says how many it takes."""
+    data = ddpmcodec.encode(cut_out, **FAST)
+    first = ddpmcodec.info(data)["first_picture"]
+    assert ddpmcodec.decode(data[:first]).size == cut_out.size
+    with pytest.raises(TruncatedFileError, match=f"a picture takes {first} bytes at least"):
+        ddpmcodec.decode(data[: first - 1])
 
 
 def test_what_is_not_visible_costs_nothing(cut_out):
