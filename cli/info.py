@@ -33,7 +33,7 @@ def noise_lines(noise: dict) -> list[str]:
     """Format what the noise is shaped for, and what is left of it."""
     out = [f"tune {noise['tune']}, noise of sigma {noise['sigma']:.2f} left" + ("" if noise["table"] else ", white")]
     if noise["table"]:
-        out[0] += f" at multiplier 1, table {'default' if noise['table'] == 'default' else 'of its own'}; coarse and fine: "
+        out[0] += f" at multiplier 1, table {noise['table'] if isinstance(noise['table'], int) else 'of its own'}; coarse and fine: "
         out[0] += ", ".join(f"{name} {noise[name]['coarse']:.2f} {noise[name]['fine']:.2f}" for name in ("Y", "Cb", "Cr"))
     if noise["map"]:
         out.append(f"map of cells of {noise['map']['cell']} pixels, up to {noise['map']['coarsest']:g} times as coarse")

@@ -5,6 +5,7 @@ from typing import Any
 
 from ddpmcodec.format import container
 from ddpmcodec.format.container import Container
+from ddpmcodec.format.shape import OWN
 from ddpmcodec.models import whitening
 from ddpmcodec.models.levels import sigma
 
@@ -64,7 +65,7 @@ def noise_of(parsed: Container) -> dict[str, Any]:
     table = shape.table
     if not shape.is_even:
         described["tune"] = "perception"
-    described["table"] = "default" if shape.is_default else {"ramp": [*shape.ramp], "log2_m": [[*row] for row in table]}
+    described["table"] = shape.number if shape.number != OWN else {"ramp": [*shape.ramp], "log2_m": [[*row] for row in table]}
     if shape.cell:
         coarsest = 2 ** (max(shape.cells) / 4)
         described["map"] = {"cell": shape.cell, "coarsest": round(coarsest, 3)}

@@ -41,11 +41,11 @@ def _times(factors: Mapping[float, float], snr):
 
 
 WHITE = Typical(_rate, lambda snr: _rate(snr) / snr)
-# Measured with photo-2 and the default table on 24 training photos. Over its ramp noise falls faster than sigma, and so the rate is higher.
+# Measured with photo-2 and table 2 on training photos. Over its ramp noise falls faster than sigma, and so the rate is higher.
 _SHAPED_RATE = {
-    0.99: 0.955, 1.01: 1.28, 2.4: 1.16, 4.5: 1.05, 8: 0.94, 15: 0.82, 20: 0.77, 28: 0.65, 100: 0.675, 130: 0.7, 361: 0.63, 900: 0.48
+    0.99: 0.955, 1.01: 1.96, 2.4: 1.16, 4.5: 0.95, 8: 0.81, 15: 0.7, 20: 0.7, 28: 0.615, 100: 0.73, 130: 0.79, 361: 0.76, 900: 0.57
 }  # fmt: skip
-_SHAPED_ERROR = {0.55: 1.07, 1.2: 1.14, 2.4: 1.7, 4.5: 2.3, 8: 2.86, 20: 3.26, 40: 2.66, 80: 2.07, 130: 1.81, 250: 1.34, 900: 0.73}
+_SHAPED_ERROR = {0.55: 1.07, 1.2: 1.45, 2.4: 2.1, 4.5: 2.98, 8: 3.68, 20: 3.58, 40: 2.63, 80: 1.94, 130: 1.88, 250: 1.42, 900: 0.7}
 SHAPED = Typical(lambda snr: _times(_SHAPED_RATE, snr), lambda snr: _times(_SHAPED_ERROR, snr) / snr)
 
 

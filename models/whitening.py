@@ -26,36 +26,64 @@ RED_GREEN = (0.5, -0.418688, -0.081312)
 
 NODES = (1 / 64, 1 / 24, 1 / 12, 3 / 16, 3 / 8, 0.8)  # frequencies
 UNITS = 32  # of a table's integers, an octave
-# log2 m at the nodes, in 1 / UNITS: luma, blue-yellow, red-green. Found by search for SSIMULACRA2, CVVDP and PSNR.
+# log2 m at the nodes, in 1 / UNITS: luma, blue-yellow, red-green. Files name a table by its number: the last is the encoder's, found by
+# search for SSIMULACRA2, CVVDP, Butteraugli and PSNR (docs/benchmarks.md); the first comes from a search without gains.
 Table = tuple[tuple[int, ...], ...]
-TABLE: Table = ((4, 0, 0, 12, 22, 61), (8, 16, 24, 42, 48, 64), (8, 16, 24, 42, 48, 64))
+TABLES: dict[int, Table] = {
+    1: ((4, 0, 0, 12, 22, 61), (8, 16, 24, 42, 48, 64), (8, 16, 24, 42, 48, 64)),
+    2: ((0, -4, -4, -3, 16, 83), (4, 12, 32, 54, 95, 118), (4, 12, 32, 54, 95, 118)),
+}
+TABLE = TABLES[2]
 # Gains of the network's prediction, in 1 / GAIN_UNITS (Wiener's filter): a network that was trained on white noise alone errs in fine
 # details, where noise is large, by more than what there is. For each 256 log2 snr of GAIN_LEVELS a row over GAIN_NODES; those of luma, then
-# those of chroma. Found by least squares with photo-2 on 36 training photos.
+# those of chroma. Found by least squares with photo-2 on training photos (36, then 20), for the table of the same number.
 GAIN_UNITS = 64
 GAIN_LEVELS = (-512, 0, 512, 1024, 1536, 2048, 2560)
 GAIN_NODES = (1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1)  # frequencies
 Gains = tuple[Table, Table]
-GAINS: Gains = (
-    (
-        (64, 64, 45, 35, 21, 6, 0),
-        (64, 64, 57, 53, 35, 15, 2),
-        (64, 64, 63, 64, 53, 30, 10),
-        (64, 64, 63, 64, 62, 46, 30),
-        (64, 64, 64, 64, 64, 57, 56),
-        (64, 64, 64, 64, 64, 62, 63),
-        (64, 64, 64, 64, 64, 64, 64),
+GAINS_OF: dict[int, Gains] = {
+    1: (
+        (
+            (64, 64, 45, 35, 21, 6, 0),
+            (64, 64, 57, 53, 35, 15, 2),
+            (64, 64, 63, 64, 53, 30, 10),
+            (64, 64, 63, 64, 62, 46, 30),
+            (64, 64, 64, 64, 64, 57, 56),
+            (64, 64, 64, 64, 64, 62, 63),
+            (64, 64, 64, 64, 64, 64, 64),
+        ),
+        (
+            (63, 31, 8, 0, 0, 0, 0),
+            (64, 45, 17, 2, 0, 0, 0),
+            (64, 54, 29, 11, 1, 0, 0),
+            (64, 60, 42, 27, 7, 0, 0),
+            (64, 62, 54, 50, 33, 7, 1),
+            (64, 63, 61, 64, 60, 51, 31),
+            (64, 64, 64, 64, 64, 64, 64),
+        ),
     ),
-    (
-        (63, 31, 8, 0, 0, 0, 0),
-        (64, 45, 17, 2, 0, 0, 0),
-        (64, 54, 29, 11, 1, 0, 0),
-        (64, 60, 42, 27, 7, 0, 0),
-        (64, 62, 54, 50, 33, 7, 1),
-        (64, 63, 61, 64, 60, 51, 31),
-        (64, 64, 64, 64, 64, 64, 64),
+    2: (
+        (
+            (64, 64, 57, 41, 13, 2, 0),
+            (64, 64, 64, 54, 23, 5, 1),
+            (64, 64, 64, 64, 38, 11, 3),
+            (64, 64, 64, 64, 54, 23, 8),
+            (64, 64, 64, 64, 62, 41, 30),
+            (64, 64, 64, 64, 64, 58, 58),
+            (64, 64, 64, 64, 64, 62, 62),
+        ),
+        (
+            (63, 12, 9, 0, 0, 0, 0),
+            (64, 27, 13, 0, 0, 0, 0),
+            (64, 40, 20, 3, 1, 0, 0),
+            (64, 50, 29, 12, 2, 0, 0),
+            (64, 58, 43, 29, 8, 0, 0),
+            (64, 62, 58, 58, 58, 2, 1),
+            (64, 64, 62, 62, 62, 62, 21),
+        ),
     ),
-)
+}
+GAINS = GAINS_OF[2]
 RAMP = (1368, 3580)  # 256 log2 snr up to which the power is 1, and from which it is 0: sigma 20 and 1 of 255
 
 

@@ -111,7 +111,8 @@ def shaped(pixels: np.ndarray, *arguments, shape: Shape | None = None, **options
 
 
 OWN = Shape(((-20, -8, 0, 10, 30, 40), (5, 10, 20, 30, 40, 50), (-5, 0, 11, 17, 23, 29)), (-500, 2100), quarter=-1200, half=-200)
-DEFAULT = Shape(quarter=-768, half=179)
+FIRST = Shape(whitening.TABLES[1], gains=whitening.GAINS_OF[1])
+DEFAULT = replace(FIRST, quarter=-768, half=179)
 # Gains that rise and fall with frequency and with the level, in luma and in chroma differently; the wild ones would cost too many bits
 # where steps are coded by their predictions.
 GAINS: whitening.Gains = (
@@ -144,12 +145,13 @@ def valid_shaped() -> dict[str, tuple[str, Callable[[], bytes]]]:
     # levels of gains: below their rows, between them, on one, and above; the first two with fewer pixels
     levels = [-3000, -1600, -650, -300, 512, 1300, 1900, 2800]
     gained = {"levels": levels, "evaluations": 9}
-    own_gains, no_gains, default_gains = (Shape(gains=gains, quarter=-1500, half=-700) for gains in (GAINS, None, whitening.GAINS))
+    own_gains, no_gains, default_gains = (replace(FIRST, gains=gains, quarter=-1500, half=-700) for gains in (GAINS, None, FIRST.gains))
+    second = Shape(whitening.TABLES[2], gains=whitening.GAINS_OF[2], quarter=-1500, half=-700)
 
     def wild(half: int, last: int) -> bytes:
         """Only at the last level the network sees all of the resolution."""
         levels = [level for level in (-2000, -1000, 0, 1000, 2000) if level < half] + [half, last]
-        shape = Shape(gains=WILD, quarter=-1500, half=half)
+        shape = replace(FIRST, gains=WILD, quarter=-1500, half=half)
         return shaped(photo(45, 38), shape=shape, levels=levels, evaluations=len(levels) + 1)
 
     everything = {"gray": True, "alpha": disc(60, 40), "metadata": all_of_it, "count": 2, "max_bytes": 2600}
@@ -167,6 +169,14 @@ def valid_shaped() -> dict[str, tuple[str, Callable[[], bytes]]]:
         "shaped-own": ("shaped noise, table and ramp of its own", lambda: shaped(photo(37, 29), shape=OWN, bpp=5, seed=9)),
         "shaped-own-steep": ("shaped noise, the table's largest entries", lambda: shaped(photo(16, 11), shape=steep, bpp=9)),
         "shaped-gains": ("shaped noise, gains of all levels", lambda: shaped(photo(41, 34), shape=default_gains, **gained)),
+        "shaped-2-61x45": ("shaped noise, table and gains 2", lambda: shaped(photo(61, 45), shape=second, bpp=4, seed=11)),
+        "shaped-2-gains": ("shaped noise, table and gains 2, of all levels", lambda: shaped(photo(41, 34), shape=second, **gained)),
+        "shaped-2-gray": ("shaped noise, table and gains 2, gray", lambda: shaped(grayed(photo(40, 30)), shape=second, bpp=4, gray=True)),
+        "shaped-2-gains-1": (
+            "shaped noise, table 2 with gains 1",
+            lambda: shaped(photo(23, 19), shape=replace(second, gains=FIRST.gains), bpp=6),
+        ),
+        "shaped-2-map": ("shaped noise, table and gains 2, a map", lambda: shaped(photo(50, 40), shape=mapped(second, 32, 0, 12, 9, 3), bpp=3)),
         "shaped-gains-none": ("shaped noise without gains", lambda: shaped(photo(41, 34), shape=no_gains, **gained)),
         "shaped-gains-own": ("shaped noise, gains of its own", lambda: shaped(photo(41, 34), shape=own_gains, **gained)),
         "shaped-gains-own-gray": (
@@ -179,7 +189,7 @@ def valid_shaped() -> dict[str, tuple[str, Callable[[], bytes]]]:
         "shaped-gains-above": ("wild gains of a last level above those of the table", lambda: wild(2650, 2700)),
         "shaped-gains-discrete": (
             "gains of its own, a model of the paper's kind",
-            lambda: shaped(photo(32, 28), "tiny", shape=Shape(gains=GAINS), bpp=4),
+            lambda: shaped(photo(32, 28), "tiny", shape=replace(FIRST, gains=GAINS), bpp=4),
         ),
         "shaped-map-32": (
             "shaped noise with a map of 3 x 2 cells",
@@ -303,9 +313,9 @@ def malformed_shaped() -> dict[str, tuple[str, type[DdpmcodecError], Callable[[]
             fields[place] = gain
         return body(gains=varint(255) + b"".join(fields))
 
-    def own(ramp: tuple[int, int] = (1000, 2600), **changes: int) -> bytes:
+    def own(ramp: tuple[int, int] = (1000, 2600), number: int = 1, **changes: int) -> bytes:
         """A table and ramp of its own; `place` of its entries is `entry`."""
-        entries = [entry for row in whitening.TABLE for entry in row]
+        entries = [entry for row in whitening.TABLES[number] for entry in row]
         if changes:
             entries[changes["place"]] = changes["entry"]
         return body(255, signed(*ramp, *entries))
@@ -349,19 +359,21 @@ def malformed_shaped() -> dict[str, tuple[str, type[DdpmcodecError], Callable[[]
             "behind-table": ("a shape behind the step table", CorruptFileError, lambda: of(H, A, T, S, P, E)),
             "behind-payload": ("a shape behind the payload", CorruptFileError, lambda: of(H, A, T, P, S, E)),
             "lossless": ("a shape in a lossless file", CorruptFileError, lambda: before_table(lossless, body())),
-            "table": ("an unknown table", UnsupportedVersionError, lambda: with_body(body(2))),
-            "default": ("the default table as one of its own", CorruptFileError, lambda: with_body(own(whitening.RAMP))),
+            "table": ("an unknown table", UnsupportedVersionError, lambda: with_body(body(253))),
+            "default": ("table 1 as one of its own", CorruptFileError, lambda: with_body(own(whitening.RAMP))),
+            "default-2": ("table 2 as one of its own", CorruptFileError, lambda: with_body(own(whitening.RAMP, 2))),
             "rises": ("noise that rises in one coefficient", CorruptFileError, lambda: with_body(own(place=10, entry=-101))),
             "flat": ("noise that stays in one coefficient", CorruptFileError, lambda: with_body(own(place=3, entry=-100))),
             "entry": ("an entry of 129", CorruptFileError, lambda: with_body(own(place=17, entry=129))),
             "ramp": ("a ramp that is a jump", CorruptFileError, lambda: with_body(own((1000, 1000)))),
             "ramp-high": ("a ramp beyond the highest level", CorruptFileError, lambda: with_body(own((1000, 8193)))),
-            "gains": ("unknown gains", UnsupportedVersionError, lambda: with_body(body(gains=b"\2"))),
+            "gains": ("unknown gains", UnsupportedVersionError, lambda: with_body(body(gains=varint(127)))),
             "gains-254": ("unknown gains, of a number of two bytes", UnsupportedVersionError, lambda: with_body(body(gains=varint(254)))),
             "gains-luma": ("a gain of 65", CorruptFileError, lambda: with_body(gained(place=0, gain=b"\x41"))),
             "gains-chroma": ("a gain of 65, the last", CorruptFileError, lambda: with_body(gained(place=97, gain=b"\x41"))),
             "gains-large": ("a gain of 2^40", CorruptFileError, lambda: with_body(gained(place=50, gain=varint(1 << 40)))),
-            "gains-default": ("the default gains as ones of its own", CorruptFileError, lambda: with_body(gained(whitening.GAINS))),
+            "gains-default": ("gains 1 as ones of its own", CorruptFileError, lambda: with_body(gained(whitening.GAINS_OF[1]))),
+            "gains-default-2": ("gains 2 as ones of its own", CorruptFileError, lambda: with_body(gained(whitening.GAINS_OF[2]))),
             "gains-form": ("a gain not in its shortest form", CorruptFileError, lambda: with_body(gained(place=3, gain=b"\x85\0"))),
             "gains-short": ("gains of its own that lack their last ones", CorruptFileError, lambda: with_body(gained()[:90])),
             "gains-lack": ("a shape that ends before its gains", CorruptFileError, lambda: with_body(b"\1")),

@@ -19,12 +19,18 @@ ORDER = r"(?!.*([iex]).*\1)(?!.*S.*L)(?=[a-zA-Z]{,64}\Z)(H[^A-Zex]*(A[^A-Zex]*)?
 VERSION, SIGNATURE = b"\1", b"\x89DDPM\r\n\x1a\n"
 METADATA = {"i": "icc_profile", "e": "exif", "x": "xmp"}
 ETA = {8: 0.902, 10: 0.925, 12: 0.941, 14: 0.952, 16: 0.961}
-RAMP, ROWS = (1368, 3580), ((4, 0, 0, 12, 22, 61), (8, 16, 24, 42, 48, 64), (8, 16, 24, 42, 48, 64))  # of shaped noise
+RAMP = 1368, 3580  # of shaped noise
+ROWS = {1: ((4, 0, 0, 12, 22, 61), *2 * ((8, 16, 24, 42, 48, 64),)), 2: ((0, -4, -4, -3, 16, 83), *2 * ((4, 12, 32, 54, 95, 118),))}
 GAINS = """64 64 45 35 21  6  0   64 64 57 53 35 15  2   64 64 63 64 53 30 10   64 64 63 64 62 46 30   64 64 64 64 64 57 56
            64 64 64 64 64 62 63   64 64 64 64 64 64 64
            63 31  8  0  0  0  0   64 45 17  2  0  0  0   64 54 29 11  1  0  0   64 60 42 27  7  0  0   64 62 54 50 33  7  1
-           64 63 61 64 60 51 31   64 64 64 64 64 64 64"""  # of shaped noise: luma's seven rows, then chroma's
-GAINS, GAIN_LEVELS, GAIN_NODES = (*map(int, GAINS.split()),), range(-512, 2561, 512), [1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1]
+           64 63 61 64 60 51 31   64 64 64 64 64 64 64
+           64 64 57 41 13  2  0   64 64 64 54 23  5  1   64 64 64 64 38 11  3   64 64 64 64 54 23  8   64 64 64 64 62 41 30
+           64 64 64 64 64 58 58   64 64 64 64 64 62 62
+           63 12  9  0  0  0  0   64 27 13  0  0  0  0   64 40 20  3  1  0  0   64 50 29 12  2  0  0   64 58 43 29  8  0  0
+           64 62 58 58 58  2  1   64 64 62 62 62 62 21"""  # of shaped noise, gains 1 and 2: luma's seven rows, then chroma's
+GAINS = {n + 1: (*map(int, GAINS.split()[98 * n : 98 * n + 98]),) for n in (0, 1)}
+GAIN_LEVELS, GAIN_NODES = range(-512, 2561, 512), [1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1]
 CONTEXT = [8, 16, 8], [4, 8, 4, 8, 2, 2, 2, 2], [4, 8, 4, 4, 1, 1, 1, 1, 4, 1, 1, 1, 1]
 Categorical, queue = constriction.stream.model.Categorical, constriction.stream.queue
 # Shaped noise, Coefficients: T and O
@@ -141,20 +147,20 @@ def header(body):
 def shape(file, body):
     """Shaped noise, S: the ramp a and b, the rows of the table, the gains, the levels quarter and half, and the map."""
     noise, (table, at) = SimpleNamespace(), numbers(body, 0)
-    demand(table in (1, 255), "a table of shaped noise", "version")
-    noise.a, noise.b, noise.rows = *RAMP, ROWS
+    demand(table in (*ROWS, 255), "a table of shaped noise", "version")
+    noise.a, noise.b, noise.rows = *RAMP, ROWS.get(table)
     if table == 255:
         noise.a, noise.b, *entries, at = signed(body, at, 20)
         noise.rows = tuple(map(tuple, (entries[:6], entries[6:12], entries[12:])))
         demand(-8192 <= noise.a < noise.b <= 8192 and all(-128 <= t <= 128 for t in entries), "table of its own")
-        demand((noise.a, noise.b, noise.rows) != (*RAMP, ROWS), "the default table as one of its own")
+        demand((noise.a, noise.b) != RAMP or noise.rows not in ROWS.values(), "a known table as one of its own")
         demand(all(noise.b - noise.a + 16 * t > 0 for t in entries), "noise that does not fall")
     gains, at = numbers(body, at)
-    demand(gains in (0, 1, 255), "gains of shaped noise", "version")
-    noise.gains = {0: (), 1: GAINS}.get(gains)
+    demand(gains in (0, *GAINS, 255), "gains of shaped noise", "version")
+    noise.gains = {0: (), **GAINS}.get(gains)
     if gains == 255:
         *noise.gains, at = numbers(body, at, 98)
-        demand(max(noise.gains) <= 64 and tuple(noise.gains) != GAINS, "gains of its own")
+        demand(max(noise.gains) <= 64 and tuple(noise.gains) not in GAINS.values(), "gains of its own")
     noise.quarter, noise.half, at = signed(body, at, 2)
     noise.cell, at = numbers(body, at)
     bounds = noise.quarter == noise.half == 0 if file.discrete else -8192 <= noise.quarter <= noise.half <= 4096

@@ -2,10 +2,10 @@
 
 Body:
 
-    v     table: 1 is the default, `whitening.TABLE` and `whitening.RAMP`; 255 is one of its own, which follows
+    v     table: one of `whitening.TABLES`, with `whitening.RAMP`; 255 is one of its own, which follows
     z     own table only: the ramp's two ends, of 256 log2 snr
     z     own table only: 18 entries of -128 ... 128, log2 m in 1/32 at the six nodes, of luma, then of the two chroma elements
-    v     gains: 0 are none, 1 the default, `whitening.GAINS`; 255 are its own, which follow
+    v     gains: 0 are none, others those of `whitening.GAINS_OF`; 255 are its own, which follow
     v     own gains only: 98 of 0 ... 64, in 1/64: for luma, then for chroma, for each of seven levels those at seven nodes
     z     the last level that the network sees at a quarter of the resolution, then at half of it; 0 and 0 with discrete levels
     v     side of the map's cells in pixels: 32, 64 or 128; 0 without a map
@@ -29,8 +29,7 @@ from ddpmcodec.format.sections import Reader, check, unzigzag, varint, zigzag
 from ddpmcodec.models import whitening
 from ddpmcodec.models.levels import ContinuousLevels
 
-DEFAULT, OWN = 1, 255  # numbers of tables, and of gains
-NO_GAINS = 0
+NO_GAINS, OWN = 0, 255  # numbers of gains, and of tables, beside those of `whitening`
 COLOURS, NODES = len(whitening.TABLE), len(whitening.NODES)
 LARGEST_ENTRY = 128  # multipliers beyond 2^4 amplify rounding until two decoders differ visibly
 LAST_FOLD = 4096  # beyond which no picture is seen with fewer pixels
@@ -61,9 +60,15 @@ class Shape:
     cells: bytes = b""
 
     @property
-    def is_default(self) -> bool:
-        """Whether table and ramp are the default ones."""
-        return self.table == whitening.TABLE and self.ramp == whitening.RAMP
+    def number(self) -> int:
+        """The number of its table and ramp; `OWN` where they have none."""
+        known = (n for n, table in whitening.TABLES.items() if (self.table, self.ramp) == (table, whitening.RAMP))
+        return next(known, OWN)
+
+    @property
+    def gains_number(self) -> int:
+        """The number of its gains; `OWN` where they have none."""
+        return NO_GAINS if self.gains is None else next((n for n, gains in whitening.GAINS_OF.items() if self.gains == gains), OWN)
 
     @property
     def is_even(self) -> bool:
@@ -99,11 +104,11 @@ def _integers(values: Iterable[int]) -> bytes:
 @lru_cache(maxsize=8)  # the plan asks for the size of a file at each step
 def encode(shape: Shape, header: Header) -> bytes:
     """Return the body of the S section."""
-    body = varint(DEFAULT if shape.is_default else OWN)
-    if not shape.is_default:
+    body = varint(shape.number)
+    if shape.number == OWN:
         body += _integers(shape.ramp) + b"".join(map(_integers, shape.table))
-    body += varint(NO_GAINS if shape.gains is None else DEFAULT if shape.gains == whitening.GAINS else OWN)
-    if shape.gains not in (None, whitening.GAINS):
+    body += varint(shape.gains_number)
+    if shape.gains is not None and shape.gains_number == OWN:
         body += b"".join(varint(value) for gains in shape.gains for row in gains for value in row)
     body += _integers((shape.quarter, shape.half)) + varint(shape.cell)
     if shape.cell:
@@ -122,18 +127,20 @@ def decode(body: bytes, header: Header) -> Shape:
     """
     r = Reader(body)
     try:
-        table, ramp = whitening.TABLE, whitening.RAMP
-        gains: whitening.Gains | None = whitening.GAINS
-        if (number := r.varint()) not in (DEFAULT, OWN):
+        ramp = whitening.RAMP
+        if (number := r.varint()) in whitening.TABLES:
+            table = whitening.TABLES[number]
+        elif number != OWN:
             raise UnsupportedVersionError(f"table {number} of shaped noise is not supported by this version")
-        if number == OWN:
+        else:
             ramp = unzigzag(r.varint()), unzigzag(r.varint())
             table = tuple(tuple(unzigzag(r.varint()) for _ in range(NODES)) for _ in range(COLOURS))
-        if (number := r.varint()) not in (NO_GAINS, DEFAULT, OWN):
+        gains: whitening.Gains | None = None
+        if (number := r.varint()) in whitening.GAINS_OF:
+            gains = whitening.GAINS_OF[number]
+        elif number not in (NO_GAINS, OWN):
             raise UnsupportedVersionError(f"gains {number} of shaped noise are not supported by this version")
-        if number == NO_GAINS:
-            gains = None
-        if number == OWN:
+        elif number == OWN:
             rows, nodes = len(whitening.GAIN_LEVELS), len(whitening.GAIN_NODES)
             luma, chroma = (tuple(tuple(r.varint() for _ in range(nodes)) for _ in range(rows)) for _ in range(2))
             gains = luma, chroma

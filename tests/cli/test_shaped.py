@@ -99,7 +99,7 @@ def test_info_as_json(run, mask):
     run("encode", "in.png", "-o", "out.ddpm", "--roi", "mask.png", "--roi-gain", 12, "--bpp", 4, *FAST)
     told = json.loads(run("info", "out.ddpm", "--json").stdout)
     assert told == json.loads(json.dumps(ddpmcodec.info(Path("out.ddpm").read_bytes())))
-    assert told["noise"]["map"] == {"cell": 32, "coarsest": 4.0} and told["noise"]["table"] == "default"
+    assert told["noise"]["map"] == {"cell": 32, "coarsest": 4.0} and told["noise"]["table"] == 2
     assert [s["type"] for s in told["sections"]] == list("HSTPE")
     assert set(told["noise"]) >= {"tune", "sigma", "Y", "Cb", "Cr"}
     run("encode", "in.png", "-o", "out.ddpm", "--tune", "psnr", *FAST)
@@ -271,7 +271,7 @@ def test_the_papers_model(run, fails, photo):
     assert types("white.ddpm") == list("HTPE") and Path("white.ddpm").read_bytes() == Path("psnr.ddpm").read_bytes()
     assert types("shaped.ddpm") == types("region.ddpm") == list("HSTPE")
     shaped, region = shape_of("shaped.ddpm"), shape_of("region.ddpm")
-    assert shaped.is_default and region.cell == 32 and not any(map(any, region.table))
+    assert shaped.number == 2 and region.cell == 32 and not any(map(any, region.table))
     assert (shaped.quarter, shaped.half, region.quarter, region.half) == (0, 0, 0, 0)
     told = {name: json.loads(run("info", f"{name}.ddpm", "--json").stdout)["noise"]["tune"] for name in chosen}
     assert told == {"white": "psnr", "psnr": "psnr", "shaped": "perception", "region": "psnr"}

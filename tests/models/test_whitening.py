@@ -55,7 +55,7 @@ def test_multipliers_at_the_nodes_between_and_beyond():
 
 
 def test_the_default_table_is_table_f():
-    luma, blue_yellow, red_green = (2 ** (np.array(row) / whitening.UNITS) for row in whitening.TABLE)
+    luma, blue_yellow, red_green = (2 ** (np.array(row) / whitening.UNITS) for row in whitening.TABLES[1])
     np.testing.assert_allclose(luma, [1.1, 1, 1, 1.3, 1.6, 3.75], rtol=0.012)
     for chroma in (blue_yellow, red_green):
         np.testing.assert_allclose(chroma, [1.2, 1.4, 1.7, 2.5, 2.8, 4], rtol=0.012)
@@ -86,7 +86,7 @@ def documented_gain(table, level, i, j, height, width):
     return sum(p * q * table[r][c] for r, p in enumerate(of_rows) for c, q in enumerate(of_columns)) / 64
 
 
-@pytest.mark.parametrize("table", [*whitening.GAINS, OTHER_GAINS], ids=["luma", "chroma", "another"])
+@pytest.mark.parametrize("table", [*whitening.GAINS_OF[1], *whitening.GAINS_OF[2], OTHER_GAINS], ids=["luma 1", "chroma 1", "luma 2", "chroma 2", "another"])
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (16, 32), (37, 70)], ids=str)
 def test_gains_are_bilinear_in_the_level_and_in_log2_f(size, table):
     places = whitening.FrequencyPlaces(*size)
@@ -103,13 +103,13 @@ def test_gains_by_hand():
     """At the nodes those of the table, and between two of them, of four, their mean; f beyond 1, in corners, has that of 1."""
     ones = np.ones((16, 32), np.float32)
     places = whitening.FrequencyPlaces(16, 32)
-    places.apply_(ones, whitening.gains_at(-2, whitening.GAINS[0]))  # at the first level
+    places.apply_(ones, whitening.gains_at(-2, whitening.GAINS_OF[1][0]))  # at the first level
     assert [ones[0, j] * 64 for j in (0, 1, 2, 4, 8, 12, 16, 24)] == pytest.approx([64, 64, 64, 64, 45, 35, 21, 6], abs=1e-4)
     assert ones[15, 31] == 0 and ones[8, 0] * 64 == pytest.approx(21, abs=1e-4)
-    assert whitening.gains_at(-1, whitening.GAINS[0])[2:5] * 64 == pytest.approx([(45 + 57) / 2, (35 + 53) / 2, (21 + 35) / 2])
+    assert whitening.gains_at(-1, whitening.GAINS_OF[1][0])[2:5] * 64 == pytest.approx([(45 + 57) / 2, (35 + 53) / 2, (21 + 35) / 2])
     ones = np.ones((1, 64), np.float32)
     whitening.FrequencyPlaces(1, 64).apply_(
-        ones, whitening.gains_at(7, whitening.GAINS[1])
+        ones, whitening.gains_at(7, whitening.GAINS_OF[1][1])
     )  # (33 + 60) / 2 and (7 + 51) / 2 at f = .5, .75
     share = math.log2(40 / 32) / math.log2(48 / 32)
     assert ones[0, 40] * 64 == pytest.approx(46.5 + share * (29 - 46.5), abs=1e-4)
@@ -117,7 +117,7 @@ def test_gains_by_hand():
 
 def test_gains_of_one_leave_a_plane_as_it_is():
     plane = picture()[0]
-    for table, level in ((whitening.GAINS[0], 10), (whitening.GAINS[1], 32), (((64,) * 7,) * 7, -3)):
+    for table, level in ((whitening.GAINS_OF[1][0], 10), (whitening.GAINS_OF[1][1], 32), (((64,) * 7,) * 7, -3)):
         after = plane.copy()
         whitening.FrequencyPlaces(*plane.shape).apply_(after, whitening.gains_at(level, table))
         np.testing.assert_array_equal(after, plane)

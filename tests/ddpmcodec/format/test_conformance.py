@@ -13,7 +13,7 @@ from PIL import Image
 
 from ddpmcodec import api, errors
 from ddpmcodec.format import container
-from ddpmcodec.models import registry, whitening
+from ddpmcodec.models import registry
 
 TESTS = Path(__file__).parents[2]
 VERSIONS = sorted(int(path.name) for path in (TESTS / "conformance").iterdir())
@@ -107,9 +107,8 @@ def test_the_files_use_all_of_the_format():
     }  # fmt: skip
     assert {section.type for file in parsed.values() for section in file.sections} >= set("HAiSTPLexEqz")
     shaped = [file for file in parsed.values() if file.shape is not None]
-    assert {(file.shape.is_default, file.shape.cell > 0) for file in shaped} == {(True, False), (True, True), (False, False), (False, True)}
-    gains = {1 if file.shape.gains == whitening.GAINS else 0 if file.shape.gains is None else 255 for file in shaped}
-    assert gains == {0, 1, 255}
+    assert {(file.shape.number, file.shape.cell > 0) for file in shaped} >= {(2, False), (1, False), (1, True), (255, False), (255, True)}
+    assert {file.shape.gains_number for file in shaped} == {0, 1, 2, 255}
     assert {(file.header.gray, file.header.pictures > 1, file.header.levels.kind) for file in shaped} >= {
         (False, False, "continuous"), (True, False, "continuous"), (False, True, "continuous"), (False, False, "discrete")
     }  # fmt: skip

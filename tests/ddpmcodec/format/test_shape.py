@@ -25,7 +25,8 @@ from ddpmcodec.models.levels import ContinuousLevels, DiscreteLevels
 CONTINUOUS = Header(97, 64, "photo-1", bytes(range(1, 9)), ContinuousLevels(), -3734, 9)
 DISCRETE = Header(97, 64, "m", bytes(8), DiscreteLevels("linear", 1000), 1000)
 RAMP = (1368, 3580)
-ROWS = ((4, 0, 0, 12, 22, 61), (8, 16, 24, 42, 48, 64), (8, 16, 24, 42, 48, 64))
+ROWS = ((0, -4, -4, -3, 16, 83), (4, 12, 32, 54, 95, 118), (4, 12, 32, 54, 95, 118))
+FIRST_ROWS = ((4, 0, 0, 12, 22, 61), (8, 16, 24, 42, 48, 64), (8, 16, 24, 42, 48, 64))
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "format.md").read_text()
 
 
@@ -39,7 +40,7 @@ def documented_gains(plane):
     return tuple(row[1:] for row in rows)
 
 
-GAINS = documented_gains("luma"), documented_gains("chroma")
+GAINS, FIRST_GAINS = ((documented_gains(f"luma {n}"), documented_gains(f"chroma {n}")) for n in (2, 1))
 OWN_GAINS = tuple(tuple(tuple((11 * i + 5 * j + k) % 65 for j in range(7)) for i in range(7)) for k in range(2))
 OWN = tuple(tuple(value - 9 for value in row) for row in ROWS)
 MAP = bytes([24, 0, 3, 3, 4, 2, 0, 24])  # 4 x 2 cells of 32 pixels
@@ -78,7 +79,7 @@ def flat(gains):
     return [value for table in gains for row in table for value in row]
 
 
-def body_of(table=1, ramp=RAMP, rows=ROWS, gains=1, own_gains=(), quarter=-768, half=179, cell=0, words=b""):
+def body_of(table=2, ramp=RAMP, rows=ROWS, gains=2, own_gains=(), quarter=-768, half=179, cell=0, words=b""):
     """A body, each field of which can be replaced."""
     own = b"".join(map(signed, [*ramp, *(value for row in rows for value in row)])) if table == 255 else b""
     gain_fields = b"".join(map(leb128, [gains, *own_gains]))
@@ -86,9 +87,9 @@ def body_of(table=1, ramp=RAMP, rows=ROWS, gains=1, own_gains=(), quarter=-768, 
 
 
 def documented(shape, header):
-    table = 1 if (shape.table, shape.ramp) == (ROWS, RAMP) else 255
+    table = {(ROWS, RAMP): 2, (FIRST_ROWS, RAMP): 1}.get((shape.table, shape.ramp), 255)
     words = words_of(shape.cells, -(-header.width // shape.cell)) if shape.cell else b""
-    gains = 0 if shape.gains is None else 1 if shape.gains == GAINS else 255
+    gains = {None: 0, FIRST_GAINS: 1, GAINS: 2}.get(shape.gains, 255)
     own_gains = flat(shape.gains) if gains == 255 else ()
     return body_of(table, shape.ramp, shape.table, gains, own_gains, shape.quarter, shape.half, shape.cell, words)
 
@@ -98,13 +99,13 @@ def cases(draw):
     """A header and a shape that the format allows."""
     size = {"width": draw(st.integers(1, 200)), "height": draw(st.integers(1, 200))}
     header = dataclasses.replace(draw(st.sampled_from([CONTINUOUS, DISCRETE])), **size)
-    ramp, table = RAMP, ROWS
+    ramp, table = RAMP, draw(st.sampled_from([ROWS, FIRST_ROWS]))
     if draw(st.booleans()):
         full = draw(st.integers(-8192, 8191))
         none = draw(st.one_of(st.integers(full + 1, 8192), st.just(full + 1), st.just(8192)))
         entries = st.integers(max(-128, -((none - full - 1) // 16)), 128)
         ramp, table = (full, none), tuple(tuple(draw(entries) for _ in range(6)) for _ in range(3))
-    gains = draw(st.sampled_from([None, GAINS, GAINS, OWN_GAINS, "own"]))
+    gains = draw(st.sampled_from([None, GAINS, FIRST_GAINS, OWN_GAINS, "own"]))
     if gains == "own":
         values = draw(st.lists(st.integers(0, 64), min_size=98, max_size=98))
         gains = tuple(tuple(tuple(values[i + 7 * j : i + 7 * j + 7]) for j in range(7)) for i in (0, 49))
@@ -139,7 +140,7 @@ def test_the_default_shape_is_short():
     assert shapes.encode(Shape(quarter=-768, half=179), CONTINUOUS) == body_of() and len(body_of()) == 7
     assert shapes.encode(Shape(gains=None, quarter=-768, half=179), CONTINUOUS) == body_of(gains=0)
     assert Shape().gains == GAINS
-    assert Shape().is_default and not Shape(OWN).is_default and not Shape(ramp=(1368, 3581)).is_default
+    assert [shape.number for shape in (Shape(), Shape(FIRST_ROWS), Shape(OWN), Shape(ramp=(1368, 3581)))] == [2, 1, 255, 255]
 
 
 def test_a_map_that_is_flat_costs_next_to_nothing():
@@ -249,14 +250,14 @@ def test_discrete_levels_are_seen_at_full_resolution_only():
             shapes.decode(body_of(**folds), DISCRETE)
 
 
-@pytest.mark.parametrize("table", [0, 2, 3, 127, 128, 254, 256, (1 << 63) - 1])
+@pytest.mark.parametrize("table", [0, 3, 127, 128, 254, 256, (1 << 63) - 1])
 def test_tables_of_later_versions(table):
     for rest in (body_of()[1:], b""):
         with pytest.raises(UnsupportedVersionError, match=str(table)):
             shapes.decode(leb128(table) + rest, CONTINUOUS)
 
 
-@pytest.mark.parametrize("gains", [2, 3, 127, 128, 254, 256, (1 << 63) - 1])
+@pytest.mark.parametrize("gains", [3, 127, 128, 254, 256, (1 << 63) - 1])
 def test_gains_of_later_versions(gains):
     for begin in (leb128(1), own()[:-6]):
         for rest in (body_of()[2:], b""):
@@ -409,7 +410,7 @@ def test_shapes_that_cannot_be_in_a_whole_file():
         with pytest.raises(CorruptFileError):
             parse(file_of(H, section("S", body), T, P, E))
     with pytest.raises(UnsupportedVersionError):
-        parse(file_of(H, section("S", b"\2"), T, P, E))
+        parse(file_of(H, section("S", b"\3"), T, P, E))
 
 
 def test_every_flipped_bit_of_the_section_is_found():
@@ -465,13 +466,13 @@ def test_a_truncated_file_keeps_its_shape():
 
 def test_what_info_says_of_a_shape():
     noise = ddpmcodec.info(file_of(H, S, T, P, E))["noise"]
-    assert (noise["tune"], noise["table"], noise["map"]) == ("perception", "default", {"cell": 32, "coarsest": 64.0})
+    assert (noise["tune"], noise["table"], noise["map"]) == ("perception", 2, {"cell": 32, "coarsest": 64.0})
     sigma = noise["sigma"]  # at level -600 the power is 1; Y is the first element over sqrt 3
     assert sigma == pytest.approx(127.5 * 2 ** (600 / 512), rel=1e-5)
-    assert noise["Y"] == pytest.approx({"coarse": sigma * 2 ** (4 / 32) / 3**0.5, "fine": sigma * 2 ** (61 / 32) / 3**0.5}, abs=1e-4)
+    assert noise["Y"] == pytest.approx({"coarse": sigma / 3**0.5, "fine": sigma * 2 ** (83 / 32) / 3**0.5}, abs=1e-4)
     assert set(noise) == {"tune", "table", "map", "sigma", "Y", "Cb", "Cr"}
     white = ddpmcodec.info(file_of(H, T, P, E))["noise"]
     assert white == {"tune": "psnr", "table": None, "map": None, "sigma": sigma}
     zeros = Shape(((0,) * 6,) * 3, RAMP, None, -1536, -768, 32, MAP)
     noise = ddpmcodec.info(serialize(Container(CONTINUOUS, STEPS, MESSAGES, shape=zeros)))["noise"]
-    assert noise["tune"] == "psnr" and noise["table"] != "default" and noise["map"]["cell"] == 32
+    assert noise["tune"] == "psnr" and isinstance(noise["table"], dict) and noise["map"]["cell"] == 32
