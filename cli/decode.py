@@ -74,7 +74,7 @@ def decode_one(file: str, output: str, say: Say, chosen: dict[str, Any]) -> list
     data = files.read(file)[: chosen["max_bytes"]]
     with files.naming(file):
         parsed = api.open_file(data, chosen["steps"], chosen["max_pixels"])
-        denoiser = api.denoiser_of(parsed, chosen["model"], chosen["device"], chosen["precision"])
+        denoiser = api.denoiser_of(parsed, chosen["model"], chosen["device"], chosen["precision"], chosen["backend"])
     header = parsed.header
     if header.pictures > 1:
         output = directory_of(output)
@@ -107,6 +107,7 @@ def decode_one(file: str, output: str, say: Say, chosen: dict[str, Any]) -> list
 @options.threads
 @options.device
 @options.precision
+@options.backend
 @options.max_pixels
 @options.quiet
 def command(inputs, output, every, output_quality, recursive, jobs, skip_existing, threads, **chosen):
@@ -161,7 +162,7 @@ def command(inputs, output, every, output_quality, recursive, jobs, skip_existin
     if every is not None:
         shown = frames(every, parsed)
         files.check_apart(chain.from_iterable(parts(each, pictures) for each in shown) if several else shown, inputs)
-    denoiser = api.denoiser_of(parsed, chosen["model"], chosen["device"], chosen["precision"])
+    denoiser = api.denoiser_of(parsed, chosen["model"], chosen["device"], chosen["precision"], chosen["backend"])
     if not quiet:
         large.announce_decoding(lambda text: say(f"{output or every}: {text}"), parsed, denoiser)
 

@@ -90,6 +90,7 @@ def only_one_target() -> Iterator[None]:
 @options.threads
 @options.device
 @options.precision
+@options.backend
 @options.max_pixels
 @options.quiet
 def command(images, output, recursive, jobs, dask, skip_existing, threads, **chosen):
@@ -213,7 +214,7 @@ def encode(
         end.check_levels(denoiser.levels, denoiser.start)
     except ValueError as e:
         raise click.BadParameter(str(e), param_hint="--levels") from e
-    named = {name: chosen[name] for name in ("evaluations", "effort", "seed", "roi", "device", "precision")}
+    named = {name: chosen[name] for name in ("evaluations", "effort", "seed", "roi", "device", "precision", "backend")}
     options = EncodeOptions(**named, tune=chosen["tune"] or "auto")
     with files.naming(images[0]) if len(images) == 1 else nullcontext():
         return api.encode_image(source, end, options, lambda text: say(f"{output}: {text}"), model=denoiser, progress=progress)

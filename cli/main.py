@@ -21,7 +21,7 @@ HEADINGS = {
     "Models": {"models": "list_models", "import": "import_model", "export": "export_model"},
 }  # of --help: the commands below each, and the module of each
 COMMANDS = {name: module for group in HEADINGS.values() for name, module in group.items()}
-REPORTED = ("torch", "numba", "numpy", "constriction")  # whose versions a report of a fault should have
+REPORTED = ("torch", "ncnn", "numba", "numpy", "constriction")  # whose versions a report of a fault should have
 
 
 def show_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from ddpmcodec import plan
 from ddpmcodec import threads as computing
 from ddpmcodec.models import registry
-from ddpmcodec.models.arithmetic import DEVICES, PRECISIONS, find_device
+from ddpmcodec.models.arithmetic import BACKENDS, DEVICES, PRECISIONS, kind_of_device
 
 
 class Rate(click.FloatRange):
@@ -73,7 +73,7 @@ class ModelOption(click.Option):
 
 def _device(ctx: click.Context, param: click.Parameter, value: str) -> str:
     if value == "cuda":
-        find_device(value)  # fails before long work, and once
+        kind_of_device(value)  # fails before long work, and once
     return value
 
 
@@ -97,6 +97,8 @@ device = click.option("--device", type=click.Choice(DEVICES), default="auto", sh
                       help="Run the network there: auto is a GPU where there is one.")  # fmt: skip
 precision = click.option("--precision", type=click.Choice(PRECISIONS), default="auto", show_default=True,
                          help="Run the network in it: auto is bf16 where it is fast and does not show. Lossless is fp32.")  # fmt: skip
+backend = click.option("--backend", type=click.Choice(BACKENDS), default="auto", show_default=True,
+                       help="Run the network with it: auto is ncnn for photo models on the CPU, unless bf16 runs.")  # fmt: skip
 quiet = click.option("--quiet", is_flag=True, help="Show no progress bar and no summary.")
 max_pixels = click.option(
     "--max-pixels", type=click.IntRange(1), metavar="N", help="Refuse larger pictures [default: 50000000, which take 6.4 GB]."

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 @options.threads
 @options.device
 @options.precision
+@options.backend
 @options.max_pixels
 @options.quiet
-def command(file, output, original, model, threads, device, precision, max_pixels, quiet):
+def command(file, output, original, model, threads, device, precision, backend, max_pixels, quiet):
     """Write one self-contained HTML page of FILE (- is stdin): its picture with a slider over its bytes, its sections and steps.
 
     \b
@@ -48,7 +49,7 @@ def command(file, output, original, model, threads, device, precision, max_pixel
     image = None if reference is None else read_original(original, reference, max_pixels)
     if image is not None and image.size != (header.width, header.height):
         raise PictureError(f"{original} has {image.width} x {image.height} pixels, {file} {header.width} x {header.height}")
-    denoiser = api.denoiser_of(parsed, model, device, precision)
+    denoiser = api.denoiser_of(parsed, model, device, precision, backend)
     if not quiet:
         large.announce_decoding(lambda text: click.echo(f"{output}: {text}", err=True), parsed, denoiser)
     with options.progress_bar("view", quiet) as progress:

@@ -57,6 +57,7 @@ def encode(
     max_pixels: int | None = None,
     device: str = "auto",
     precision: str = "auto",
+    backend: str = "auto",
     progress: Progress = silent,
 ) -> bytes:
     """Encode a picture, or several of one size together, which costs fewer bytes than one by one where they are small.
@@ -73,6 +74,7 @@ def encode(
         device: "cpu", "cuda", or "auto": a GPU where there is one.
         precision: of the network, "fp32", "bf16", or "auto": bf16 where it is fast and does not show. A decoder may choose another.
             Lossless files are fp32, and so are models of the paper's kind.
+        backend: "ncnn" or "torch", the library that the network runs on. "auto" is ncnn for photo models on the CPU, unless bf16 runs.
         quality: in [0, 100]: the noise that the last step ends at, from 100 of 255 at 0 over 10 at 50 to 1 at 100, in equal ratios.
         bpp: bits per pixel in (0, 24], never exceeded. Default: 1 beside alpha and metadata, or 512 bytes where that is more.
         max_bytes: size of the file in bytes, never exceeded. Where this, or `bpp`, has room for the lossless file, it is lossless.
@@ -108,7 +110,7 @@ def encode(
     if roi is None and roi_gain is not None:
         raise ValueError("roi_gain is of a roi, and there is none")
     regions = None if roi is None else load_roi(roi, roi_gain, MAX_PIXELS if max_pixels is None else max_pixels)
-    options = EncodeOptions(evaluations, effort, seed, tune, regions, device, precision)
+    options = EncodeOptions(evaluations, effort, seed, tune, regions, device, precision, backend)
     return encode_image(image, end, options, model=model, page=page, strip=strip, max_pixels=max_pixels, progress=progress).data
 
 
@@ -129,7 +131,7 @@ def encode_image(
     Args:
         image: as `encode` takes it, or a `ddpmcodec.picture.Picture`.
         target: where to end (`ddpmcodec.target`); default about 1 bit per pixel.
-        options: evaluations, effort, seed, tune, regions, device and precision; default those of `encode`.
+        options: evaluations, effort, seed, tune, regions, device, precision and backend; default those of `encode`.
         note: called with each sentence that the user should read: what the file will not have, and what could not be reached.
         model, page, strip, max_pixels, progress: as `encode`; a `Picture` has no pages.
 
@@ -205,15 +207,17 @@ def open_file(data: bytes, steps: int | None = None, max_pixels: int | None = No
     return parsed
 
 
-def denoiser_of(parsed: Container, model: ModelName | None = None, device: str = "auto", precision: str = "auto") -> Denoiser:
+def denoiser_of(
+    parsed: Container, model: ModelName | None = None, device: str = "auto", precision: str = "auto", backend: str = "auto"
+) -> Denoiser:
     """Return the denoiser that a file needs, ready to run: the one that the file names, or the one given.
 
     Args:
         model: the denoiser, or its name or path.
-        device, precision: as `decode`.
+        device, precision, backend: as `decode`.
 
     Raises:
-        ModelError: it is not there, or `model` is another one; or there is no such device.
+        ModelError: it is not there, or `model` is another one; or there is no such device or library.
         CorruptFileError: the file's noise levels are not the model's.
     """
     from ddpmcodec import precision as policy
@@ -225,7 +229,7 @@ def denoiser_of(parsed: Container, model: ModelName | None = None, device: str =
         raise ModelError(f"the file needs model {header.model_name!r} {header.model_hash.hex()}, {model} is {found.hash.hex()}")
     if found.levels != header.levels:
         raise CorruptFileError("the file's noise levels are not those of its model")
-    return arithmetic.denoiser(found, device, policy.for_decoding(parsed, precision), bfloat16_from=policy.BFLOAT16_FROM)
+    return arithmetic.denoiser(found, device, policy.for_decoding(parsed, precision), backend=backend, bfloat16_from=policy.BFLOAT16_FROM)
 
 
 def decode(data: bytes, steps: int | None = None, *, max_pixels: int | None = None, **options: Unpack[DecodeOptions]) -> Image.Image:
@@ -251,6 +255,7 @@ def decode_pictures(
     max_pixels: int | None = None,
     device: str = "auto",
     precision: str = "auto",
+    backend: str = "auto",
     progress: Progress = silent,
 ) -> list[Image.Image]:
     """Decode all pictures of a file, or of any prefix of one, to its last whole step.
@@ -261,7 +266,8 @@ def decode_pictures(
         reconstruct: "mean", x0hat, has the best PSNR; "sample" draws the rest of the chain (Algorithm 4).
         seed: of the noise of "sample", in [0, 2^64).
         max_pixels: refuse pictures of more pixels in all (default `ddpmcodec.picture.MAX_PIXELS`).
-        device, precision: as `encode`. With "auto" a file that ends at very little noise is decoded in fp32; a lossless one always is.
+        device, precision, backend: as `encode`. With precision "auto" a file that ends at very little noise is decoded in fp32; a lossless
+            one always is.
         progress: called with the network evaluations done and in all.
 
     Raises:
@@ -269,7 +275,8 @@ def decode_pictures(
         ValueError: an option is out of its range.
     """
     parsed = open_file(data, steps, max_pixels)
-    return _decoded(parsed, model=model, reconstruct=reconstruct, seed=seed, device=device, precision=precision, progress=progress)
+    options: DecodeOptions = {"model": model, "reconstruct": reconstruct, "seed": seed, "device": device, "precision": precision}
+    return _decoded(parsed, **options, backend=backend, progress=progress)
 
 
 class DecodeOptions(TypedDict, total=False):
@@ -280,6 +287,7 @@ class DecodeOptions(TypedDict, total=False):
     seed: int
     device: str
     precision: str
+    backend: str
     progress: Progress
 
 
@@ -290,6 +298,7 @@ def _decoded(
     seed: int = 0,
     device: str = "auto",
     precision: str = "auto",
+    backend: str = "auto",
     progress: Progress = silent,
 ) -> list[Image.Image]:
     """Return the pictures of a parsed file."""
@@ -299,7 +308,7 @@ def _decoded(
         raise ValueError(f"reconstruct is 'mean' or 'sample', not {reconstruct!r}")
     if not 0 <= arguments.integer("seed", seed) < 1 << 64:
         raise ValueError(f"seed = {seed} is out of range: 0 ... 2^64 - 1")
-    state = decoder.last_state(parsed, denoiser_of(parsed, model, device, precision), progress)
+    state = decoder.last_state(parsed, denoiser_of(parsed, model, device, precision, backend), progress)
     return picture.to_images(decoder.reconstructed(parsed, state, reconstruct, seed, progress), parsed)
 
 
@@ -311,6 +320,7 @@ def decode_progressive(
     max_pixels: int | None = None,
     device: str = "auto",
     precision: str = "auto",
+    backend: str = "auto",
 ) -> Iterator[tuple[int, Image.Image]]:
     """Yield every picture on the way, (step, picture) after 0, 1, ... whole steps; the first where a file holds several.
 
@@ -319,7 +329,7 @@ def decode_progressive(
     from ddpmcodec import decoder, picture
 
     parsed = open_file(data, steps, max_pixels)
-    for state in decoder.states(parsed, denoiser_of(parsed, model, device, precision)):
+    for state in decoder.states(parsed, denoiser_of(parsed, model, device, precision, backend)):
         yield state.index, picture.to_images(decoder.pixels(parsed, state), parsed)[0]
 
 

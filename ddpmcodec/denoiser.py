@@ -35,6 +35,10 @@ class Denoiser(Protocol):
     def precision(self) -> str:
         """The precision: "bf16" where any evaluation so far has run in bfloat16, else "fp32"."""
 
+    @property
+    def backend(self) -> str:
+        """The library that it runs on: "ncnn" or "torch"."""
+
     def predict_x_0(self, x_t: np.ndarray, level: int) -> np.ndarray:
         """Return x0hat of pictures x_t, both (P, 3, H, W) float32 of any size, not clamped.
 

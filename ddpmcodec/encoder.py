@@ -40,7 +40,7 @@ class EncodeOptions:
         tune: what the noise is shaped for, "perception", "psnr" (white), or "auto": perception, but psnr for models of the paper's kind
             and for lossless files.
         roi: the regions that get finer noise than the rest.
-        device, precision: of the network, as `models.arithmetic.denoiser` has them.
+        device, precision, backend: of the network, as `models.arithmetic.denoiser` has them.
 
     Raises:
         ValueError: one of them is out of its range.
@@ -53,6 +53,7 @@ class EncodeOptions:
     roi: Roi | None = None
     device: str = "auto"
     precision: str = "auto"
+    backend: str = "auto"
 
     def __post_init__(self):
         for name in ("evaluations", "effort", "seed"):
@@ -65,6 +66,8 @@ class EncodeOptions:
             raise ValueError(f"tune={self.tune!r} is none of {', '.join(TUNES)}")
         if self.device not in arithmetic.DEVICES or self.precision not in arithmetic.PRECISIONS:
             raise ValueError(f"device={self.device!r} or precision={self.precision!r} is not known")
+        if self.backend not in arithmetic.BACKENDS:
+            raise ValueError(f"backend={self.backend!r} is none of {', '.join(arithmetic.BACKENDS)}")
 
 
 @dataclass
@@ -81,6 +84,7 @@ class Encoding:
         path_bits: bits of the steps' messages, before padding, checksums and tables.
         network_seconds, seconds: time spent in the network, and in all.
         precision: "bf16" where any evaluation of the network has run in it, else "fp32".
+        backend: the library that the network has run on, "ncnn" or "torch".
         has_map: whether regions of interest have a map.
         step_kl_bits: KL(q || p) of each step, in bits.
         prefix_psnr: PSNR in dB of the picture after so many steps, for those at which the network was evaluated.
@@ -96,6 +100,7 @@ class Encoding:
     network_seconds: float
     seconds: float
     precision: str
+    backend: str
     has_map: bool
     step_kl_bits: list[float] = field(repr=False)
     prefix_psnr: dict[int, float] = field(repr=False)
@@ -111,7 +116,7 @@ class Encoding:
         reached = f"lossless, tail {self.tail_bytes} bytes" if self.tail_bytes else f"PSNR {self.psnr:.2f} dB"
         return (
             f"{len(self.data)} bytes, {self.bpp:.4f} bpp, {reached}, KL {self.kl_bits:.0f} bits, bits/KL {ratio:.2f},"
-            f" {self.network_seconds:.1f} s network, {self.seconds - self.network_seconds:.1f} s coder"
+            f" {self.network_seconds:.1f} s network ({self.backend}), {self.seconds - self.network_seconds:.1f} s coder"
         )
 
 
@@ -212,7 +217,7 @@ def encode_pixels(
     shape = shape_for(header, target, options.tune, options.roi)
     budget = check_budget(target, header, extra, container.serialized_size(header, (), shape) + extra)
     wanted = precision.for_encoding(header, target, None if budget is None else budget + extra, options.precision)
-    denoiser = arithmetic.denoiser(found, options.device, wanted, bfloat16_from=precision.BFLOAT16_FROM)
+    denoiser = arithmetic.denoiser(found, options.device, wanted, backend=options.backend, bfloat16_from=precision.BFLOAT16_FROM)
     exact = isinstance(target, Lossless)
     plan = Plan(header, NU_OF_EFFORT[options.effort], options.evaluations, target, budget, shape)
     sender, state = _send(picture, denoiser, header, plan, exact, lambda done: progress(done, max(done, options.evaluations)))
@@ -229,6 +234,7 @@ def encode_pixels(
         sender.network_seconds,
         time.perf_counter() - begin,
         denoiser.precision,
+        denoiser.backend,
         shape is not None and shape.cell > 0,
         sender.kl_bits,
         sender.psnr,

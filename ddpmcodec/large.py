@@ -59,7 +59,7 @@ def announce_encoding(note: Note, picture: "Picture", model: "Model", target: Ta
     if header.network_pixels < LARGE:
         return
     wanted = precision.for_encoding(header, target, target.max_bytes(header, 0, 0), options.precision)
-    denoiser = arithmetic.denoiser(model, options.device, wanted, bfloat16_from=precision.BFLOAT16_FROM)
+    denoiser = arithmetic.denoiser(model, options.device, wanted, backend=options.backend, bfloat16_from=precision.BFLOAT16_FROM)
     shaped = shape_for(header, target, options.tune, options.roi) is not None
     announce(note, header.pixels, denoiser, options.evaluations, header.network_pixels / header.pixels, shaped)
 

@@ -35,6 +35,7 @@ OPTIONS = (
     "max_pixels",
     "device",
     "precision",
+    "backend",
 )
 
 

@@ -18,17 +18,23 @@ class Decoder:
     """A decoder of one file, which is fed in pieces of any size.
 
     Args:
-        model, max_pixels, device, precision: as `ddpmcodec.decode`.
+        model, max_pixels, device, precision, backend: as `ddpmcodec.decode`.
 
     Attributes:
         complete: whether the end of the file has been fed.
     """
 
     def __init__(
-        self, *, model: str | Path | Model | None = None, max_pixels: int | None = None, device: str = "auto", precision: str = "auto"
+        self,
+        *,
+        model: str | Path | Model | None = None,
+        max_pixels: int | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+        backend: str = "auto",
     ):
         self.complete = False
-        self._model = model, device, precision
+        self._model = model, device, precision, backend
         self._max_pixels = max_pixels
         self._data = bytearray()
         self._parsed: Container | None = None

@@ -57,7 +57,7 @@ def with_network(model: Model, network: Any) -> Model:
 
 def on_cpu(model: Model) -> Denoiser:
     """The encoder's own arithmetic."""
-    return arithmetic.denoiser(model, "cpu", "fp32")
+    return arithmetic.denoiser(model, "cpu", "fp32", backend="torch")
 
 
 def in_float64(model: Model) -> Denoiser:
@@ -66,6 +66,10 @@ def in_float64(model: Model) -> Denoiser:
 
 def in_bfloat16(model: Model) -> Denoiser:
     return arithmetic.denoiser(model, "cpu", "bf16")
+
+
+def in_ncnn(model: Model) -> Denoiser:
+    return arithmetic.denoiser(model, "cpu", "fp32", backend="ncnn")
 
 
 def compiled(model: Model) -> Denoiser:
@@ -115,6 +119,7 @@ DECODERS: dict[str, tuple[Callable[[Model], Denoiser], int]] = {
     "torch.compile": (compiled, 2),
     "without channels_last": (without_channels_last, 2),
     "onnxruntime": (in_onnxruntime, 2),
+    "ncnn": (in_ncnn, 2),
 }
 
 
@@ -227,8 +232,8 @@ def report(pixels: np.ndarray, model_name: str, bpp: float, evaluations: int, sa
     """Say line by line how far decoders drift on (H, W, 3) pixels, as Markdown."""
     model = registry.find(model_name)
     height, width = pixels.shape[:2]
-    lossy = encode_pixels(Picture(pixels), model, Rate(bpp), EncodeOptions(evaluations=evaluations, effort=1))
-    lossless = encode_pixels(Picture(pixels), model, Lossless(), EncodeOptions(evaluations=evaluations, effort=1))
+    lossy = encode_pixels(Picture(pixels), model, Rate(bpp), EncodeOptions(evaluations=evaluations, effort=1, backend="torch"))
+    lossless = encode_pixels(Picture(pixels), model, Lossless(), EncodeOptions(evaluations=evaluations, effort=1, backend="torch"))
     say(f"{width} x {height}, {bpp:g} bpp {lossy.psnr:.2f} dB, lossless {lossless.bpp:.2f} bpp, {threads.count()} threads\n")
     say(HEAD)
     files = Files(pixels, model, lossy, lossless)

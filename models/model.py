@@ -11,6 +11,7 @@ from ddpmcodec.errors import ModelError
 from ddpmcodec.models import ddpm_config, photo_layout
 from ddpmcodec.models.identity import NAME, hash_of
 from ddpmcodec.models.levels import build_levels
+from ddpmcodec.models.libraries import require_torch
 
 if TYPE_CHECKING:
     from ddpmcodec.models.networks import Network
@@ -92,8 +93,9 @@ class Model:
         """Its network on torch, in fp32, for evaluation only.
 
         Raises:
-            ModelError: the tensors do not fit the configuration.
+            ModelError: the tensors do not fit the configuration, or torch is not installed.
         """
+        require_torch(f"model {self.name!r}")
         from ddpmcodec.models import networks
 
         return networks.of(self)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ddpmcodec.errors import ModelError
 from ddpmcodec.models import checkpoint
+from ddpmcodec.models.libraries import require_torch
 from ddpmcodec.models.model import Model
 
 BUNDLED = Path(__file__).parent / "weights"
@@ -43,6 +44,7 @@ def _loaded(path: Path, modified: int) -> Model:
     """Load the model of a path; `modified` tells a file that has been replaced from the one loaded before."""
     if not path.is_dir():
         return checkpoint.load(path)
+    require_torch("a diffusers folder")
     from ddpmcodec.models import diffusers_layout, networks  # which need torch
 
     config, tensors = diffusers_layout.read(path)

@@ -17,6 +17,8 @@ class TorchDenoiser:
         bfloat16_from: the first level whose convolutions are computed in bfloat16; None for fp32 throughout.
     """
 
+    backend = "torch"
+
     def __init__(self, model: Model, device: torch.device, bfloat16_from: int | None = None):
         if device.type != "cpu":
             model = copy.copy(model)

@@ -111,7 +111,7 @@ class Trainer:
         self.seed = seed
         self.processes = processes
         self.device = processes.device
-        self.bfloat16 = has_bfloat16(self.device)
+        self.bfloat16 = has_bfloat16(self.device.type)
         self.generator = torch.Generator(self.device)
         whiten = configuration.data.whiten
         self.whitening = RandomWhitening(whiten, configuration.data.side, self.device) if whiten else None

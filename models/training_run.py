@@ -177,7 +177,7 @@ def train(
         run.withdraw()
         raise
     weights = origin or (init.name if init else "new")
-    precision = "bf16" if training.has_bfloat16(processes.device) else "fp32"
+    precision = "bf16" if training.has_bfloat16(processes.device.type) else "fp32"
     say(
         f"{source.description()}; weights: {weights}, {state.progress.iteration}"
         f" iterations; {processes.device}, {precision}, {processes.count} process{'es' if processes.count > 1 else ''}"

@@ -176,7 +176,10 @@ def valid_shaped() -> dict[str, tuple[str, Callable[[], bytes]]]:
             "shaped noise, table 2 with gains 1",
             lambda: shaped(photo(23, 19), shape=replace(second, gains=FIRST.gains), bpp=6),
         ),
-        "shaped-2-map": ("shaped noise, table and gains 2, a map", lambda: shaped(photo(50, 40), shape=mapped(second, 32, 0, 12, 9, 3), bpp=3)),
+        "shaped-2-map": (
+            "shaped noise, table and gains 2, a map",
+            lambda: shaped(photo(50, 40), shape=mapped(second, 32, 0, 12, 9, 3), bpp=3),
+        ),
         "shaped-gains-none": ("shaped noise without gains", lambda: shaped(photo(41, 34), shape=no_gains, **gained)),
         "shaped-gains-own": ("shaped noise, gains of its own", lambda: shaped(photo(41, 34), shape=own_gains, **gained)),
         "shaped-gains-own-gray": (

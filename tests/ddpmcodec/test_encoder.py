@@ -175,14 +175,14 @@ def test_the_network_is_evaluated_as_often_as_said(photo, model):
                 Picture(photo[:30, :40]),
                 model,
                 Rate(3),
-                EncodeOptions(evaluations=evaluations, effort=1),
+                EncodeOptions(evaluations=evaluations, effort=1, backend="torch"),
                 progress=lambda *p: progress.append(p),
             )
             assert len(calls) == evaluations == len(progress) and progress[-1] == (evaluations, evaluations)
             parsed = container.parse(e.data)
             assert len(decoder.evaluated_levels(parsed)) == evaluations
             calls.clear(), progress.clear()
-            decoder.last_state(parsed, arithmetic.denoiser(model, "cpu", "fp32"), lambda *p: progress.append(p))
+            decoder.last_state(parsed, arithmetic.denoiser(model, "cpu", "fp32", backend="torch"), lambda *p: progress.append(p))
             assert len(calls) == evaluations
             assert progress == [(i + 1, evaluations) for i in range(evaluations)]
     finally:

@@ -104,14 +104,14 @@ def in_arithmetic(model, dtype):
     """The model with its network in another precision: another machine, exaggerated."""
     other = copy.copy(model)
     other.network = copy.deepcopy(model.network).to(dtype)
-    return arithmetic.denoiser(other, "cpu", "fp32")
+    return arithmetic.denoiser(other, "cpu", "fp32", backend="torch")
 
 
 def test_another_precision_gives_the_same_picture(lossless, photo, model):
     parsed = parse(lossless.data)
     precise = in_arithmetic(model, torch.float64)
     state = decoder.last_state(parsed, precise)
-    reference = decoder.last_state(parsed, arithmetic.denoiser(model, "cpu", "fp32"))
+    reference = decoder.last_state(parsed, arithmetic.denoiser(model, "cpu", "fp32", backend="torch"))
     drift = 127.5 * float(np.abs(state.evaluate() - reference.evaluate()).max())
     assert 0 < drift < 3e-4
     assert np.array_equal(decoder.pixels(parsed, state), photo[:75, :101])
