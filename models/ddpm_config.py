@@ -52,7 +52,7 @@ class DDPMUNetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     flip_sin_to_cos: bool = False
     freq_shift: Literal[0, 1] = 1
     time_scale: Annotated[float, Meta(gt=0, le=1e6)] = 1.0
-    planes: Literal[1, 3] = COLOURS
+    planes: Literal[1, 3] = 3
 
     def __post_init__(self):
         stride = 1 << (len(self.multipliers) - 1)

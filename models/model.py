@@ -63,12 +63,13 @@ class Model:
         if self.is_photo:
             photo_layout.check(photo_layout.parse(config), {name: value.shape for name, value in tensors.items()})
         self.hash = hash_of(self.config, self.tensors)
-        self.start = config.get("start")
+        start = config.get("start")
+        if type(start) is not int or not self.levels.contains(start):
+            raise ModelError(f"the model's start level {start} is out of range")
+        self.start = start
         self.prediction: str = config.get("prediction", "v")
         self.variance: str = config.get("variance", "beta-tilde")
         self.best_visited = {count: tuple(visited) for count, visited in (best_visited or {}).items()}
-        if type(self.start) is not int or not self.levels.contains(self.start):
-            raise ModelError(f"the model's start level {self.start} is out of range")
         for visited in self.best_visited.values():
             if not all(self.levels.contains(b) and self.levels.distance(a, b) > 0 for a, b in pairwise([self.start, *visited[1:]])):
                 raise ModelError(f"the model's schedule of {len(visited)} levels is none")
