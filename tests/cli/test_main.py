@@ -45,7 +45,7 @@ def test_the_exit_codes_are_documented():
 @pytest.mark.parametrize("flag", ["-V", "--version"])
 def test_version(flag):
     result = CliRunner().invoke(main, [flag])
-    packages = [f"{package} {metadata.version(package)}" for package in ("torch", "numba", "numpy", "constriction")]
+    packages = [f"{package} {metadata.version(package)}" for package in ("torch", "ncnn", "numba", "numpy", "constriction")]
     expected = [f"ddpmcodec {ddpmcodec.__version__}", f"format {container.VERSION}", *packages, f"Python {platform.python_version()}"]
     assert result.exit_code == 0 and result.stdout == ", ".join(expected) + "\n"
 
@@ -58,7 +58,7 @@ def test_the_version_of_a_package_that_is_missing(monkeypatch):
 
     monkeypatch.setattr(metadata, "version", version)
     result = CliRunner().invoke(main, ["--version"])
-    assert result.exit_code == 0 and "torch missing, numba missing" in result.stdout
+    assert result.exit_code == 0 and "torch missing, ncnn missing" in result.stdout
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["eval", "--help"], ["eval", "losses", "-h"], ["eval", "--denoise", "x"]])

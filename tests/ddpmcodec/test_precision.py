@@ -98,14 +98,16 @@ def test_auto_is_bf16_where_it_does_not_show(end, expected, asked, model):
     pixels = np.zeros((256, 257, 3), np.uint8)
     pixels[:, 100:] = 200
     data = ddpmcodec.encode(pixels, model=model.name, evaluations=2, effort=1, **end)
-    assert asked == [expected]
+    assert asked[0] == expected and not any(asked[1:])  # where there may be room for it, the lossless file has been tried
+    asked.clear()
     ddpmcodec.decode(data)
-    assert asked == [expected, ddpmcodec.info(data)["steps"][-1]["sigma"] >= 1.5]
+    about = ddpmcodec.info(data)
+    assert asked == [about["steps"][-1]["sigma"] >= 1.5 and not about["lossless"]]
 
 
 def test_auto_is_fp32_for_small_pictures(asked, model):
     ddpmcodec.decode(ddpmcodec.encode(np.zeros((100, 100, 3), np.uint8), model=model.name, evaluations=2, effort=1, bpp=0.1))
-    assert asked == [False, False]
+    assert asked and not any(asked)
 
 
 def test_a_device_that_is_not_there(photo, model, monkeypatch):
@@ -135,7 +137,8 @@ def test_encoding_leaves_the_number_of_threads_alone(model_path):
     program = (
         "import sys, numpy, torch, ddpmcodec; from ddpmcodec import threads; threads.use(3);"
         "pixels = numpy.random.default_rng(0).integers(0, 256, (80, 100, 3), numpy.uint8);"
-        "ddpmcodec.encode(pixels, model=sys.argv[1], bpp=12, effort=3, evaluations=3); print(threads.count(), torch.get_num_threads())"
+        "ddpmcodec.encode(pixels, model=sys.argv[1], bpp=12, effort=3, evaluations=3, backend='torch');"
+        "print(threads.count(), torch.get_num_threads())"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, model_path], capture_output=True, text=True, check=True, env=os.environ | {"NUMBA_NUM_THREADS": "2"}
