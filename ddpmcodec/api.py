@@ -275,8 +275,7 @@ def decode_pictures(
         ValueError: an option is out of its range.
     """
     parsed = open_file(data, steps, max_pixels)
-    options: DecodeOptions = {"model": model, "reconstruct": reconstruct, "seed": seed, "device": device, "precision": precision}
-    return _decoded(parsed, **options, backend=backend, progress=progress)
+    return _decoded(parsed, model, reconstruct, seed, device, precision, backend, progress)
 
 
 class DecodeOptions(TypedDict, total=False):

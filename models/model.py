@@ -63,7 +63,8 @@ class Model:
         if self.is_photo:
             photo_layout.check(photo_layout.parse(config), {name: value.shape for name, value in tensors.items()})
         self.hash = hash_of(self.config, self.tensors)
-        self.start = config.get("start")
+        start: Any = config.get("start")
+        self.start: int = start
         self.prediction: str = config.get("prediction", "v")
         self.variance: str = config.get("variance", "beta-tilde")
         self.best_visited = {count: tuple(visited) for count, visited in (best_visited or {}).items()}
