@@ -67,6 +67,11 @@ class Commands(click.Group):
         except errors.DdpmcodecError as e:
             click.echo(words.line(e), err=True)
             ctx.exit(e.exit_code)
+        except ModuleNotFoundError as e:
+            if e.name != "torch":
+                raise
+            click.echo("ddpmcodec: this needs torch, which is not installed: pip install torch", err=True)
+            ctx.exit(errors.ModelError.exit_code)
         except OSError as e:
             if e.errno == EPIPE:  # the reader has gone: click ends quietly
                 raise
