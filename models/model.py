@@ -14,7 +14,9 @@ from ddpmcodec.models.levels import build_levels
 from ddpmcodec.models.libraries import require_torch
 
 if TYPE_CHECKING:
-    from ddpmcodec.models.networks import Network
+    import torch
+
+    from ddpmcodec.models.networks import Network, Prediction
 
 
 def complete(config: dict[str, Any]) -> dict[str, Any]:
@@ -100,6 +102,12 @@ class Model:
         from ddpmcodec.models import networks
 
         return networks.of(self)
+
+    def predict(self, x_t: "torch.Tensor", level: int, bfloat16: bool = False) -> "Prediction":
+        """Evaluate its network on torch: `networks.predict`, with its arguments and errors."""
+        from ddpmcodec.models import networks
+
+        return networks.predict(self, x_t, level, bfloat16)
 
     def identity(self) -> dict[str, str]:
         """Return its name and hash as results have them, JSON-serializable."""

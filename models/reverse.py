@@ -18,7 +18,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ddpmcodec.models import networks
 from ddpmcodec.models.levels import Levels
 from ddpmcodec.models.model import Model
 from ddpmcodec.models.process import abar_of_snr, posterior, snr_of_sigma
@@ -85,7 +84,7 @@ class ReverseProcess:
         Raises:
             ModelError: the network predicts values that are not numbers.
         """
-        prediction = networks.predict(self.model, x_t, self.visited[i])
+        prediction = self.model.predict(x_t, self.visited[i])
         x_0 = prediction.x_0.clamp(-1, 1)
         low, high = self.ranges[i]
         f = prediction.variance_fraction

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from distributed import LocalCluster
-from PIL import Image
+from PIL import Image, ImageCms
 
 import ddpmcodec
 from ddpmcodec.cli import cluster, files, main
@@ -78,11 +78,12 @@ def test_files_are_those_of_this_machine(photos, drawing, processes):
 
 def test_what_is_read_here_and_what_is_found_there(photos, processes, model_path):
     """The bytes of --icc travel, and a path means the same to a worker that was started in another directory."""
-    Path("profile").write_bytes(b"a profile")
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Path("profile").write_bytes(profile)
     Path("mine.safetensors").write_bytes(Path(model_path).read_bytes())
     chosen = ("--icc", "profile", "--model", "mine.safetensors", *FAST[2:])
     assert encode(photos[0], "--dask", processes.scheduler_address, *chosen).exit_code == 0
-    assert ddpmcodec.decode(Path("coded/0.ddpm").read_bytes(), model="mine.safetensors").info["icc_profile"] == b"a profile"
+    assert ddpmcodec.decode(Path("coded/0.ddpm").read_bytes(), model="mine.safetensors").info["icc_profile"] == profile
 
 
 def test_a_worker_dies(photos, processes):

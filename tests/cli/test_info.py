@@ -51,6 +51,6 @@ def test_shaped_noise_is_told(run, photo):
     Path("shaped.ddpm").write_bytes(data)
     noise, region = run("info", "shaped.ddpm").stdout.splitlines()[3:5]
     told = ddpmcodec.info(data)["noise"]
-    assert noise.startswith(f"tune perception, noise of sigma {told['sigma']:.2f} left at multiplier 1, table default; coarse and fine: Y ")
+    assert noise.startswith(f"tune perception, noise of sigma {told['sigma']:.2f} left at multiplier 1, table 2; coarse and fine: Y ")
     assert f"Cb {told['Cb']['coarse']:.2f} {told['Cb']['fine']:.2f}" in noise
     assert region == "map of cells of 32 pixels, up to 2 times as coarse"

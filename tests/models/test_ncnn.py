@@ -175,7 +175,7 @@ BLOCK = """
 class Blocked:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] == "torch":
-            raise ImportError("torch is blocked")
+            raise ModuleNotFoundError("torch is blocked", name="torch")
 sys.meta_path.insert(0, Blocked())
 """
 
@@ -193,6 +193,13 @@ def test_commands_without_torch(before, options, picture_file, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0 and done.stdout == "['ncnn']\n", done.stderr
     assert "s network (ncnn)" in done.stderr and (tmp_path / "a.png").exists()
+
+
+@pytest.mark.parametrize("arguments", [["sample", "-o", "a.png"], ["train", "--config", "tiny", "--data", ".", "--dry-run"]])
+def test_commands_that_need_torch_say_so(arguments, tmp_path):
+    program = f"import sys\n{BLOCK}\nfrom ddpmcodec import cli\ncli.main(sys.argv[1:])"
+    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (9, "ddpmcodec: this needs torch, which is not installed: pip install torch\n")
 
 
 def test_auto(model, paper_model, monkeypatch, without):
