@@ -8,11 +8,11 @@ from PIL.PngImagePlugin import PngInfo
 
 from ddpmcodec import exif as exifs
 from ddpmcodec import opening
+from ddpmcodec.carried import XMP_KEYWORD
 from ddpmcodec.format.metadata import NAMES
 from ddpmcodec.format.tiff import PREFIX
 
 XMP_TAG = 700  # of TIFF
-XMP_KEYWORD = "XML:com.adobe.xmp"  # of PNG
 MAX_READ_BACK = 1 << 40  # pixels: what has just been written is no bomb
 
 

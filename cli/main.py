@@ -13,6 +13,7 @@ import click
 from ddpmcodec import __version__, errors
 from ddpmcodec.cli import files, words
 from ddpmcodec.format import container
+from ddpmcodec.models import libraries
 
 HEADINGS = {
     "Codec": {"encode": "encode", "decode": "decode", "info": "info", "truncate": "truncate", "view": "view"},
@@ -70,7 +71,7 @@ class Commands(click.Group):
         except ModuleNotFoundError as e:
             if e.name != "torch":
                 raise
-            click.echo("ddpmcodec: this needs torch, which is not installed: pip install torch", err=True)
+            click.echo(f"ddpmcodec: this {libraries.NEEDS_TORCH}", err=True)
             ctx.exit(errors.ModelError.exit_code)
         except OSError as e:
             if e.errno == EPIPE:  # the reader has gone: click ends quietly

@@ -12,7 +12,8 @@ from ddpmcodec.format.metadata import Metadata, upright
 from ddpmcodec.format.tiff import PREFIX
 from ddpmcodec.progress import Note
 
-XMP_KEYWORDS = ("xmp", "XML:com.adobe.xmp")  # in an image's info
+XMP_KEYWORD = "XML:com.adobe.xmp"  # of PNG
+XMP_KEYWORDS = ("xmp", XMP_KEYWORD)  # in an image's info
 XMP_ORIENTATION = re.compile(rb"""tiff:Orientation(?:="([1-8])"|='([1-8])'|>([1-8])</tiff:Orientation>)""")
 RAW_PROFILE = "Raw profile type "  # of PNG, by ImageMagick: hexadecimal digits behind three lines
 LEFT_IN_TIFF = {33723: "IPTC", 34377: "Photoshop's resources", 34735: "GeoTIFF's keys"}

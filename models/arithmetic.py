@@ -15,8 +15,6 @@ from ddpmcodec.models import ncnn_runtime, processor
 from ddpmcodec.models.libraries import is_installed, require_torch
 
 if TYPE_CHECKING:  # the command line needs the names, and no torch
-    import torch
-
     from ddpmcodec.denoiser import Denoiser
     from ddpmcodec.models.model import Model
 
@@ -59,14 +57,6 @@ def kind_of_device(name: str) -> str:
     if name == "cuda":
         raise ModelError("torch finds no CUDA device here")
     return "cpu"
-
-
-def find_device(name: str) -> torch.device:
-    """Return torch's device of one of `DEVICES`; errors as `kind_of_device`."""
-    kind = kind_of_device(name)
-    import torch
-
-    return torch.device(kind)
 
 
 def denoiser(model: Model, device: str = "auto", precision: str = "fp32", *, backend: str = "auto", bfloat16_from: int = 0) -> Denoiser:

@@ -4,6 +4,8 @@ from importlib.util import find_spec
 
 from ddpmcodec.errors import ModelError
 
+NEEDS_TORCH = "needs torch, which is not installed: pip install torch"
+
 
 def is_installed(name: str) -> bool:
     """Whether a library can be found."""
@@ -23,4 +25,4 @@ def require_torch(who: str) -> None:
         ModelError: it is not.
     """
     if not is_installed("torch"):
-        raise ModelError(f"{who} needs torch, which is not installed: pip install torch")
+        raise ModelError(f"{who} {NEEDS_TORCH}")

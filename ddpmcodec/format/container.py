@@ -21,7 +21,7 @@ where v is an unsigned LEB128 integer of at most 63 bits in its shortest form. T
        v     mode: 0 = RGB, 1 = gray
        v     EXIF orientation of the coded picture: 1 ... 8
        v     length of the model's name (1 ... 64); the name follows, of [a-z0-9._-]
-       8     the first bytes of the model's hash (models/checkpoint.py)
+       8     the first bytes of the model's hash (models/identity.py)
        v     kind of noise levels: 0 = continuous, 1 = discrete (models/levels.py)
              discrete only: v schedule (0 = linear, 1 = cosine), v T, 8 beta_1, 8 beta_T (big endian float64)
        v     start level, the level of x_T, as zigzag: 2 L for L >= 0, else -2 L - 1

@@ -242,7 +242,7 @@ def test_what_needs_torch_says_so(model, paper_model, without, tmp_path):
         lambda: arithmetic.denoiser(model, "cpu", backend="torch"),
         lambda: arithmetic.denoiser(model, "cpu", "bf16"),
         lambda: arithmetic.denoiser(paper),
-        lambda: arithmetic.find_device("cuda"),
+        lambda: arithmetic.kind_of_device("cuda"),
         lambda: registry.find(str(tmp_path)),
     ):
         with pytest.raises(ModelError, match="needs torch, which is not installed: pip install torch"):
