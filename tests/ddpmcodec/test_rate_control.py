@@ -46,7 +46,8 @@ def test_a_size_below_the_smallest_file(photo, model):
 def test_a_psnr_is_reached_and_hardly_exceeded(pictures, model, wanted, evaluations, tune):
     for name in ("photo", "crop"):
         e = encode_pixels(Picture(pictures[name]), model, Psnr(wanted), EncodeOptions(evaluations=evaluations, effort=1, tune=tune))
-        most = 0.3 if tune == "psnr" or len(e.data) > 1000 else 1.6  # a step or two of a small file
+        # A file of 113 bytes: the last step of 33 bits is the first one predicted at full resolution.
+        most = 0.3 if tune == "psnr" or len(e.data) > 120 else 1.6
         assert wanted <= e.psnr <= wanted + most, name
         assert ddpmcodec.info(e.data)["complete"]
 
@@ -67,7 +68,8 @@ def test_size_and_psnr_rise_with_quality(pictures, model, name, tune):
     files = [encode_pixels(Picture(pictures[name]), model, Quality(q), options) for q in range(0, 101, 10)]
     sizes, psnrs = [len(e.data) for e in files], [e.psnr for e in files]
     assert sizes == sorted(sizes)
-    slack = 0.2 if tune == "perception" and name == "ramp" else 0  # the gains are those of photos
+    # The gains are those of photos: from -q 30 to 40 the ramp hardly gains, and another seed moves it by .3 dB.
+    slack = 0.2 if tune == "perception" and name == "ramp" else 0
     assert all(after >= before - slack for before, after in pairwise(psnrs))
 
 
