@@ -17,7 +17,7 @@ from ddpmcodec.models import libraries
 
 HEADINGS = {
     "Codec": {"encode": "encode", "decode": "decode", "info": "info", "truncate": "truncate", "view": "view"},
-    "Evaluate": {"eval": "eval", "plot": "plot", "report": "report", "bd-rate": "bd_rate", "bench": "bench"},
+    "Evaluate": {"compare": "compare", "eval": "eval", "plot": "plot", "report": "report", "bd-rate": "bd_rate", "bench": "bench"},
     "Paper": {"bpd": "bpd", "train": "train", "sample": "sample", "interpolate": "interpolate", "fid": "fid"},
     "Models": {"models": "list_models", "import": "import_model", "export": "export_model"},
 }  # of --help: the commands below each, and the module of each
