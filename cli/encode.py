@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from ddpmcodec.encoder import Encoding
     from ddpmcodec.models.model import Model
     from ddpmcodec.roi import Roi
+    from ddpmcodec.target import Score
 
 ALL = "all"
-TARGETS = ("quality", "bpp", "max_bytes", "psnr", "lossless", "levels")
+TARGETS = ("quality", "bpp", "max_bytes", "psnr", "score", "lossless", "levels")
+SCORES = ("ssimulacra2", "cvvdp")
 
 
 def levels_option(ctx: click.Context, param: click.Parameter, value: str | None) -> list[int] | str | None:
@@ -54,7 +56,7 @@ def only_one_target() -> Iterator[None]:
     try:
         yield
     except target.ConflictError:
-        names = "--quality, --bpp, --target-size, --psnr, --lossless and --levels"
+        names = "--quality, --bpp, --target-size, --psnr, --ssimulacra2, --cvvdp, --lossless and --levels"
         raise click.UsageError(f"give one of {names}; or --lossless with --levels") from None
 
 
@@ -66,6 +68,10 @@ def only_one_target() -> Iterator[None]:
 @click.option("--bpp", type=options.Rate(0, MAX_BPP, min_open=True), metavar="X", help="Bits per pixel, never exceeded [default: about 1].")
 @click.option("--target-size", "max_bytes", type=options.Size(), metavar="BYTES", help="Of the file, never exceeded: 20000, 20k or 1.5M.")
 @click.option("--psnr", type=options.Rate(0, min_open=True), metavar="DB", help="Of the decoded picture: reached, and hardly exceeded.")
+@click.option("--ssimulacra2", type=options.Rate(0, 100), metavar="SCORE", help="Of the decoded picture: reached, and exceeded by a point "
+              "at most. 90 is hardly told from the original, 70 good, 50 fair.")  # fmt: skip
+@click.option("--cvvdp", type=options.Rate(0, 10), metavar="JOD", help="Likewise, by ColorVideoVDP, where its package is installed: 10 is "
+              "equal, one less is seen by three of four.")  # fmt: skip
 @click.option("--lossless", is_flag=True, help="To the last bit.")
 @options.evaluations
 @options.effort
@@ -96,14 +102,16 @@ def only_one_target() -> Iterator[None]:
 def command(images, output, recursive, jobs, dask, skip_existing, threads, **chosen):
     """Encode IMAGE (any picture Pillow opens, or a folder of them; - is stdin) to a .ddpm file.
 
-    At most one of --quality, --bpp, --target-size, --psnr and --lossless says where to end. To a directory (one that is there, or DIR/)
-    every picture goes as a file of its own; to a file, several pictures of one size go together: small ones cost fewer bytes so.
+    At most one of --quality, --bpp, --target-size, --psnr, --ssimulacra2, --cvvdp and --lossless says where to end. To a directory (one
+    that is there, or DIR/) every picture goes as a file of its own; to a file, several pictures of one size go together: small ones cost
+    fewer bytes so.
 
     \b
     ddpmcodec encode photo.png -o photo.ddpm
     ddpmcodec encode photo.jpg -o small.ddpm --bpp 0.25 --evaluations 20
     ddpmcodec encode photo.png -o small.ddpm --target-size 20k
     ddpmcodec encode photo.png -o fine.ddpm --psnr 40
+    ddpmcodec encode photo.png -o good.ddpm --ssimulacra2 70
     ddpmcodec encode photo.png -o exact.ddpm --lossless
     ddpmcodec encode photo.png -o face.ddpm --bpp 0.3 --roi 310,80,200,240
     ddpmcodec encode photos/*.jpg -o coded/ -q 60 --jobs 4 --skip-existing
@@ -113,6 +121,7 @@ def command(images, output, recursive, jobs, dask, skip_existing, threads, **cho
     cat photo.png | ddpmcodec encode - -o - | ddpmcodec decode - -o out.png
     """
     with only_one_target():
+        chosen["score"] = scored({name: chosen[name] for name in SCORES})
         target.choose(**{name: chosen[name] for name in TARGETS if name != "levels"}, levels=(1,) if chosen["levels"] else None)
     if dask is not None and (jobs is not None or not batch.is_directory(output)):
         raise click.UsageError("--dask is for many files to a directory (-o DIR/), and the cluster says how many --jobs")
@@ -155,6 +164,24 @@ def command(images, output, recursive, jobs, dask, skip_existing, threads, **cho
         encoding = encode(images, data, output, chosen, say, progress)
     files.write(output, encoding.data)
     say(f"{output}: {encoding.summary()}")
+
+
+def scored(wanted: dict[str, float | None]) -> "Score | None":
+    """Return the target of the one score that is wanted; None where none is.
+
+    Raises:
+        ConflictError: several are.
+        EvaluationError: the metric is missing here.
+    """
+    given = {name: score for name, score in wanted.items() if score is not None}
+    if not given:
+        return None
+    if len(given) > 1:
+        raise target.ConflictError("several scores are wanted")
+    from ddpmcodec.eval import scores
+
+    [(name, score)] = given.items()
+    return scores.target(name, score)
 
 
 def anywhere(model: str) -> str:

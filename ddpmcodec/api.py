@@ -141,7 +141,7 @@ def encode_image(
     from ddpmcodec import large, picture, room
     from ddpmcodec.encoder import EncodeOptions, encode_pixels
     from ddpmcodec.models import registry
-    from ddpmcodec.target import Psnr, Target
+    from ddpmcodec.target import Psnr, Score, Target
 
     target, options = Target() if target is None else target, EncodeOptions() if options is None else options
     if not isinstance(target, Target) or not isinstance(options, EncodeOptions):
@@ -169,6 +169,8 @@ def encode_image(
         note("the regions of interest make no difference: the cells of the map do not tell them from the rest")
     if isinstance(target, Psnr) and encoding.psnr < target.psnr:
         note(f"{target.psnr:g} dB is out of reach, by {math.ceil(100 * (target.psnr - encoding.psnr)) / 100:.2f} dB")
+    if isinstance(target, Score) and encoding.score is not None and encoding.score < target.score:
+        note(f"{target.name} {target.score:g} is out of reach: the best there is has {encoding.score:.3f}")
     return room.exact_or_as_is(encoding, source, target, options, encode_to, note)
 
 

@@ -26,7 +26,7 @@ from ddpmcodec.progress import Progress, silent
 from ddpmcodec.residual import residual_of
 from ddpmcodec.roi import Roi
 from ddpmcodec.shaping import TUNES, shape_for
-from ddpmcodec.target import Lossless, Target, check_budget
+from ddpmcodec.target import Lossless, Score, Target, check_budget
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,7 @@ class Encoding:
         data: the file.
         pixels: the picture that the whole file decodes to, (P H, W, 3) uint8.
         psnr: its PSNR in dB, where it is visible; infinite where it is exact.
+        score: its score, where the target is one; else None.
         tail_bytes: size of the lossless tail.
         extra_bytes: size of alpha and metadata.
         kl_bits: the ideal number of bits, the sum over steps of KL(q || p).
@@ -93,6 +94,7 @@ class Encoding:
     data: bytes
     pixels: np.ndarray
     psnr: float
+    score: float | None
     tail_bytes: int
     extra_bytes: int
     kl_bits: float
@@ -114,8 +116,9 @@ class Encoding:
         """Return one line of all of it; bits/KL counts all bits of the file but those of the lossless tail, alpha and metadata."""
         ratio = 8 * (len(self.data) - self.tail_bytes - self.extra_bytes) / self.kl_bits if self.kl_bits else float("inf")
         reached = f"lossless, tail {self.tail_bytes} bytes" if self.tail_bytes else f"PSNR {self.psnr:.2f} dB"
+        scored = "" if self.score is None else f", score {self.score:.2f}"
         return (
-            f"{len(self.data)} bytes, {self.bpp:.4f} bpp, {reached}, KL {self.kl_bits:.0f} bits, bits/KL {ratio:.2f},"
+            f"{len(self.data)} bytes, {self.bpp:.4f} bpp, {reached}{scored}, KL {self.kl_bits:.0f} bits, bits/KL {ratio:.2f},"
             f" {self.network_seconds:.1f} s network ({self.backend}), {self.seconds - self.network_seconds:.1f} s coder"
         )
 
@@ -126,12 +129,14 @@ class Sender:
     Args:
         pixels: the picture, (P H, W, 3) uint8.
         visible: the pixels that count, (P H, W) bool: others cost no bits, and their errors are not measured. None: all count.
+        target: whose score is measured, where it is one.
         progress: called with the number of evaluations done.
 
     Attributes:
         messages, kl_bits: of each step so far.
         decoded: the last picture evaluated, (P H, W, 3) uint8.
         psnr: PSNR in dB of the pictures evaluated, by the number of steps before them.
+        scores: by the metric of the target, where it has one and it was measured, likewise.
         network_seconds: time spent in evaluations.
     """
 
@@ -142,10 +147,12 @@ class Sender:
         header: Header,
         channel: Channel,
         plan: Plan,
+        target: Target,
         progress: Callable[[int], None],
     ):
         self.pixels = pixels
         self.visible = visible
+        self.target = target
         self.header = header
         self.channel = channel
         self.plan = plan
@@ -155,6 +162,7 @@ class Sender:
         self.network_seconds = 0.0
         self.decoded = pixels
         self.psnr: dict[int, float] = {}
+        self.scores: dict[int, float] = {}
 
     def evaluate(self, state: State) -> np.ndarray:
         """Return x0hat of a state, timed and compared with the picture."""
@@ -167,6 +175,17 @@ class Sender:
         self.progress(len(self.psnr))
         return x0hat
 
+    def measured(self) -> float:
+        """Return what the target measures of the last picture evaluated: its score, or else its PSNR in dB."""
+        index = max(self.psnr)
+        if not isinstance(self.target, Score):
+            return self.psnr[index]
+        if index not in self.scores:
+            decoded = self.decoded if self.visible is None else np.where(self.visible[..., None], self.decoded, self.pixels)
+            pairs = zip(*(np.split(pixels, self.header.pictures) for pixels in (self.pixels, decoded)), strict=True)
+            self.scores[index] = float(np.mean([self.target.measure(*pair) for pair in pairs]))
+        return self.scores[index]
+
     def __call__(self, state: State) -> tuple[Step, bytes] | None:
         """Return the next step and its message; None at the end."""
         x0hat = state.previous_x0hat if self.plan.keeps_x0hat else self.evaluate(state)
@@ -176,7 +195,7 @@ class Sender:
         if self.visible is not None:
             error *= self.visible.reshape(len(error), 1, *error.shape[2:])
         residual = residual_of(state.noise, error, state.level)
-        step = self.plan.next_step(state.level, residual, self.psnr[max(self.psnr)])
+        step = self.plan.next_step(state.level, residual, self.measured)
         if step is None:
             return None
         delta = residual.delta(step.level)
@@ -220,13 +239,14 @@ def encode_pixels(
     denoiser = arithmetic.denoiser(found, options.device, wanted, backend=options.backend, bfloat16_from=precision.BFLOAT16_FROM)
     exact = isinstance(target, Lossless)
     plan = Plan(header, NU_OF_EFFORT[options.effort], options.evaluations, target, budget, shape)
-    sender, state = _send(picture, denoiser, header, plan, exact, lambda done: progress(done, max(done, options.evaluations)))
+    sender, state = _send(picture, denoiser, header, plan, target, lambda done: progress(done, max(done, options.evaluations)))
     body = tail.encode(picture.pixels, arrays.planes(state.evaluate())) if exact else None
     data = container.serialize(Container(header, tuple(plan.steps), tuple(sender.messages), body, alpha_body, picture.metadata, shape))
     return Encoding(
         data,
         picture.pixels if exact else sender.decoded,
         float("inf") if exact else sender.psnr[state.index],
+        sender.scores.get(state.index),
         len(body or b""),
         extra,
         sum(sender.kl_bits),
@@ -256,15 +276,17 @@ def _header(picture: Picture, model: Model, seed: int) -> Header:
 
 
 def _send(
-    picture: Picture, denoiser: Denoiser, header: Header, plan: Plan, exact: bool, progress: Callable[[int], None]
+    picture: Picture, denoiser: Denoiser, header: Header, plan: Plan, target: Target, progress: Callable[[int], None]
 ) -> tuple[Sender, State]:
     """Walk the chain to the plan's end; return the sender, and the last state, whose picture has been evaluated."""
     randomness = SharedRandomness(header.seed, container.VERSION)
     channel = TrellisChannel(randomness, header.elements, header.width)
-    visible = picture.alpha > 0 if picture.alpha is not None and not exact else None
-    sender = Sender(picture.pixels, visible, header, channel, plan, progress)
+    visible = picture.alpha > 0 if picture.alpha is not None and not isinstance(target, Lossless) else None
+    sender = Sender(picture.pixels, visible, header, channel, plan, target, progress)
     for state in walk(denoiser, header, noise_of(header, plan.shape), randomness, channel, sender):  # noqa: B007 - the last one is wanted
         pass
     if state.index not in sender.psnr:
         sender.evaluate(state)
+    if isinstance(target, Score):
+        sender.measured()
     return sender, state

@@ -5,6 +5,7 @@ nothing here is part of the format.
 """
 
 import math
+from collections.abc import Callable
 
 from ddpmcodec import spacing
 from ddpmcodec.channel import codeword
@@ -14,15 +15,17 @@ from ddpmcodec.format.shape import Shape
 from ddpmcodec.format.steptable import Step
 from ddpmcodec.models.process import nats_of_bits, snr_of_sigma
 from ddpmcodec.residual import Residual
-from ddpmcodec.target import Lossless, Psnr, Target, VisitedLevels
+from ddpmcodec.target import Aim, Lossless, Target, VisitedLevels
 
 DEFAULT_EVALUATIONS = 30
 MAX_EVALUATIONS = 1 << 14  # as many as a file has steps
 DEFAULT_EFFORT = 5
 NU_OF_EFFORT = {1: 8, 2: 10, 3: 12, 4: 14, 5: 16}
-PSNR_AIM = 0.1  # dB beyond the PSNR asked for that its last step aims at: as much as predictions err, and less than is allowed
-PSNR_LAST_STEP = 0.6  # dB that the last step to a PSNR may gain
-PSNR_SHARE = 0.6  # of the dB still wanted that a step may gain, where there are more: predictions err by up to 60 %
+AIMED_BEYOND = 1 / 3  # of the excess allowed, that the last step to an aim goes for: as much as predictions err
+LAST_STEP_GAIN = 2.0  # of the excess allowed, that the last step to an aim may gain
+AIM_SHARE = 0.6  # of the gain still wanted that a step may make, where that is more: predictions err by up to 60 %
+SCORE_SHARE = 0.35  # of the score still wanted that a step may make
+UNMEASURED_GAIN = 3.0  # dB that a typical picture may gain between two measurements of a score, which rises unevenly
 SHORTEST_STEP_BITS = 128  # where there is a choice: shorter steps are merged (measured on 64 x 64 pictures)
 LAST_STEP_BITS = 48  # the shortest step that fills up a budget: shorter ones are not worth their entry in the table
 STARTING_BITS = 5  # measured for blocks of 16 to 1000 bits: eta n / (n + 5) of the ideal
@@ -51,6 +54,56 @@ def ideal_bits(n: float, nu: int) -> float:
 def energy_of(kl: float, count: int) -> float:
     """Return the energy |delta|^2 over `count` elements that costs `kl` bits: the inverse of `kl_bits`."""
     return count * math.expm1(nats_of_bits(2 * kl) / count)
+
+
+class _Approach:
+    """Predicts where an aim is reached, and learns from what is measured on the way.
+
+    Args:
+        typical: errors of a typical picture, whose gain in dB the measure's is proportional to, as far as a step sees.
+    """
+
+    def __init__(self, aim: Aim, typical: spacing.Typical):
+        self.aim = aim
+        self.typical = typical
+        self.ratio = aim.per_db[1]  # the measure's gain in the last step, over the dB that a typical picture gains
+        self.last: tuple[float, float] | None = None  # ln snr and value where it was measured last
+
+    def __call__(self, log_snr: float, last: float, measure: Callable[[], float]) -> tuple[float, float] | None:
+        """Return the ln snr at which the aim will be reached, and that to which the next step may lead; None where it is reached.
+
+        Args:
+            log_snr: ln snr where the chain stands.
+            last: ln snr at which the chain ends at the latest.
+            measure: returns the value there.
+        """
+        value = measure()
+        if value >= self.aim.value:
+            return None
+        self._learn(log_snr, value)
+        wanted = self.aim.value + AIMED_BEYOND * self.aim.excess - value
+        share = wanted if wanted <= LAST_STEP_GAIN * self.aim.excess else (SCORE_SHARE if self.aim.is_score else AIM_SHARE) * wanted
+        if self.aim.is_score:
+            share = min(share, self.ratio * UNMEASURED_GAIN)
+        return self._log_snr_of_gain(log_snr, last, wanted), self._log_snr_of_gain(log_snr, last, share)
+
+    def _learn(self, log_snr: float, value: float) -> None:
+        """Compare the gain since the last measurement with the dB that a typical picture gains."""
+        if self.last is not None and log_snr > self.last[0]:
+            least, _, most = self.aim.per_db
+            typical = float(spacing.gain(self.typical, self.last[0], log_snr))
+            if self.aim.is_score:  # whose gain in a short step says little
+                least, most = max(least, self.ratio / 2), min(most, 2 * self.ratio)
+            self.ratio = min(max((value - self.last[1]) / typical, least), most)
+        self.last = log_snr, value
+
+    def _log_snr_of_gain(self, log_snr: float, last: float, gain: float) -> float:
+        """Return the ln snr, up to `last`, at which a gain is to be expected."""
+        low, high = log_snr, last
+        for _ in range(40):
+            middle = (low + high) / 2
+            low, high = (middle, high) if self.ratio * spacing.gain(self.typical, log_snr, middle) < gain else (low, middle)
+        return high
 
 
 class Plan:
@@ -90,9 +143,8 @@ class Plan:
         self.visited = iter(visited) if visited is not None else None
         self.has_end = target.has_end
         self.last_level = header.levels.nearest(snr_of_sigma(target.sigma))
-        self.psnr = target.psnr if isinstance(target, Psnr) else None
-        self.last_measured: tuple[float, float] | None = None  # ln snr and PSNR at the last evaluation of the network
-        self.gain_ratio = 1.0  # dB gained by the last step, over those that a typical picture gains
+        self.approach = None if target.aim is None else _Approach(target.aim, self.typical)
+        self.ends: tuple[int, int] | None = None  # levels, by the last measurement: where the aim is reached, and to which steps may lead
         self.steps: list[Step] = []
         self.remainder = 0.0  # path bits that rounding has taken away so far, which the next step gets
         self.destination: int | None = None  # level that a step which had to be split leads to
@@ -102,10 +154,14 @@ class Plan:
         """Whether the next step goes on towards the last one's destination, with the x0hat that it had."""
         return self.destination is not None
 
-    def next_step(self, level: int, residual: Residual, psnr: float) -> Step | None:
-        """Return the step from `level`, where x0hat leaves a residual and, as 8 bits, has `psnr` dB; None at the end."""
+    def next_step(self, level: int, residual: Residual, measure: Callable[[], float]) -> Step | None:
+        """Return the step from `level`, where x0hat leaves a residual; None at the end.
+
+        Args:
+            measure: returns what the target aims at, of the picture that x0hat is as 8 bits.
+        """
         evaluate = not self.keeps_x0hat
-        destination = self.destination if self.destination is not None else self._destination(level, residual, psnr)
+        destination = self.destination if self.destination is not None else self._destination(level, residual, measure)
         if destination is None or (step := self._step(level, residual, destination, evaluate)) is None:
             return None
         self.destination = destination if step.level != destination and not self.has_end else None
@@ -118,7 +174,7 @@ class Plan:
             return math.inf
         return 8 * (self.budget - container.serialized_size(self.header, tuple(self.steps), self.shape) - TABLE_BYTES)
 
-    def _destination(self, level: int, residual: Residual, psnr: float) -> int | None:
+    def _destination(self, level: int, residual: Residual, measure: Callable[[], float]) -> int | None:
         """Return the level to go to, were there no limit to a step's bits; None at the end."""
         levels = self.header.levels
         if self.visited is not None:
@@ -131,13 +187,13 @@ class Plan:
             return None
         snr = levels.snr(level)
         end = limit = self.last_level
-        if self.psnr is not None:
-            wanted = self.psnr + PSNR_AIM - psnr
-            if psnr >= self.psnr:
-                return None
-            self._learn(math.log(snr), psnr)
-            end = self._level_of_gain(math.log(snr), wanted)
-            limit = end if wanted <= PSNR_LAST_STEP else self._level_of_gain(math.log(snr), PSNR_SHARE * wanted)
+        if self.approach is not None:
+            if self.ends is None or not self.approach.aim.is_score or levels.distance(level, self.ends[1]) <= 0:
+                ends = self.approach(math.log(snr), math.log(levels.snr(self.last_level)), measure)
+                if ends is None:
+                    return None
+                self.ends = levels.nearest(math.exp(ends[0])), levels.nearest(math.exp(ends[1]))
+            end, limit = self.ends
         if self.has_end:
             limit = self._towards(level, levels.nearest(snr * math.exp(spacing.MAX_STEP)), limit)
         if steps_left == 1:
@@ -148,21 +204,6 @@ class Plan:
         log_step = spacing.next_step(self.typical, math.log(snr), residual.rate(), steps_left, nats / elements, end_log_snr)
         worthwhile = residual.snr_of(energy_of(SHORTEST_STEP_BITS, self.header.dimensions))
         return self._towards(level, levels.nearest(max(snr * math.exp(log_step), worthwhile)), limit)
-
-    def _learn(self, log_snr: float, psnr: float) -> None:
-        """Compare the dB that the last step has gained with those that a typical picture gains."""
-        if self.last_measured is not None and log_snr > self.last_measured[0]:
-            typical = float(spacing.gain(self.typical, self.last_measured[0], log_snr))
-            self.gain_ratio = min(max((psnr - self.last_measured[1]) / typical, 0.5), 2.0)
-        self.last_measured = log_snr, psnr
-
-    def _level_of_gain(self, log_snr: float, gain: float) -> int:
-        """Return the level at which a gain of so many dB is to be expected."""
-        low, high = log_snr, math.log(self.header.levels.snr(self.last_level))
-        for _ in range(40):
-            middle = (low + high) / 2
-            low, high = (middle, high) if self.gain_ratio * spacing.gain(self.typical, log_snr, middle) < gain else (low, middle)
-        return self.header.levels.nearest(math.exp(high))
 
     def _towards(self, origin: int, level: int, limit: int) -> int:
         """Return `level`, or the nearest to it that is at least one below `origin` in noise and not beyond `limit`."""

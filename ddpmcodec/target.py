@@ -1,12 +1,15 @@
-"""Targets of an encode: a quality, a rate, a size, a PSNR, noise levels to visit, or the exact picture.
+"""Targets of an encode: a quality, a rate, a size, a PSNR, a score, noise levels to visit, or the exact picture.
 
 A target knows the noise at which to end and the bytes that the file may have. Its constructor checks ranges.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
 
 from ddpmcodec import arguments
 from ddpmcodec.errors import RateError
@@ -24,6 +27,22 @@ class ConflictError(ValueError):
     """More than one target is given."""
 
 
+class Aim(NamedTuple):
+    """A measure of the decoded picture that is to be reached.
+
+    Attributes:
+        value: of the measure, which rises with quality.
+        excess: by which it may be exceeded.
+        per_db: of the measure, what it gains at least, at first, and at most, where a typical picture gains 1 dB of PSNR.
+        is_score: whether it is costly to measure, so that it is to be done seldom, and rises less evenly than PSNR.
+    """
+
+    value: float
+    excess: float
+    per_db: tuple[float, float, float]
+    is_score: bool = False
+
+
 @dataclass(frozen=True)
 class Target:
     """About 1 bit per pixel beside alpha and metadata, or 512 bytes where that is more: the target where none is given."""
@@ -37,6 +56,11 @@ class Target:
     def has_end(self) -> bool:
         """Whether there is an end to be reached, rather than bytes or levels to be used up."""
         return False
+
+    @property
+    def aim(self) -> Aim | None:
+        """What is to be measured of the decoded picture and reached; None where nothing is."""
+        return None
 
     def max_bytes(self, header: Header, extra: int, least: int) -> int | None:
         """Return the most bytes that the file may have; None where the target does not limit them.
@@ -130,6 +154,39 @@ class Psnr(_ToBeReached):
         if not 0 < arguments.number("psnr", self.psnr) < math.inf:
             raise ValueError(f"psnr = {self.psnr} is out of range: it is no positive number of dB")
 
+    @property
+    def aim(self) -> Aim:
+        """The PSNR in dB."""
+        return Aim(self.psnr, 0.3, (0.5, 1.0, 2.0))
+
+
+@dataclass(frozen=True)
+class Score(_ToBeReached):
+    """A score of the decoded picture by a metric that rises with quality, reached and exceeded by `excess` at most; else the best there is.
+
+    Attributes:
+        score: to be reached.
+        measure: the metric of the original and a decoded picture, (H, W, 3) uint8.
+        excess: by which the score may be exceeded.
+        per_db: as of `Aim`.
+        name: of the metric.
+    """
+
+    score: float
+    measure: Callable[[np.ndarray, np.ndarray], float] = field(repr=False)
+    excess: float
+    per_db: tuple[float, float, float]
+    name: str = "score"
+
+    def __post_init__(self):
+        if not math.isfinite(arguments.number(self.name, self.score)):
+            raise ValueError(f"{self.name} = {self.score} is out of range: it is no number")
+
+    @property
+    def aim(self) -> Aim:
+        """The score."""
+        return Aim(self.score, self.excess, self.per_db, is_score=True)
+
 
 @dataclass(frozen=True)
 class VisitedLevels(Target):
@@ -196,12 +253,13 @@ def choose(
     bpp: float | None = None,
     max_bytes: int | None = None,
     psnr: float | None = None,
+    score: Score | None = None,
     lossless: bool = False,
     levels: Sequence[int] | None = None,
 ) -> Target:
     """Return the target of the one argument that is given; `levels` may stand beside `lossless`.
 
-    The arguments are those of `ddpmcodec.encode`.
+    The arguments are those of `ddpmcodec.encode`, and a score.
 
     Raises:
         ConflictError: several are given.
@@ -216,13 +274,15 @@ def choose(
         found.append(Bytes(max_bytes))
     if psnr is not None:
         found.append(Psnr(psnr))
+    if score is not None:
+        found.append(score)
     if lossless:
         found.append(Lossless(None if levels is None else arguments.integers("levels", levels)))
     elif levels is not None:
         found.append(VisitedLevels(arguments.integers("levels", levels)))
     if len(found) > 1:
         raise ConflictError(
-            "at most one of quality, bpp, max_bytes, psnr, lossless and levels says where to end; levels may go with lossless"
+            "at most one of quality, bpp, max_bytes, psnr, score, lossless and levels says where to end; levels may go with lossless"
         )
     return found[0] if found else Target()
 

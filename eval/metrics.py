@@ -266,7 +266,7 @@ def available(names: Iterable[str] = tuple(METRICS)) -> tuple[list[Metric], dict
 
 def missing(metric: Metric) -> str | None:
     """Why a metric cannot be measured here; None where it can, which a small picture has shown."""
-    pixels = np.zeros((metric.side, metric.side, 3), np.uint8)
+    pixels = np.full((metric.side, metric.side, 3), 128, np.uint8)  # of black ones cvvdp warns
     return quality(pixels, pixels, [metric])[1].get(metric.name)
 
 

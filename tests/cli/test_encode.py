@@ -187,3 +187,14 @@ def test_what_is_not_to_be_reached_is_said(run):
     assert "out.ddpm: 90 dB is out of reach, by " in run("encode", "in.png", "-o", "out.ddpm", "--psnr", "90", *FAST).stderr
     said = run("encode", "in.png", "-o", "out.ddpm", "--target-size", "1M", *FAST).stderr
     assert "out.ddpm: the size has room for the picture to the last bit: the file is lossless" in said and "lossless, tail" in said
+
+
+def test_a_score(run, model_path):
+    pytest.importorskip("ssimulacra2")
+    result = run("encode", "in.png", "-o", "scored.ddpm", "--model", model_path, "--effort", 1, "--ssimulacra2", 60)
+    assert 60 <= float(re.search(r"score ([\d.]+)", result.stderr)[1]) < 62
+
+
+@pytest.mark.parametrize("options", [["--ssimulacra2", "60", "--psnr", "30"], ["--ssimulacra2", "60", "--cvvdp", "9"], ["--cvvdp", "11"]])
+def test_scores_that_contradict_each_other_or_are_none(fails, options):
+    fails(2, "encode", "in.png", "-o", "x.ddpm", *options)

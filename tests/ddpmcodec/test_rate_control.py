@@ -13,7 +13,8 @@ from ddpmcodec.errors import RateError
 from ddpmcodec.format import container
 from ddpmcodec.models.levels import sigma
 from ddpmcodec.picture import Picture
-from ddpmcodec.target import Bytes, Lossless, Psnr, Quality, sigma_of_quality
+from ddpmcodec.quality import psnr
+from ddpmcodec.target import Bytes, Lossless, Psnr, Quality, Score, sigma_of_quality
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,45 @@ def test_a_psnr_is_reached_and_hardly_exceeded(pictures, model, wanted, evaluati
         most = 0.3 if tune == "psnr" or len(e.data) > 120 else 1.6
         assert wanted <= e.psnr <= wanted + most, name
         assert ddpmcodec.info(e.data)["complete"]
+
+
+@pytest.mark.parametrize("evaluations", [2, 30])
+@pytest.mark.parametrize("wanted", [24.0, 33.0, 40.0])
+def test_a_score_is_reached_and_seldom_measured(photo, model, wanted, evaluations):
+    measured = []
+
+    def measure(original, decoded):
+        assert np.array_equal(original, photo)
+        measured.append(psnr(original, decoded))
+        return measured[-1]
+
+    target = Score(wanted, measure, 0.3, (0.5, 1.0, 2.0))
+    e = encode_pixels(Picture(photo), model, target, EncodeOptions(evaluations=evaluations, effort=1))
+    assert e.score == e.psnr == measured[-1]
+    assert wanted <= e.score <= wanted + 0.3
+    assert len(measured) <= len(e.prefix_psnr) and (evaluations == 2 or len(measured) < 20)
+
+
+def test_what_is_invisible_has_no_score(photo, model):
+    """It is as the original has it."""
+    alpha = np.full(photo.shape[:2], 255, np.uint8)
+    alpha[:40] = 0
+
+    def measure(original, decoded):
+        assert np.array_equal(original[:40], decoded[:40])
+        return psnr(original, decoded)
+
+    e = encode_pixels(Picture(photo, alpha=alpha), model, Score(30, measure, 0.3, (0.5, 1.0, 2.0)), EncodeOptions(evaluations=8, effort=1))
+    assert 30 <= e.score < 31
+
+
+def test_a_score_of_several_pictures_is_their_mean(photo, model):
+    pair = np.concatenate([photo, photo[::-1]])
+    measure = lambda original, decoded: float(np.array_equal(original, photo)) + psnr(original, decoded) / 100  # noqa: E731
+    e = encode_pixels(Picture(pair, count=2), model, Score(0.8, measure, 0.01, (0.005, 0.01, 0.02)), EncodeOptions(evaluations=8, effort=1))
+    halves = [psnr(a, b) / 100 for a, b in zip(np.split(pair, 2), np.split(e.pixels, 2), strict=True)]
+    assert e.score == pytest.approx(0.5 + np.mean(halves))
+    assert 0.8 <= e.score < 0.82
 
 
 def test_a_psnr_that_the_first_picture_has(photo, model):
