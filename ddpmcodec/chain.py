@@ -45,9 +45,9 @@ class State:
             ModelError: the network predicts values that are not numbers.
         """
         if self._x0hat is None:
-            seen = self.noise.seen(self.x_t, self.level)
-            predicted = predict_x_0(self.denoiser, seen, self.level, self.noise.folds, self.noise.clamps)
-            self._x0hat = self.noise.picture(predicted, self.level)
+            noise, level = self.noise, self.level
+            predicted = predict_x_0(self.denoiser, noise.seen(self.x_t, level), level, noise.folds, noise.clamps)
+            self._x0hat = noise.picture(predicted, level)
         return self._x0hat
 
     def release(self) -> None:

@@ -32,7 +32,7 @@ class Noise(Protocol):
         """Return what the network sees of x_t: pictures in white noise, variance preserving."""
 
     def picture(self, predicted: np.ndarray, level: int) -> np.ndarray:
-        """Return x0hat in [-1, 1] of the network's prediction of what it sees."""
+        """Return x0hat in [-1, 1] of the network's prediction of what it sees, whose memory is reused."""
 
     def sample(self, x_t: np.ndarray, x0hat: np.ndarray, level_t: int, level_s: int, z: np.ndarray) -> np.ndarray:
         """Return x_s: p's mean plus q's standard deviation times z, whose memory is reused."""
@@ -133,9 +133,10 @@ class Shaped:
 
     def seen(self, x_t: np.ndarray, level: int) -> np.ndarray:
         """Return sqrt(abar) O^T IDCT(u_t / m^w), whose noise is white (`Noise.seen`)."""
-        y, m = np.empty_like(x_t), self.multipliers(level)
-        for out, u in zip(y, x_t, strict=True):
-            np.multiply(whitening.whiten(u, m), np.float32(math.sqrt(abar_of_snr(self.levels.snr(level)))), out=out)
+        y, m = x_t.copy(), self.multipliers(level)
+        for u in y:
+            whitening.whiten_(u, m)
+        y *= np.float32(math.sqrt(abar_of_snr(self.levels.snr(level))))
         return y
 
     def picture(self, predicted: np.ndarray, level: int) -> np.ndarray:
@@ -143,16 +144,16 @@ class Shaped:
         m, log2_snr = self.multipliers(level), math.log2(self.levels.snr(level))
         whole = prediction.fold_of(self.levels, level, self.folds) == 1
         gains = [whitening.gains_at(log2_snr, rows) for rows in self.shape.gains] if self.shape.gains and whole else []
-        x0hat = np.empty_like(predicted)
-        for out, y in zip(x0hat, predicted, strict=True):
-            u = whitening.unwhiten(y, m)
+        for y in predicted:
+            u = whitening.unwhiten_(y, m)
             if self.places is not None and gains:
                 for c in range(3):
                     self.places.apply_(u[c], gains[min(c, 1)])
             if self.header.gray:
                 u[1:] = 0
-            np.clip(whitening.picture_(u, self.field), -1, 1, out=out)
-        return x0hat
+            x = whitening.picture_(u, self.field)
+            np.clip(x, -1, 1, out=x)
+        return predicted
 
     def sample(self, x_t: np.ndarray, x0hat: np.ndarray, level_t: int, level_s: int, z: np.ndarray) -> np.ndarray:
         """Return a sample of q(u_s | u_t, u_0), or of p: equation 7 for each coefficient (`Noise.sample`)."""
@@ -160,15 +161,16 @@ class Shaped:
         m_s, power = self.multipliers(level_s), 2 * (self.power(level_s) - self.power(level_t))
         ratio = snr_t / snr_s
         for u_s, x, u_t in zip(z, x0hat, x_t, strict=True):
-            known, noise = whitening.coefficients(x, self.field), whitening.dct_(whitening.colours(whitening.O, u_s))
+            whitening.dct_(whitening.colours_(whitening.O, u_s))
             for c, m in enumerate(self.raised(power) if power else [np.ones((), np.float32)] * 3):
                 r = np.float32(ratio) * m
-                np.subtract(u_t[c], known[c], out=u_s[c])
-                u_s[c] *= r
-                u_s[c] += known[c]
-                noise[c] *= np.float32(snr_s**-0.5) * np.sqrt(np.maximum(1 - r, 0))
-                noise[c] *= m_s[c]
-                u_s[c] += noise[c]
+                u_s[c] *= np.float32(snr_s**-0.5) * np.sqrt(np.maximum(1 - r, 0))
+                u_s[c] *= m_s[c]
+                known = whitening.coefficient_plane(x, c, self.field)
+                u_s[c] += known
+                np.subtract(u_t[c], known, out=known)
+                known *= r
+                u_s[c] += known
         return z
 
 

@@ -68,8 +68,8 @@ class ShapedResidual:
     def __init__(self, noise: Shaped, error: np.ndarray, level: int):
         self.noise, self.level = noise, level
         self.coefficients = error
-        for u, each in zip(self.coefficients, error, strict=True):
-            u[:] = whitening.coefficients(each, noise.field)
+        for each in error:
+            whitening.coefficients_(each, noise.field)
         self.log2_m, self.squared = self._squared_by_multiplier()
         self.log2_snr = math.log2(noise.levels.snr(level))
 
@@ -123,7 +123,7 @@ class ShapedResidual:
             for u in self.coefficients:
                 u[c] *= scale
         for u in self.coefficients:
-            u[:] = whitening.colours(whitening.O.T, whitening.idct_(u))
+            whitening.colours_(whitening.O.T, whitening.idct_(u))
         return coded_elements(self.coefficients, noise.header)
 
 

@@ -25,6 +25,7 @@ BLUE_YELLOW = (-0.168736, -0.331264, 0.5)
 RED_GREEN = (0.5, -0.418688, -0.081312)
 
 NODES = (1 / 64, 1 / 24, 1 / 12, 3 / 16, 3 / 8, 0.8)  # frequencies
+ROWS = 256  # at a time: more would take too much memory
 UNITS = 32  # of a table's integers, an octave
 # log2 m at the nodes, in 1 / UNITS: luma, blue-yellow, red-green. Files name a table by its number: the last is the encoder's, found by
 # search for SSIMULACRA2, CVVDP, Butteraugli and PSNR (docs/benchmarks.md); the first comes from a search without gains.
@@ -176,58 +177,90 @@ def log2_field(cells: np.ndarray, cell: int, height: int, width: int) -> np.ndar
     return field
 
 
-def colours(matrix: np.ndarray, planes: np.ndarray) -> np.ndarray:
-    """Apply a 3x3 matrix to the colours of (3, H, W), in float32.
+def colour(weights: np.ndarray, planes: np.ndarray) -> np.ndarray:
+    """Return the weighted sum of the planes of (3, H, W), (H, W) float32.
 
     Sums of planes, rather than a product of matrices, whose library would keep threads waiting at full speed beside the network's.
     """
-    out = np.empty(planes.shape, np.float32)
-    for row, weights in zip(out, matrix.astype(np.float32), strict=True):
-        np.multiply(planes[0], weights[0], out=row)
-        for plane, weight in zip(planes[1:], weights[1:], strict=True):
-            row += plane * weight
+    w = weights.astype(np.float32)
+    out = planes[0] * w[0]
+    for plane, weight in zip(planes[1:], w[1:], strict=True):
+        out += plane * weight
     return out
 
 
+def colours_(matrix: np.ndarray, planes: np.ndarray) -> np.ndarray:
+    """Apply a 3x3 matrix to the colours of (3, H, W) float32, in place."""
+    for begin in range(0, planes.shape[1], ROWS):
+        part = planes[:, begin : begin + ROWS]
+        part[:] = [colour(weights, part) for weights in matrix]
+    return planes
+
+
 def dct_(planes: np.ndarray) -> np.ndarray:
-    """Return the orthonormal DCT-II of each plane of (3, H, W), which is overwritten."""
+    """Replace each plane of (3, H, W) float32 by its orthonormal DCT-II."""
     from scipy.fft import dctn  # here, since only shaped noise needs it
 
-    return dctn(planes, axes=(1, 2), norm="ortho", overwrite_x=True, workers=threads.count())
+    for plane in planes:  # one at a time: the transform may need as much memory again
+        plane[:] = dctn(plane, norm="ortho", overwrite_x=True, workers=threads.count())
+    return planes
 
 
 def idct_(planes: np.ndarray) -> np.ndarray:
-    """Return the inverse of `dct_`."""
+    """Replace each plane of (3, H, W) float32 by its inverse orthonormal DCT-II."""
     from scipy.fft import idctn
 
-    return idctn(planes, axes=(1, 2), norm="ortho", overwrite_x=True, workers=threads.count())
+    for plane in planes:
+        plane[:] = idctn(plane, norm="ortho", overwrite_x=True, workers=threads.count())
+    return planes
 
 
-def coefficients(x: np.ndarray, field: np.ndarray | float = 1.0) -> np.ndarray:
-    """Return u = DCT(T x / G) of a picture x, both (3, H, W) float32, given G, (H, W) or a number."""
-    planes = colours(T, x)
+def coefficients_(x: np.ndarray, field: np.ndarray | float = 1.0) -> np.ndarray:
+    """Replace a picture x by u = DCT(T x / G), both (3, H, W) float32, given G, (H, W) or a number."""
+    planes = colours_(T, x)
     planes /= np.float32(field)
     return dct_(planes)
 
 
+def coefficients(x: np.ndarray, field: np.ndarray | float = 1.0) -> np.ndarray:
+    """Return u = DCT(T x / G), as `coefficients_`."""
+    return coefficients_(np.array(x, np.float32), field)
+
+
+def coefficient_plane(x: np.ndarray, element: int, field: np.ndarray | float = 1.0) -> np.ndarray:
+    """Return one of the three planes of `coefficients`, (H, W) float32, which takes a third of the memory."""
+    plane = colour(T[element], x)
+    plane /= np.float32(field)
+    return dct_(plane[None])[0]
+
+
 def picture_(u: np.ndarray, field: np.ndarray | float = 1.0) -> np.ndarray:
-    """Return the picture x of coefficients u, both (3, H, W) float32: the inverse of `coefficients`. u is overwritten."""
+    """Replace coefficients u by their picture x, both (3, H, W) float32: the inverse of `coefficients_`."""
     planes = idct_(u)
     planes *= np.float32(field)
-    return colours(np.linalg.inv(T), planes)
+    return colours_(np.linalg.inv(T), planes)
+
+
+def whiten_(u: np.ndarray, m: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
+    """Replace u by y = O^T IDCT(u / m), both (3, H, W) float32, given the multipliers m, three planes (H, W)."""
+    for plane, of_m in zip(u, m, strict=True):
+        plane /= of_m
+    return colours_(O.T, idct_(u))
 
 
 def whiten(u: np.ndarray, m: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
-    """Return y = O^T IDCT(u / m), (3, H, W) float32, given the multipliers m, three planes (H, W)."""
-    planes = np.empty(u.shape, np.float32)
-    for plane, of_u, of_m in zip(planes, u, m, strict=True):
-        np.divide(of_u, of_m, out=plane)
-    return colours(O.T, idct_(planes))
+    """Return y = O^T IDCT(u / m), as `whiten_`."""
+    return whiten_(np.array(u, np.float32), m)
 
 
-def unwhiten(y: np.ndarray, m: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
-    """Return u = m DCT(O y), (3, H, W) float32: the inverse of `whiten`."""
-    u = dct_(colours(O, y))
+def unwhiten_(y: np.ndarray, m: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
+    """Replace y by u = m DCT(O y), both (3, H, W) float32: the inverse of `whiten_`."""
+    u = dct_(colours_(O, y))
     for plane, of_m in zip(u, m, strict=True):
         plane *= of_m
     return u
+
+
+def unwhiten(y: np.ndarray, m: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
+    """Return u = m DCT(O y), as `unwhiten_`."""
+    return unwhiten_(np.array(y, np.float32), m)
