@@ -25,19 +25,34 @@ Say = Callable[[str], None]
 ICONS = {"ICO", "ICNS"}  # Pillow scales what it saves in these
 
 
-def save_all(pixels: "np.ndarray", parsed: Container, path: str, style: Style, say: Say, exact: bool = False, times: int = 1) -> str:
+def save_all(
+    pixels: "np.ndarray",
+    parsed: Container,
+    path: str,
+    style: Style,
+    say: Say,
+    exact: bool = False,
+    times: int = 1,
+    fit: int | None = None,
+) -> str:
     """Write the picture of a file; several pictures into a directory.
 
     Args:
         exact: the pixels are the original's.
         times: how often this is done.
+        fit: reduce each picture to so many pixels a side.
 
     Returns:
         What the picture's format loses of it, in words.
     """
+    from PIL import Image
+
     from ddpmcodec import picture
 
     images = picture.to_images(pixels, parsed)
+    if fit is not None:
+        for image in images:
+            image.thumbnail((fit, fit), Image.Resampling.LANCZOS)
     if len(images) * times > 1 and len(images) * times * sum(map(len, parsed.metadata.info.values())) > MAX_CARRIED:
         say(f"{path}: metadata are left out, which would be in {len(images) * times} files")
         for image in images:
@@ -79,11 +94,14 @@ def decode_one(file: str, output: str, say: Say, chosen: dict[str, Any]) -> list
     if header.pictures > 1:
         output = directory_of(output)
         files.check_apart(parts(output, header.pictures), [file])
-    large.announce_decoding(lambda text: say(f"{output}: {text}"), parsed, denoiser)
-    state = decoder.last_state(parsed, denoiser)
-    pixels = decoder.reconstructed(parsed, state, chosen["reconstruct"], chosen["seed"])
-    save_all(pixels, parsed, output, Style(background=chosen["background"]), say)
-    return [f"{header.width} x {header.height}", f"{state.index} of {len(parsed.steps)}"]
+    if (fit := chosen["fit"]) is None:
+        large.announce_decoding(lambda text: say(f"{output}: {text}"), parsed, denoiser)
+        state = decoder.last_state(parsed, denoiser)
+        pixels, used = decoder.reconstructed(parsed, state, chosen["reconstruct"], chosen["seed"]), str(state.index)
+    else:
+        pixels, used = decoder.fitting(parsed, denoiser, fit), "a few"
+    save_all(pixels, parsed, output, Style(background=chosen["background"]), say, fit=fit)
+    return [f"{header.width} x {header.height}", f"{used} of {len(parsed.steps)}"]
 
 
 @click.command("decode", short_help="Decode a file, or any prefix of one.")
@@ -92,6 +110,9 @@ def decode_one(file: str, output: str, say: Say, chosen: dict[str, Any]) -> list
               "as PNG. Several files, or a file of several pictures: a directory.")  # fmt: skip
 @click.option("--steps", type=click.IntRange(0), metavar="N", help="Use only the first N steps (more than there are: all).")
 @click.option("--bytes", "max_bytes", type=options.Size(), metavar="N", help="Use only the first N bytes.")
+@click.option(
+    "--fit", type=click.IntRange(1), metavar="N", help="Reduced to N pixels a side at most, from as few steps as show there: fast."
+)
 @click.option("--every", type=click.Path(file_okay=False), metavar="DIR", help="Also write the picture after every step, step-000.png ...")
 @click.option("--reconstruct", type=click.Choice(["mean", "sample"]), default="mean", show_default=True,
               help="mean: the best PSNR. sample: draw the rest of the chain (Algorithm 4).")  # fmt: skip
@@ -110,25 +131,28 @@ def decode_one(file: str, output: str, say: Say, chosen: dict[str, Any]) -> list
 @options.backend
 @options.max_pixels
 @options.quiet
-def command(inputs, output, every, output_quality, recursive, jobs, skip_existing, threads, **chosen):
+def command(inputs, output, fit, every, output_quality, recursive, jobs, skip_existing, threads, **chosen):
     """Decode FILE (- is stdin), whole or cut, to a picture; several FILEs, or the .ddpm files of a folder, to PNGs in a directory.
 
     \b
     ddpmcodec decode photo.ddpm -o out.png
     ddpmcodec decode photo.ddpm -o preview.png --bytes 4000
+    ddpmcodec decode photo.ddpm -o thumbnail.png --fit 256
     ddpmcodec decode photo.ddpm --every frames/
     ddpmcodec decode coded/*.ddpm -o pictures/ --jobs 4
     ddpmcodec decode tiles.ddpm -o tiles/
     """
     if output is None and every is None:
         raise click.UsageError("give -o FILE, --every DIR, or both")
+    if fit is not None and (every is not None or chosen["reconstruct"] != "mean"):
+        raise click.UsageError("--fit goes without --every and --reconstruct")
     found = folders.listed(inputs, output, recursive, folders.is_coded)
     if len(found) > 1 or any(below or source not in inputs for source, below in found):
         if output is None or every is not None:
             raise click.UsageError("several files go to a directory: -o DIR")
         if output_quality is not None:
             raise click.UsageError(PNG_QUALITY)
-        results = partial(batch.in_processes, decode_one, chosen, jobs, threads)
+        results = partial(batch.in_processes, decode_one, {**chosen, "fit": fit}, jobs, threads)
         paths = batch.outputs(found, output, SUFFIX, [chosen["model"]])
         batch.run("decode", results, paths, ("size", "steps"), chosen["quiet"], skip_existing)
         return
@@ -163,12 +187,18 @@ def command(inputs, output, every, output_quality, recursive, jobs, skip_existin
         shown = frames(every, parsed)
         files.check_apart(chain.from_iterable(parts(each, pictures) for each in shown) if several else shown, inputs)
     denoiser = api.denoiser_of(parsed, chosen["model"], chosen["device"], chosen["precision"], chosen["backend"])
-    if not quiet:
+    if not quiet and fit is None:
         large.announce_decoding(lambda text: say(f"{output or every}: {text}"), parsed, denoiser)
 
     for directory in (every, output if several else None):
         if directory is not None:
             files.make_directory(directory)
+    if fit is not None:
+        with options.progress_bar("decode", quiet) as progress:
+            pixels = decoder.fitting(parsed, denoiser, fit, progress)
+        save_all(pixels, parsed, output, style, say, fit=fit)
+        say(f"{output}: decoded to fit {fit} pixels a side")
+        return
     with options.progress_bar("decode", quiet) as progress:
         if every is None:
             state = decoder.last_state(parsed, denoiser, progress)

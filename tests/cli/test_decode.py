@@ -6,8 +6,13 @@ import pytest
 from PIL import Image
 
 import ddpmcodec
+from ddpmcodec import api, decoder
+from ddpmcodec.encoder import EncodeOptions, encode_pixels
 from ddpmcodec.format import container
 from ddpmcodec.format.metadata import Metadata
+from ddpmcodec.picture import Picture
+from ddpmcodec.quality import psnr
+from ddpmcodec.target import Quality
 
 
 def pixels(path):
@@ -130,3 +135,32 @@ def test_no_warnings_of_metadata(run, recwarn):
     for name in ("out.tiff", "out.avif", "out.png"):
         run("decode", "in.ddpm", "-o", name)
     assert not list(recwarn)
+
+
+def test_a_picture_that_fits(run, model_path, data_dir):
+    """It is that of the whole file but for details, and large ones are not enlarged."""
+    photo = Image.open(data_dir / "raccoon-1021x683.jpg").convert("RGB").crop((300, 100, 812, 484))
+    photo.save("photo.png")
+    run("encode", "photo.png", "-o", "photo.ddpm", "--model", model_path, "-q", 60, "--effort", 1, "--evaluations", 12)
+    run("decode", "photo.ddpm", "-o", "small.png", "--fit", 64)
+    run("decode", "photo.ddpm", "-o", "whole.png")
+    run("decode", "photo.ddpm", "-o", "as-is.png", "--fit", 512)
+    small, whole = Image.open("small.png"), Image.open("whole.png")
+    assert small.size == (64, 48)
+    whole.thumbnail((64, 64), Image.Resampling.LANCZOS)
+    assert psnr(np.asarray(small), np.asarray(whole)) > 24
+    assert Path("as-is.png").read_bytes() == Path("whole.png").read_bytes()
+
+
+def test_fewer_steps_show_in_a_smaller_picture(photo, model):
+    parsed = api.open_file(encode_pixels(Picture(photo), model, Quality(60), EncodeOptions(evaluations=12, effort=1)).data)
+    totals = []
+    for side in (20, 50, 100):
+        fitted = decoder.fitting(parsed, api.denoiser_of(parsed, model), side, lambda done, total: totals.append(total))
+        assert fitted.shape == photo.shape
+    assert sorted(set(totals)) == list(dict.fromkeys(totals)) and len(set(totals)) == 3
+
+
+@pytest.mark.parametrize("options", [["--every", "x"], ["--reconstruct", "sample"]])
+def test_what_does_not_go_with_fit(fails, options):
+    fails(2, "decode", "in.ddpm", "-o", "x.png", "--fit", 32, *options)
