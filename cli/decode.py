@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 SUFFIX = ".png"  # of several files' pictures
-PNG_QUALITY = "--output-quality is for the picture of -o: those in a directory are PNGs, which have none"
+PNG_QUALITY = "--output-quality and --format are for the picture of -o: those in a directory are PNGs"
 MAX_CARRIED = 1 << 28  # bytes of metadata in all files that are written: a small file can ask for many large ones
 Say = Callable[[str], None]
 ICONS = {"ICO", "ICNS"}  # Pillow scales what it saves in these
@@ -116,6 +116,7 @@ def decode_one(file: str, output: str, say: Say, chosen: dict[str, Any]) -> list
 @click.option("--every", type=click.Path(file_okay=False), metavar="DIR", help="Also write the picture after every step, step-000.png ...")
 @click.option("--reconstruct", type=click.Choice(["mean", "sample"]), default="mean", show_default=True,
               help="mean: the best PSNR. sample: draw the rest of the chain (Algorithm 4).")  # fmt: skip
+@click.option("--format", "kind", callback=saving.format_option, metavar="NAME", help="Of -o, in place of its extension: PNG, JPEG ...")
 @click.option("--output-quality", type=click.IntRange(1, 100), metavar="1..100", help="Of JPEG, WebP, AVIF, HEIC and JPEG XL; 100 is "
               "lossless where the format can be [default: 95; of lossless files 100].")  # fmt: skip
 @click.option("--background", callback=saving.background_option, metavar="COLOR", help="Lay transparent pictures on this colour: white, "
@@ -131,7 +132,7 @@ def decode_one(file: str, output: str, say: Say, chosen: dict[str, Any]) -> list
 @options.backend
 @options.max_pixels
 @options.quiet
-def command(inputs, output, fit, every, output_quality, recursive, jobs, skip_existing, threads, **chosen):
+def command(inputs, output, fit, every, kind, output_quality, recursive, jobs, skip_existing, threads, **chosen):
     """Decode FILE (- is stdin), whole or cut, to a picture; several FILEs, or the .ddpm files of a folder, to PNGs in a directory.
 
     \b
@@ -150,7 +151,7 @@ def command(inputs, output, fit, every, output_quality, recursive, jobs, skip_ex
     if len(found) > 1 or any(below or source not in inputs for source, below in found):
         if output is None or every is not None:
             raise click.UsageError("several files go to a directory: -o DIR")
-        if output_quality is not None:
+        if output_quality is not None or kind is not None:
             raise click.UsageError(PNG_QUALITY)
         results = partial(batch.in_processes, decode_one, {**chosen, "fit": fit}, jobs, threads)
         paths = batch.outputs(found, output, SUFFIX, [chosen["model"]])
@@ -159,7 +160,7 @@ def command(inputs, output, fit, every, output_quality, recursive, jobs, skip_ex
     batch.refuse(jobs, skip_existing)
     [file] = inputs
     reconstruct, quiet, background = chosen["reconstruct"], chosen["quiet"], chosen["background"]
-    style = Style(output_quality, background)
+    style = Style(output_quality, background, kind)
 
     def say(text: str) -> None:
         if not quiet:
@@ -174,7 +175,7 @@ def command(inputs, output, fit, every, output_quality, recursive, jobs, skip_ex
         parsed = api.open_file(data, chosen["steps"], chosen["max_pixels"])
     pictures = parsed.header.pictures
     several = pictures > 1
-    if output_quality is not None and (several or output is None):
+    if (output_quality is not None or kind is not None) and (several or output is None):
         raise click.UsageError(PNG_QUALITY)
     if output is not None and not several and batch.is_directory(output):
         output = batch.outputs(found, output, SUFFIX)[file]

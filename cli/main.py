@@ -16,7 +16,14 @@ from ddpmcodec.format import container
 from ddpmcodec.models import libraries
 
 HEADINGS = {
-    "Codec": {"encode": "encode", "decode": "decode", "info": "info", "truncate": "truncate", "view": "view"},
+    "Codec": {
+        "encode": "encode",
+        "decode": "decode",
+        "info": "info",
+        "truncate": "truncate",
+        "view": "view",
+        "install-desktop": "install_desktop",
+    },
     "Evaluate": {"compare": "compare", "eval": "eval", "plot": "plot", "report": "report", "bd-rate": "bd_rate", "bench": "bench"},
     "Paper": {"bpd": "bpd", "train": "train", "sample": "sample", "interpolate": "interpolate", "fid": "fid"},
     "Models": {"models": "list_models", "import": "import_model", "export": "export_model"},

@@ -49,15 +49,19 @@ def _jxl(quality: int, lossless: bool) -> dict[str, Any]:
 QUALITIES = {"JPEG": _jpeg, "MPO": _jpeg, "PDF": _jpeg, "WEBP": _webp, "AVIF": _avif, "HEIF": _heif, "JXL": _jxl}
 
 
-def picture_format(path: str) -> str:
-    """Return Pillow's name of the format that a file name asks for.
+def picture_format(path: str, kind: str | None = None) -> str:
+    """Return Pillow's name of the format that a file name asks for, unless another, `kind`, is wanted.
 
     Raises:
         OutputError: it asks for none that can be written.
     """
-    if path == "-":
+    if path == "-" and kind is None:
         return "PNG"
     opening.register_plugins()
+    if kind is not None:
+        if kind in ICONS or kind not in Image.registered_extensions().values() or not _is_writable(kind, "RGB"):
+            raise OutputError(f"{path}: no picture format that can be written is called {kind}")
+        return kind
     name = Image.registered_extensions().get(Path(path).suffix.lower())
     if name is None or name in ICONS or not _is_writable(name, "RGB"):
         hint = f" ({opening.EXTRA})" if Path(path).suffix.lower() in OF_PLUGINS else ""
@@ -95,10 +99,12 @@ class Style:
     Attributes:
         quality: 1 ... 100, of formats that have one; None: the default, or lossless where that is possible and the picture is exact.
         background: (red, green, blue) to lay transparent pictures on; None: they stay transparent.
+        kind: Pillow's name of the format; None: that of the path.
     """
 
     quality: int | None = None
     background: tuple[int, int, int] | None = None
+    kind: str | None = None
 
     def check(self, path: str, mode: str) -> None:
         """Fail before long work rather than after it.
@@ -110,11 +116,19 @@ class Style:
             OutputError: the format cannot be written, or loses alpha.
             click.UsageError: there is a quality, and the format has none.
         """
-        kind = picture_format(path)
+        kind = picture_format(path, self.kind)
         if self.quality is not None and kind not in QUALITIES:
             raise click.UsageError(f"--output-quality is for formats that have one: {kind} has none")
         if self.background is None and _mode_for(kind, mode) is None:
             raise OutputError(f"{path}: {kind} does not keep the picture's alpha: give --background COLOR, or write a PNG")
+
+
+def format_option(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Return a format's name as Pillow has it: jpg and JPEG are JPEG."""
+    if value is None:
+        return None
+    opening.register_plugins()
+    return Image.registered_extensions().get(f".{value.lower()}", value.upper())
 
 
 def background_option(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int, int] | None:
@@ -148,7 +162,7 @@ def save(image: Image.Image, path: str, style: Style, say: Say, exact: bool = Fa
     Raises:
         OutputError: it cannot be written.
     """
-    kind = picture_format(path)
+    kind = picture_format(path, style.kind)
     if flat := style.background is not None and image.mode.endswith("A"):
         image = _laid_on(image, style.background)
     mode = _mode_for(kind, image.mode) or image.mode
