@@ -15,31 +15,33 @@ from ddpmcodec.models.padding import pad_to_multiple
 from ddpmcodec.models.parameterization import x_0_of
 from ddpmcodec.models.process import abar_of_snr
 
+SMALL = 1 << 14  # pixels, up to which threads wait for each other longer than they work where other programs run
 _networks: WeakKeyDictionary[Model, Network] = WeakKeyDictionary()
 _loading = threading.Lock()
 
 
-def network_of(model: Model) -> Network:
-    """Return the network of a photo model, which is loaded once, and again when the number of threads is another.
+def network_of(model: Model, pixels: int) -> Network:
+    """Return the network of a photo model, which is loaded once, and again when it is to have another number of threads.
+
+    Args:
+        pixels: that it will be run on: a network with one thread will do for small pictures, but no other is loaded for them.
 
     Raises:
         ModelError: ncnn cannot load it.
     """
     with _loading:
         network = _networks.get(model)
-        if network is None or network.threads != thread_count():
+        count = thread_count()
+        if network is None or network.threads > count or (network.threads < count and pixels > SMALL):
             layout = photo_layout.parse(model.config)
-            network = Network(*graph(layout, model.tensors), {"x": (3, None, None), "e": (layout.embedding,)})
+            inputs = {"x": (3, None, None), "e": (layout.embedding,)}
+            network = Network(*graph(layout, model.tensors), inputs, count if pixels > SMALL else 1)
             _networks[model] = network
         return network
 
 
 class NcnnDenoiser:
-    """A photo model that is ready to run (`ddpmcodec.denoiser.Denoiser`).
-
-    Raises:
-        ModelError: ncnn cannot load it.
-    """
+    """A photo model that is ready to run (`ddpmcodec.denoiser.Denoiser`)."""
 
     backend = "ncnn"
     precision = "fp32"
@@ -49,17 +51,16 @@ class NcnnDenoiser:
         self.name, self.hash = model.name, model.hash
         self.levels, self.start, self.best_visited = model.levels, model.start, model.best_visited
         self._stride = photo_layout.parse(model.config).stride
-        network_of(model)  # fails before long work
 
     def predict_x_0(self, x_t: np.ndarray, level: int) -> np.ndarray:
         """Return x0hat of pictures x_t, both (P, 3, H, W) float32, not clamped.
 
         Raises:
-            ModelError: the network predicts values that are not numbers, or ncnn fails.
+            ModelError: the network predicts values that are not numbers, or ncnn cannot load or run it.
         """
         snr, (height, width) = self.levels.snr(level), x_t.shape[2:]
         e, x_0 = embedding(self.model.tensors, snr), np.empty(x_t.shape, np.float32)
-        network = network_of(self.model)
+        network = network_of(self.model, height * width)
         with np.errstate(over="ignore", invalid="ignore"):  # looked for below
             for out, picture in zip(x_0, x_t, strict=True):
                 [padded] = pad_to_multiple(picture[None], self._stride)

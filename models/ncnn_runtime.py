@@ -50,15 +50,13 @@ class Network:
         text: of its layers.
         weights: of the layers, in their order.
         inputs: the shape of each input, by name; None for sizes that may be any.
-
-    Attributes:
-        threads: the number that it computes with: `thread_count()` as it was when the network was loaded.
+        threads: the number that it computes with, at most `thread_count()`.
 
     Raises:
         ModelError: ncnn cannot load it.
     """
 
-    def __init__(self, text: str, weights: bytes, inputs: Mapping[str, tuple[int | None, ...]]):
+    def __init__(self, text: str, weights: bytes, inputs: Mapping[str, tuple[int | None, ...]], threads: int):
         global _loaded
         import ncnn
 
@@ -69,7 +67,7 @@ class Network:
         for option in IN_HALF:
             setattr(self._net.opt, option, False)
         self._net.opt.use_vulkan_compute = False
-        self._net.opt.num_threads = self.threads = thread_count()
+        self._net.opt.num_threads = self.threads = threads
         reader = _reader(weights)
         _check(self._net.load_param_mem(text), "read the layers")
         _check(self._net.load_model(reader), "read the weights")

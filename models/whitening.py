@@ -13,8 +13,9 @@ Frequency is in units of Nyquist: f = sqrt((i / H)^2 + (j / W)^2) for the coeffi
 between the nodes and constant beyond them. From noise that is fine enough on, the multipliers are raised to a power below 1: see `power`.
 """
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -25,6 +26,7 @@ BLUE_YELLOW = (-0.168736, -0.331264, 0.5)
 RED_GREEN = (0.5, -0.418688, -0.081312)
 
 NODES = (1 / 64, 1 / 24, 1 / 12, 3 / 16, 3 / 8, 0.8)  # frequencies
+MATRIX_SIDE = 64  # up to which a DCT is a product of matrices: larger ones would be computed with threads of their own
 ROWS = 256  # at a time: more would take too much memory
 UNITS = 32  # of a table's integers, an octave
 # log2 m at the nodes, in 1 / UNITS: luma, blue-yellow, red-green. Files name a table by its number: the last is the encoder's, found by
@@ -152,6 +154,7 @@ def gains_at(log2_snr: float, gains: Table) -> np.ndarray:
     return np.array([np.interp(256 * log2_snr, GAIN_LEVELS, column) for column in table.T])
 
 
+@functools.cache
 def dct_matrix(size: int) -> np.ndarray:
     """Return the matrix of the orthonormal DCT-II, (size, size) float64: row k is the basis function of frequency k."""
     k, n = np.mgrid[:size, :size]
@@ -199,19 +202,25 @@ def colours_(matrix: np.ndarray, planes: np.ndarray) -> np.ndarray:
 
 def dct_(planes: np.ndarray) -> np.ndarray:
     """Replace each plane of (3, H, W) float32 by its orthonormal DCT-II."""
-    from scipy.fft import dctn  # here, since only shaped noise needs it
-
-    for plane in planes:  # one at a time: the transform may need as much memory again
-        plane[:] = dctn(plane, norm="ortho", overwrite_x=True, workers=threads.count())
-    return planes
+    return _transformed(planes, "dctn", lambda rows, columns, plane: rows @ plane @ columns.T)
 
 
 def idct_(planes: np.ndarray) -> np.ndarray:
     """Replace each plane of (3, H, W) float32 by its inverse orthonormal DCT-II."""
-    from scipy.fft import idctn
+    return _transformed(planes, "idctn", lambda rows, columns, plane: rows.T @ plane @ columns)
 
-    for plane in planes:
-        plane[:] = idctn(plane, norm="ortho", overwrite_x=True, workers=threads.count())
+
+def _transformed(planes: np.ndarray, name: str, product: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
+    """Transform each plane, in place, by the product of matrices where it is small, else by a function of scipy.fft."""
+    if max(planes.shape[1:]) <= MATRIX_SIDE:
+        matrices = [dct_matrix(side) for side in planes.shape[1:]]
+        for plane in planes:
+            plane[:] = product(*matrices, plane)
+        return planes
+    from scipy import fft  # here, since it takes half a second to import
+
+    for plane in planes:  # one at a time: the transform may need as much memory again
+        plane[:] = getattr(fft, name)(plane, norm="ortho", overwrite_x=True, workers=threads.count())
     return planes
 
 

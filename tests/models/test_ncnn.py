@@ -84,19 +84,25 @@ def test_the_embedding(model):
 
 
 def test_one_thread_and_two_give_the_same_bits(thread_counts):
-    ours, x_t, found = NcnnDenoiser(registry.find("photo-2")), noise(1, 3, 70, 90), []
+    ours, x_t, found = NcnnDenoiser(registry.find("photo-2")), noise(1, 3, 130, 140), []
     for count in (1, 2, 1):
         thread_counts(count)
         found.append(ours.predict_x_0(x_t, 300))
-        assert ncnn_denoiser.network_of(ours.model).threads == count
+        assert ncnn_denoiser.network_of(ours.model, 130 * 140).threads == count
     assert np.array_equal(found[0], found[1]) and np.array_equal(found[0], found[2])
+
+
+def test_a_small_picture_takes_one_thread_unless_the_network_has_more(thread_counts, model_path):
+    thread_counts(2)
+    own = checkpoint.load(Path(model_path))
+    assert [ncnn_denoiser.network_of(own, pixels).threads for pixels in (64, ncnn_denoiser.SMALL, 1 << 20, 64)] == [1, 1, 2, 2]
 
 
 def test_a_network_is_loaded_once_and_goes_with_its_model(model_path):
     own = checkpoint.load(Path(model_path))
-    network = weakref.ref(ncnn_denoiser.network_of(own))
-    assert network() is ncnn_denoiser.network_of(own)
-    assert network() is not ncnn_denoiser.network_of(copy.copy(own))
+    network = weakref.ref(ncnn_denoiser.network_of(own, 64))
+    assert network() is ncnn_denoiser.network_of(own, 64)
+    assert network() is not ncnn_denoiser.network_of(copy.copy(own), 64)
     del own
     gc.collect()
     assert network() is None
@@ -114,7 +120,7 @@ def test_any_arrays(model):
 
 def test_shapes_are_checked(model):
     layout = photo_layout.parse(model.config)
-    network, e = ncnn_denoiser.network_of(model), np.zeros(layout.embedding, np.float32)
+    network, e = ncnn_denoiser.network_of(model, 64), np.zeros(layout.embedding, np.float32)
     for x in (noise(1, 8, 8), noise(3, 8), noise(3, 0, 8)):
         with pytest.raises(ValueError, match="shape"):
             network("v", x=x, e=e)
@@ -130,7 +136,7 @@ def test_a_network_that_cannot_be_loaded(model):
     text, weights = graph(photo_layout.parse(model.config), model.tensors)
     for each in (("", weights), (text, weights[:-4]), (text, weights + bytes(4))):
         with pytest.raises(ModelError, match="ncnn"):
-            Network(*each, {})
+            Network(*each, {}, 1)
 
 
 def test_values_that_are_not_numbers(model):

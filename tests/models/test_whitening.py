@@ -134,7 +134,17 @@ def test_the_dct_matrix_is_scipys_dct():
     np.testing.assert_allclose(matrix @ matrix.T, np.eye(23), atol=1e-12)
 
 
-@pytest.mark.parametrize(("height", "width"), [(37, 52), (1, 1), (1, 9), (64, 48)])
+@pytest.mark.parametrize(("height", "width"), [(64, 37), (1, 9), (65, 37), (3, 101)])
+def test_the_transforms_of_small_and_of_large_planes_are_scipys(height, width):
+    from scipy.fft import dctn
+
+    x = picture(height, width)
+    u = whitening.dct_(x.copy())
+    np.testing.assert_allclose(u, dctn(x.astype(float), axes=(1, 2), norm="ortho"), atol=1e-5)
+    np.testing.assert_allclose(whitening.idct_(u), x, atol=1e-5)
+
+
+@pytest.mark.parametrize(("height", "width"), [(37, 52), (1, 1), (1, 9), (64, 48), (70, 65)])
 def test_whitening_has_an_inverse(height, width):
     x = picture(height, width)
     field = np.random.default_rng(1).uniform(0, 2, (height, width))
