@@ -3,12 +3,12 @@
     data = ddpmcodec.encode(image, bpp=0.5)          # bytes of a .ddpm file
     image = ddpmcodec.decode(data[: len(data) // 2])  # from any prefix
 
-Errors are in `ddpmcodec.errors`.
+Errors are in `ddpmcodec.errors`. A forked child computes with one thread; processes that are to have several are started by "spawn".
 """
 
 from typing import TYPE_CHECKING, Any
 
-from ddpmcodec import errors
+from ddpmcodec import errors, threads  # noqa: F401 - threads has to learn of forks from the beginning
 
 try:
     from ddpmcodec.api import decode, decode_pictures, decode_progressive, encode, encode_image, info, truncate

@@ -4,11 +4,13 @@ import math
 import os
 import re
 from pathlib import Path
+from types import ModuleType
 
 VARIABLE = "OMP_NUM_THREADS"
 CGROUPS = Path("/sys/fs/cgroup")
 
 _count: int | None = None
+_forked = False
 
 
 def available() -> int:
@@ -56,9 +58,29 @@ def asked() -> int | None:
     return min(int(first), os.cpu_count() or 1) or None if re.fullmatch("[0-9]{1,18}", first) else None
 
 
+def _after_fork() -> None:
+    global _forked
+    _forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 def count() -> int:
-    """Return the number in force: that of `use`, else OMP_NUM_THREADS, else all processors that the process may use."""
+    """Return the number in force: that of `use`, else OMP_NUM_THREADS, else all processors that the process may use.
+
+    In a forked child it is 1: libraries keep their threads, and there wait for those of the parent, which a fork does not copy.
+    """
+    if _forked:
+        return 1
     return _count if _count is not None else asked() or available()
+
+
+def tell(torch: ModuleType) -> None:
+    """Make torch compute with `count()` threads: it has a number of its own, which numba's threads change when they start."""
+    if torch.get_num_threads() != count():
+        torch.set_num_threads(count())
 
 
 def use(number: int | None) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ddpmcodec import threads
 from ddpmcodec.errors import EvaluationError, InputError, ModelError
 from ddpmcodec.progress import Note, silent
 
@@ -46,6 +47,7 @@ class _Extractor(torch.nn.Module):
 
     @torch.no_grad()
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        threads.tell(torch)
         try:
             features = self.network(pictures, **self.options)
         except RuntimeError as e:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ddpmcodec import threads
 from ddpmcodec.errors import EvaluationError, ModelError
 from ddpmcodec.eval import ssimulacra2 as ssimulacra2_scores
 from ddpmcodec.eval.versions import versions
@@ -43,6 +44,7 @@ def ms_ssim(a: np.ndarray, b: np.ndarray) -> float:
         from pytorch_msssim import ms_ssim as measure
     except ImportError as e:
         raise EvaluationError("needs the package pytorch-msssim: pip install 'ddpmcodec[eval]'") from e
+    threads.tell(torch)
     tensors = [torch.from_numpy(v.copy()).permute(2, 0, 1)[None].float() for v in (a, b)]
     return float(measure(*tensors, data_range=255))
 
@@ -67,6 +69,7 @@ def cvvdp(a: np.ndarray, b: np.ndarray) -> float:
     import torch
 
     measure = _cvvdp()
+    threads.tell(torch)
     first, second = (v.astype(np.float32) / 255 for v in (a, b))
     with torch.no_grad():
         return float(measure.predict(second, first, dim_order="HWC")[0])
@@ -122,6 +125,7 @@ def st_lpips(a: np.ndarray, b: np.ndarray) -> float:
     import torch
 
     measure = _st_lpips()
+    threads.tell(torch)
     with torch.no_grad():
         return float(measure(*(torch.from_numpy(v.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1 for v in (a, b))))
 
@@ -154,6 +158,7 @@ def lpips(a: np.ndarray, b: np.ndarray, path: str) -> float:
     """
     import torch
 
+    threads.tell(torch)
     with torch.inference_mode():
         pair = torch.from_numpy(np.stack([a, b])).permute(0, 3, 1, 2).float()
         first, second = load_lpips(path)(pair, resize_images=False, return_lpips=True)

@@ -5,12 +5,13 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from ddpmcodec import threads
 from ddpmcodec.errors import ModelError
 from ddpmcodec.models import photo_layout
 from ddpmcodec.models.embedding import embedding
 from ddpmcodec.models.model import Model
 from ddpmcodec.models.ncnn_graph import graph
-from ddpmcodec.models.ncnn_runtime import Network, thread_count
+from ddpmcodec.models.ncnn_runtime import Network
 from ddpmcodec.models.padding import pad_to_multiple
 from ddpmcodec.models.parameterization import x_0_of
 from ddpmcodec.models.process import abar_of_snr
@@ -31,7 +32,7 @@ def network_of(model: Model, pixels: int) -> Network:
     """
     with _loading:
         network = _networks.get(model)
-        count = thread_count()
+        count = threads.count()
         if network is None or network.threads > count or (network.threads < count and pixels > SMALL):
             layout = photo_layout.parse(model.config)
             inputs = {"x": (3, None, None), "e": (layout.embedding,)}

@@ -8,39 +8,20 @@
 """
 
 import ctypes
-import os
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from ddpmcodec import threads
 from ddpmcodec.errors import ModelError
 from ddpmcodec.models.libraries import is_installed
 
 IN_HALF = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_packed", "use_bf16_storage")
 
-_loaded = False  # a network, in this process
-_forked = False  # this process, from one that had loaded a network
-
-
-def _after_fork() -> None:
-    global _forked
-    _forked = _forked or _loaded
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
-
 
 def is_available() -> bool:
     """Whether ncnn is installed; it is not imported."""
     return is_installed("ncnn")
-
-
-def thread_count() -> int:
-    """Return the number of threads that a network may compute with here."""
-    return 1 if _forked else threads.count()
 
 
 class Network:
@@ -50,17 +31,15 @@ class Network:
         text: of its layers.
         weights: of the layers, in their order.
         inputs: the shape of each input, by name; None for sizes that may be any.
-        threads: the number that it computes with, at most `thread_count()`.
+        threads: the number that it computes with.
 
     Raises:
         ModelError: ncnn cannot load it.
     """
 
     def __init__(self, text: str, weights: bytes, inputs: Mapping[str, tuple[int | None, ...]], threads: int):
-        global _loaded
         import ncnn
 
-        _loaded = True
         self.inputs = dict(inputs)
         self._mat = ncnn.Mat
         self._net = ncnn.Net()

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from ddpmcodec import threads
 from ddpmcodec.errors import ModelError
 from ddpmcodec.models import ddpm_config, photo_layout, planes
 from ddpmcodec.models.ddpm_unet import DDPMUNet
@@ -105,6 +106,7 @@ def predict(model: Model, x_t: torch.Tensor, level: int, bfloat16: bool = False)
     Raises:
         ModelError: it predicts values that are not numbers, or cannot be built.
     """
+    threads.tell(torch)
     if model.planes == 1:
         x_t, level = planes.merged(x_t, level, model.levels)
     network, snr = model.network, model.levels.snr(level)

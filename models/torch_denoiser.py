@@ -5,7 +5,6 @@ import copy
 import numpy as np
 import torch
 
-from ddpmcodec import threads
 from ddpmcodec.models import networks
 from ddpmcodec.models.model import Model
 
@@ -35,8 +34,6 @@ class TorchDenoiser:
         Raises:
             ModelError: the network predicts values that are not numbers.
         """
-        if torch.get_num_threads() != threads.count():  # numba's threads, when they start, change torch's number
-            torch.set_num_threads(threads.count())
         bfloat16 = self.bfloat16_from is not None and level >= self.bfloat16_from
         if bfloat16:
             self.precision = "bf16"

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+from ddpmcodec import threads
 from ddpmcodec.errors import ConfigurationError, ModelError, TrainingError
 from ddpmcodec.models import networks, objective
 from ddpmcodec.models.arithmetic import has_bfloat16
@@ -148,6 +149,7 @@ class Trainer:
 
     def iterate(self) -> tuple[torch.Tensor, Batch]:
         """Do one iteration; return the losses of this process's crops, (B,), and these crops."""
+        threads.tell(torch)
         progress, options = self.state.progress, self.configuration.optimizer
         factor = self.learning_rate_factor()
         for name, optimizer in self.state.optimizers.items():

@@ -22,10 +22,10 @@ CONFIGURATION = (Path(__file__).parents[1] / "data" / "tiny.toml").read_text().r
 # The command in single precision, where sums in another order come to nearly the same, and with a report after each iteration.
 PROGRAM = """
 import sys
-import torch
+from ddpmcodec import threads
 from ddpmcodec.cli import main
 from ddpmcodec.models import training, training_run
-torch.set_num_threads(1)
+threads.use(1)
 training.has_bfloat16 = lambda device: False
 training_run.REPORT_EVERY = 1
 main(sys.argv[1:])
