@@ -61,8 +61,7 @@ Peer = Callable[[State], tuple[Step, bytes] | None]
 def walk(denoiser: Denoiser, header: Header, noise: Noise, randomness: SharedRandomness, channel: Channel, peer: Peer) -> Iterator[State]:
     """Yield every state from x_T on, until `peer` has no further step: Algorithm 4, and with an encoder as peer Algorithm 3."""
     shape = (header.pictures, CHANNELS, header.height, header.width)
-    x_T = noise.start(randomness.gaussians(math.prod(shape), STREAM_START).reshape(shape))
-    state = State(denoiser, noise, 0, header.start, x_T)
+    state = State(denoiser, noise, 0, header.start, noise.start(randomness.gaussians(math.prod(shape), STREAM_START).reshape(shape)))
     yield state
     while (sent := peer(state)) is not None:
         state = _after(state, *sent, header, randomness, channel)

@@ -110,7 +110,8 @@ class Shaped:
         before = None
         for plane in self.log2_m:
             if plane is not before:
-                raised = np.exp(plane * np.float32(power * math.log(2)))
+                raised = plane * np.float32(power * math.log(2))
+                np.exp(raised, out=raised)
             before = plane
             yield raised
 
@@ -164,7 +165,10 @@ class Shaped:
             whitening.dct_(whitening.colours_(whitening.O, u_s))
             for c, m in enumerate(self.raised(power) if power else [np.ones((), np.float32)] * 3):
                 r = np.float32(ratio) * m
-                u_s[c] *= np.float32(snr_s**-0.5) * np.sqrt(np.maximum(1 - r, 0))
+                spread = np.asarray(np.maximum(1 - r, 0))  # of a number, too
+                np.sqrt(spread, out=spread)
+                spread *= np.float32(snr_s**-0.5)
+                u_s[c] *= spread
                 u_s[c] *= m_s[c]
                 known = whitening.coefficient_plane(x, c, self.field)
                 u_s[c] += known

@@ -63,13 +63,12 @@ def _means(x: np.ndarray, fold: int) -> np.ndarray:
 def _interpolated(x: np.ndarray, fold: int, axis: int) -> np.ndarray:
     """Interpolate linearly along a side, to `fold` times as many pixels."""
     places = np.arange(x.shape[axis])
-    parts = []
+    out = np.empty((*x.shape[: axis + 1], fold, *x.shape[axis + 1 :]), x.dtype)
     for k in range(fold):
         offset = (2 * k + 1 - fold) / (2 * fold)  # from the middle of a pixel, in pixels
         neighbour = np.clip(places + (1 if offset > 0 else -1), 0, len(places) - 1)
-        parts.append(x + np.float32(abs(offset)) * (x.take(neighbour, axis) - x))
-    stacked = np.stack(parts, axis + 1)
-    return stacked.reshape(*x.shape[:axis], fold * x.shape[axis], *x.shape[axis + 1 :])
+        np.add(x, np.float32(abs(offset)) * (x.take(neighbour, axis) - x), out=np.moveaxis(out, axis + 1, 0)[k])
+    return out.reshape(*x.shape[:axis], fold * x.shape[axis], *x.shape[axis + 1 :])
 
 
 def tiles(size: int) -> list[tuple[int, int]]:

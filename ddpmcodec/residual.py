@@ -119,7 +119,9 @@ class ShapedResidual:
         snr_s, snr_t = np.float32(levels.snr(level)), np.float32(levels.snr(self.level))
         precisions = zip(noise.raised(-2 * noise.power(level)), noise.raised(-2 * noise.power(self.level)), strict=True)
         for c, (of_s, of_t) in enumerate(precisions):
-            scale = np.sqrt(np.maximum(snr_s * of_s - snr_t * of_t, 0))
+            scale = snr_s * of_s
+            scale -= snr_t * of_t
+            np.sqrt(np.maximum(scale, 0, out=scale), out=scale)
             for u in self.coefficients:
                 u[c] *= scale
         for u in self.coefficients:
