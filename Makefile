@@ -15,7 +15,7 @@ demo: .venv/.installed
 	$(BIN)/python -m ddpmcodec.eval.demo docs/coffee.png -o demo-out
 
 test: lint types
-	$(BIN)/pytest -q -n auto --dist loadfile
+	$(BIN)/pytest -q -n auto --dist worksteal
 
 # Every flipped bit of ten files, a thousand pictures in one process, eight processes in one place: minutes.
 long: .venv/.installed
@@ -43,7 +43,7 @@ lint: .venv/.installed
 types: .venv/.installed
 	rm -rf build/types && mkdir -p build/types
 	cp -r ddpmcodec build/types/ && cp -r cli models eval build/types/ddpmcodec/
-	cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p ddpmcodec
+	cd build/types && ../../$(BIN)/mypy --cache-dir ../../.mypy_cache --config-file ../../pyproject.toml -p ddpmcodec
 
 wheel: .venv/.installed
 	$(BIN)/pip wheel -q --no-deps -w dist .

@@ -2,6 +2,7 @@
 
 import html
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -27,6 +28,7 @@ from ddpmcodec.target import Rate
 DATA = Path(__file__).parent / "data"
 
 threads.use(1)  # the test model is so small that threads only wait for each other
+os.environ |= {threads.VARIABLE: "1", "OMP_WAIT_POLICY": "passive"}  # of the processes that tests start, pytest-xdist's among them
 hypothesis.settings.register_profile("ddpmcodec", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("ddpmcodec")
 

@@ -210,7 +210,9 @@ def test_a_dry_run_writes_nothing(train, folder):
 
 
 def test_options_instead_of_the_configurations(train):
+    torch.set_num_threads(2)
     train("--iterations", 3, "--batch", 2, "--crop", 12, "--lr", 1e-3, "--seed", 4294967295, "--threads", 1)
+    assert torch.get_num_threads() == 1
     assert progress()["pixels"] == 3 * 2 * 12 * 12
     card = Path("out/model.md").read_text()
     assert "batch 2" in card and "crops of 12" in card and "learning rate 0.001" in card

@@ -22,7 +22,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (176, 176, 3), np.uint8)
 
 def encoded(seed):
     signal.alarm(60)  # ends a process that stands still
-    return ddpmcodec.encode_image(PIXELS, Rate(1), EncodeOptions(2, 5, seed, backend=sys.argv[1]), model="test-model")
+    return ddpmcodec.encode_image(PIXELS, Rate(1), EncodeOptions(2, 3, seed, backend=sys.argv[1]), model="test-model")
 
 def decoded(data):
     signal.alarm(60)

@@ -3,10 +3,14 @@
 import math
 import os
 
+import numpy as np
 import pytest
+import torch
 
 from ddpmcodec import threads
 from ddpmcodec.cli import batch
+from ddpmcodec.eval import fid, metrics
+from ddpmcodec.models import networks
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +53,32 @@ def test_cgroups_limit_processors(tmp_path):
     assert threads.quota(tmp_path, "/gone") == math.inf
     write("cpu/cpu.cfs_quota_us", "400000\n")
     assert threads.quota(tmp_path, "/gone") == 4
+
+
+PIXELS = np.zeros((176, 176, 3), np.uint8)
+
+
+class Means(torch.nn.Module):
+    """Features of pictures."""
+
+    def forward(self, pictures):
+        return pictures.float().mean((2, 3))
+
+
+@pytest.mark.parametrize(
+    "compute",
+    [
+        lambda model: networks.predict_x_0(model, torch.zeros(1, 3, 16, 16), 0),
+        lambda model: metrics.ms_ssim(PIXELS, PIXELS),
+        lambda model: fid.frechet_distance(Means(), [PIXELS] * 2, [PIXELS] * 2),
+    ],
+    ids=["network", "metric", "features"],
+)
+def test_torch_computes_with_as_many(model, compute):
+    torch.set_num_threads(2)
+    threads.use(3)
+    compute(model)
+    assert torch.get_num_threads() == 3
 
 
 def test_a_batch_shares_the_processors():
