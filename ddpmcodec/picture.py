@@ -17,8 +17,9 @@ from ddpmcodec.headers import Header
 from ddpmcodec.progress import Note, silent
 
 MAX_PIXELS = 50_000_000
-MODES = ("RGB", "RGBA", "RGBa", "L", "LA", "La", "P", "PA", "1", "CMYK", "YCbCr", "LAB", "HSV")  # Pillow's, that can be coded
+MODES = ("RGB", "RGBA", "RGBa", "L", "LA", "La", "P", "PA", "1", "CMYK", "YCbCr", "LAB", "HSV", "RGBX")  # Pillow's, that can be coded
 BC6H = 6  # a compression of DDS, of 16 bits
+BITS = 258  # a tag of TIFF: bits of each channel
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:
@@ -99,7 +100,7 @@ def from_image(
     if image.mode not in MODES:
         raise PictureError(f"pictures of mode {image.mode} (more than 8 bits a channel) cannot be coded yet")
     image.load()
-    metadata, turn = carried.of_image(image, note)
+    metadata, turn = carried.of_image(image, header, note)
     if turn is not None:
         image = image.transpose(turn)
     if image.mode in ("RGBa", "La"):  # colours multiplied with alpha
@@ -145,8 +146,8 @@ def _with_colours(metadata: Metadata, image: Image.Image, header: Header, gray: 
     """
     if header.cicp is not None and (not metadata.icc_profile or image.format == "PNG"):
         return replace(metadata, icc_profile=colour.of_codes(*header.cicp, gray) or metadata.icc_profile)
-    if metadata.icc_profile or header.icc_profile:
-        return replace(metadata, icc_profile=metadata.icc_profile or header.icc_profile)
+    if metadata.icc_profile:
+        return metadata
     try:
         return replace(metadata, icc_profile=colour.of_png(image.info, gray)) if image.format == "PNG" else metadata
     except ValueError:
@@ -165,11 +166,13 @@ def _of_space(metadata: Metadata, space: str, note: Note) -> Metadata:
 
 def _is_deep(image: Image.Image) -> bool:
     """Whether Pillow reads more than 8 bits a channel as 8: known before the pixels are read, from what the decoder is told."""
+    if max(getattr(image, "tag_v2", {}).get(BITS, (8,))) > 8:
+        return True
     for tile in getattr(image, "tile", ()):
         decoder, (raw, *rest) = tile[0], tile[3] if isinstance(tile[3], tuple) else (tile[3],)
         if str(raw).endswith((";16B", ";16L", ";16N")) or decoder == "SGI16" or (decoder == "sgi_rle" and rest[-1] == 2):
             return True
-        if (decoder == "ppm" and rest[0] > 255) or (decoder == "bcn" and raw == BC6H):
+        if (decoder in ("ppm", "ppm_plain") and rest[0] > 255) or (decoder == "bcn" and raw == BC6H):
             return True
     return False
 
@@ -184,10 +187,12 @@ def read(data: bytes, note: Note = silent, max_pixels: int = MAX_PIXELS, page: i
         raise PictureError("the file is empty")
     if headers.is_jxl(data) and (size := headers.read(data, "JXL").size) is not None:
         _check_size(*size, max_pixels)
-    with _reading(), opening.opened(data, max_pixels) as image:
+    with _reading(), opening.opened(data, max_pixels, note=note) as image:
         found = from_image(image, note, max_pixels, page)
         if image.format in jpeg.KINDS and note is not silent and jpeg.is_damaged(data):
             note("its JPEG data are damaged: parts of it may be gray, or in the wrong place")
+        if image.format == "JPEG" and (rest := jpeg.behind(data)):
+            note(f"{rest} bytes behind the picture, a video perhaps, are left out")
         return found
 
 
