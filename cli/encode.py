@@ -127,8 +127,8 @@ def command(images, output, recursive, jobs, dask, skip_existing, threads, **cho
         raise click.UsageError("--dask is for many files to a directory (-o DIR/), and the cluster says how many --jobs")
     if chosen["lossless"] and (chosen["tune"] == "perception" or chosen["roi"]):
         raise click.UsageError("--lossless goes without --tune perception and --roi")
-    if chosen["roi"] == "-" and "-" in images:
-        raise click.UsageError("either the picture or the mask comes from stdin")
+    if [*images, chosen["roi"], chosen["icc"], chosen["exif"]].count("-") > 1:
+        raise click.UsageError("only one of the pictures, the mask, the profile and EXIF comes from stdin")
     if chosen["roi_gain"] is not None and not chosen["roi"]:
         raise click.UsageError("--roi-gain goes with --roi")
     found = folders.listed(images, output, recursive, folders.is_other)

@@ -8,7 +8,7 @@ BMFF = ("AVIF", "HEIF")  # formats, as Pillow calls them, that are boxes of ISO'
 FORMATS = (*BMFF, "JPEG2000", "JXL", "PNG")
 JXL_SIGNATURE = b"\xff\x0a"
 JXL_RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))  # width to height
-UUIDS = {b"JpgTiffExif->JP2": "exif", bytes.fromhex("be7acfcb97a942e89c71999491e3afac"): "xmp"}  # of JPEG 2000's boxes
+EXIF_UUID, XMP_UUID = b"JpgTiffExif->JP2", bytes.fromhex("be7acfcb97a942e89c71999491e3afac")  # of JPEG 2000's boxes
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def _jpeg2000(data: bytes) -> Header:
     begin, end = inner.get(b"colr", (0, 0))
     profile = data[begin + 3 : end] if end and data[begin] == 2 else b""  # 2: a restricted ICC profile
     uuids = {data[at : at + 16]: data[at + 16 : stop] for kind, at, stop in _boxes(data) if kind == b"uuid"}
-    return Header(depth, icc_profile=profile, **{name: uuids[uuid] for uuid, name in UUIDS.items() if uuid in uuids})
+    return Header(depth, icc_profile=profile, exif=uuids.get(EXIF_UUID, b""), xmp=uuids.get(XMP_UUID, b""))
 
 
 class _Bits:

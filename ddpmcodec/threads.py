@@ -9,6 +9,17 @@ VARIABLE = "OMP_NUM_THREADS"
 CGROUPS = Path("/sys/fs/cgroup")
 
 _count: int | None = None
+_started = False  # a network's threads, in this process
+_forked = False  # this process, from one in which they had been started
+
+
+def _after_fork() -> None:
+    global _forked
+    _forked = _forked or _started
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def available() -> int:
@@ -66,3 +77,13 @@ def use(number: int | None) -> None:
     global _count
     if number is not None:
         _count = number
+
+
+def for_network() -> int:
+    """Return the number that a network is to compute with, which starts them here: one in a child forked after that, which would hang.
+
+    Neither OpenMP's threads nor what they wait for are there in a forked child; with one thread nothing waits.
+    """
+    global _started
+    _started = True
+    return 1 if _forked else count()

@@ -5,12 +5,13 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from ddpmcodec import threads
 from ddpmcodec.errors import ModelError
 from ddpmcodec.models import photo_layout
 from ddpmcodec.models.embedding import embedding
 from ddpmcodec.models.model import Model
 from ddpmcodec.models.ncnn_graph import graph
-from ddpmcodec.models.ncnn_runtime import Network, thread_count
+from ddpmcodec.models.ncnn_runtime import Network
 from ddpmcodec.models.padding import pad_to_multiple
 from ddpmcodec.models.parameterization import x_0_of
 from ddpmcodec.models.process import abar_of_snr
@@ -27,7 +28,7 @@ def network_of(model: Model) -> Network:
     """
     with _loading:
         network = _networks.get(model)
-        if network is None or network.threads != thread_count():
+        if network is None or network.threads != threads.for_network():
             layout = photo_layout.parse(model.config)
             network = Network(*graph(layout, model.tensors), {"x": (3, None, None), "e": (layout.embedding,)})
             _networks[model] = network

@@ -4,11 +4,10 @@
 - By default it takes all processors, whatever the process may use; a number that is changed after loading is obeyed in part only.
 - Weights and arrays that it is given it may keep a pointer to, may overwrite, and reads as contiguous float32 whatever they are.
 - Inputs of another shape than the network's give zeros, and errors are return codes.
-- A forked child hangs if it computes with several threads where its parent did.
+- A forked child hangs if it computes with several threads where its parent did (`threads.for_network`).
 """
 
 import ctypes
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,27 +19,10 @@ from ddpmcodec.models.libraries import is_installed
 
 IN_HALF = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_packed", "use_bf16_storage")
 
-_loaded = False  # a network, in this process
-_forked = False  # this process, from one that had loaded a network
-
-
-def _after_fork() -> None:
-    global _forked
-    _forked = _forked or _loaded
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
-
 
 def is_available() -> bool:
     """Whether ncnn is installed; it is not imported."""
     return is_installed("ncnn")
-
-
-def thread_count() -> int:
-    """Return the number of threads that a network may compute with here."""
-    return 1 if _forked else threads.count()
 
 
 class Network:
@@ -52,24 +34,22 @@ class Network:
         inputs: the shape of each input, by name; None for sizes that may be any.
 
     Attributes:
-        threads: the number that it computes with: `thread_count()` as it was when the network was loaded.
+        threads: the number that it computes with: `threads.for_network()` as it was when the network was loaded.
 
     Raises:
         ModelError: ncnn cannot load it.
     """
 
     def __init__(self, text: str, weights: bytes, inputs: Mapping[str, tuple[int | None, ...]]):
-        global _loaded
         import ncnn
 
-        _loaded = True
         self.inputs = dict(inputs)
         self._mat = ncnn.Mat
         self._net = ncnn.Net()
         for option in IN_HALF:
             setattr(self._net.opt, option, False)
         self._net.opt.use_vulkan_compute = False
-        self._net.opt.num_threads = self.threads = thread_count()
+        self._net.opt.num_threads = self.threads = threads.for_network()
         reader = _reader(weights)
         _check(self._net.load_param_mem(text), "read the layers")
         _check(self._net.load_model(reader), "read the weights")

@@ -35,8 +35,9 @@ class TorchDenoiser:
         Raises:
             ModelError: the network predicts values that are not numbers.
         """
-        if torch.get_num_threads() != threads.count():  # numba's threads, when they start, change torch's number
-            torch.set_num_threads(threads.count())
+        count = threads.for_network()
+        if torch.get_num_threads() != count:  # numba's threads, when they start, change torch's number
+            torch.set_num_threads(count)
         bfloat16 = self.bfloat16_from is not None and level >= self.bfloat16_from
         if bfloat16:
             self.precision = "bf16"
