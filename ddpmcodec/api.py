@@ -156,7 +156,7 @@ def encode_image(
         source = image
     else:
         images: list[Any] = list(image) if isinstance(image, list | tuple) else [image]
-        source = picture.stack([picture.load(each, limit, note, page) for each in images], limit)
+        source = picture.stack([picture.load(each, limit, note, page) for each in images], limit, silent if strip else note)
     if strip:
         source = replace(source, metadata=NONE)
     found = registry.resolve(model)

@@ -213,8 +213,11 @@ def from_array(array: np.ndarray, max_pixels: int = MAX_PIXELS) -> Picture:
     return Picture(array[..., :3], alpha=alpha)
 
 
-def stack(pictures: Sequence[Picture], max_pixels: int = MAX_PIXELS) -> Picture:
+def stack(pictures: Sequence[Picture], max_pixels: int = MAX_PIXELS, note: Note = silent) -> Picture:
     """Stack pictures of one size into one. It is gray where all are, and has their metadata where they are the same.
+
+    Args:
+        note: called with a sentence where metadata are left out.
 
     Raises:
         PictureError: there is none, or their sizes differ.
@@ -238,8 +241,11 @@ def stack(pictures: Sequence[Picture], max_pixels: int = MAX_PIXELS) -> Picture:
     if any(each.alpha is not None for each in pictures):
         opaque = np.full((height, width), 255, np.uint8)
         alpha = np.concatenate([opaque if each.alpha is None else each.alpha for each in pictures])
-    shared = first.metadata if all(each.metadata == first.metadata for each in pictures) else NONE
-    return Picture(np.concatenate([each.pixels for each in pictures]), all(each.gray for each in pictures), alpha, shared, len(pictures))
+    same = all(each.metadata == first.metadata for each in pictures)
+    if not same:
+        note("the pictures' metadata, which are not the same, are left out")
+    gray, metadata = all(each.gray for each in pictures), first.metadata if same else NONE
+    return Picture(np.concatenate([each.pixels for each in pictures]), gray, alpha, metadata, len(pictures))
 
 
 def to_images(pixels: np.ndarray, parsed: Container) -> list[Image.Image]:
