@@ -56,7 +56,7 @@ def command(a, b, output, timesteps, lambdas, steps, variance, model, seed, shar
     pixels = []
     for path, content in zip((a, b), data, strict=True):
         with files.naming(path):
-            pixels.append(picture.read(content, page=page).pixels)
+            pixels.append(picture.read(content, page=page, or_only=True).pixels)
     if pixels[0].shape != pixels[1].shape:
         sizes = " and ".join(f"{p.shape[1]}x{p.shape[0]}" for p in pixels)
         raise PictureError(f"{a} and {b} have different sizes, {sizes}")

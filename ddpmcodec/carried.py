@@ -134,7 +134,7 @@ def _left_behind(image: Image.Image, header: Header) -> Iterator[str]:
         yield f"its segments ({_listed(segments)}) are"
     if tags.get(SUBFILE, 0) & 1:
         yield "the picture of which this is a preview is"
-    if others := [_tag_name(tag) for tag in tags if tag not in TAGS]:
+    if others := [_tag_name(tag) for tag in sorted(tags) if tag not in TAGS]:
         yield f"its tags ({_listed(others)}) are"
     if info.get("aspect") or (info.get("jfif_unit") == 0 and len(set(info.get("jfif_density", ()))) > 1):
         yield "the shape of its pixels, which are not square, is"

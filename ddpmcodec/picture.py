@@ -70,7 +70,13 @@ def _reading() -> Iterator[None]:
 
 @_reading()
 def from_image(
-    image: Image.Image, note: Note = silent, max_pixels: int = MAX_PIXELS, page: int | None = None, *, current: bool = False
+    image: Image.Image,
+    note: Note = silent,
+    max_pixels: int = MAX_PIXELS,
+    page: int | None = None,
+    *,
+    current: bool = False,
+    or_only: bool = False,
 ) -> Picture:
     """Return the picture of an image, turned as its EXIF orientation says.
 
@@ -78,6 +84,7 @@ def from_image(
         note: called with a sentence for each thing that the coded picture will not have.
         page: the number of the one to take of several, from 1 on.
         current: take the one that the image is at, where there is no `page`.
+        or_only: take the only one, whatever `page` says, where there is one.
 
     Raises:
         PictureError: there are several pages and none is chosen, or more than 8 bits a channel, or the image is damaged.
@@ -85,7 +92,7 @@ def from_image(
     """
     _check_size(image.width, image.height, max_pixels)  # before its pages are counted, which reads them
     pages = getattr(image, "n_frames", 1)
-    if page is not None:
+    if page is not None and not (or_only and pages == 1):
         if page > pages:
             raise PictureError(f"there is no page {page}: the file has {pages}")
         image.seek(page - 1)
@@ -177,7 +184,7 @@ def _is_deep(image: Image.Image) -> bool:
     return False
 
 
-def read(data: bytes, note: Note = silent, max_pixels: int = MAX_PIXELS, page: int | None = None) -> Picture:
+def read(data: bytes, note: Note = silent, max_pixels: int = MAX_PIXELS, page: int | None = None, *, or_only: bool = False) -> Picture:
     """Return the picture in a file's bytes that Pillow can open. Arguments as `from_image`.
 
     Raises:
@@ -188,7 +195,7 @@ def read(data: bytes, note: Note = silent, max_pixels: int = MAX_PIXELS, page: i
     if headers.is_jxl(data) and (size := headers.read(data, "JXL").size) is not None:
         _check_size(*size, max_pixels)
     with _reading(), opening.opened(data, max_pixels, note=note) as image:
-        found = from_image(image, note, max_pixels, page)
+        found = from_image(image, note, max_pixels, page, or_only=or_only)
         if image.format in jpeg.KINDS and note is not silent and jpeg.is_damaged(data):
             note("its JPEG data are damaged: parts of it may be gray, or in the wrong place")
         if image.format == "JPEG" and (rest := jpeg.behind(data)):

@@ -38,12 +38,12 @@ def load(
 
     Args:
         skipped: told of pictures that cannot be read.
-        page: the number of the one to take of files with several, from 1 on.
+        page: the number of the one to take of files with several, from 1 on; of others the only one.
     """
     names = Counter(path.name for path in paths)
     for path in paths:
         try:
-            pixels = picture.read(path.read_bytes(), page=page).pixels
+            pixels = picture.read(path.read_bytes(), page=page, or_only=True).pixels
         except DdpmcodecError as e:
             skipped(path, e)
         except OSError as e:

@@ -252,3 +252,9 @@ def test_what_is_no_picture(source):
 def test_what_is_a_picture(drawing):
     assert picture.load(drawing).pixels.base is drawing
     assert np.array_equal(picture.load(Image.fromarray(drawing)).pixels, drawing)
+
+
+def test_a_byte_that_is_no_channel(drawing):
+    notes: list[str] = []
+    read = picture.from_image(Image.fromarray(drawing).convert("RGBX"), notes.append)
+    assert np.array_equal(read.pixels, drawing) and notes == ["converted from mode RGBX to RGB"]

@@ -2,6 +2,8 @@
 
 import math
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -56,3 +58,25 @@ def test_a_batch_shares_the_processors():
     threads.use(3)
     assert [batch.shares(None, None, count) for count in (9, 2, 1, 0)] == [(3, 1), (2, 1), (1, 3), (1, 3)]
     assert batch.shares(2, None, 9) == (2, 1) and batch.shares(5, 4, 9) == (5, 4)
+
+
+FORKED = """
+import os, sys, numpy
+from ddpmcodec import threads
+from ddpmcodec.models import arithmetic, registry
+threads.use(2)
+denoiser = arithmetic.denoiser(registry.find("test-model"), backend=sys.argv[1])
+x = numpy.ones((1, 3, 128, 128), "f4")
+y = denoiser.predict_x_0(x, 0)
+child = os.fork()
+same = numpy.allclose(denoiser.predict_x_0(x, 0), y, atol=1e-4)
+child or os._exit(not same)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), same)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("backend", ["ncnn", "torch"])
+def test_a_forked_child_does_not_hang(backend):
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", FORKED, backend], capture_output=True, text=True, timeout=120)
+    assert (done.stdout, done.stderr) == ("0 True\n", "")
