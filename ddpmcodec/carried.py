@@ -136,8 +136,11 @@ def _left_behind(image: Image.Image, header: Header) -> Iterator[str]:
         yield "the picture of which this is a preview is"
     if others := [_tag_name(tag) for tag in sorted(tags) if tag not in TAGS]:
         yield f"its tags ({_listed(others)}) are"
-    if info.get("aspect") or (info.get("jfif_unit") == 0 and len(set(info.get("jfif_density", ()))) > 1):
+    ratios = (info.get("aspect"), info.get("pixel_aspect_ratio"), info.get("jfif_density") if info.get("jfif_unit") == 0 else None)
+    if any(len(set(ratio)) > 1 for ratio in ratios if ratio):
         yield "the shape of its pixels, which are not square, is"
+    if len(info.get("sizes", ())) > 1:  # of icons
+        yield "its other sizes are"
     if info.get("depth_images") or info.get("aux"):
         yield "its auxiliary pictures, of depth or light, are"
     if header.packed and not getattr(image, "jpeg", False):

@@ -92,11 +92,15 @@ def from_image(
     """
     _check_size(image.width, image.height, max_pixels)  # before its pages are counted, which reads them
     pages = getattr(image, "n_frames", 1)
+    if image.format == "PSD" and pages > 1:  # of which Pillow has the picture, and numbers the layers
+        note(f"its {pages} layers are left out")
+        pages = 1
     if page is not None and not (or_only and pages == 1):
         if page > pages:
             raise PictureError(f"there is no page {page}: the file has {pages}")
-        image.seek(page - 1)
-        _check_size(image.width, image.height, max_pixels)
+        if pages > 1:
+            image.seek(page - 1)
+            _check_size(image.width, image.height, max_pixels)
     elif pages > 1:
         if not current and image.format != "MPO":  # behind a JPEG photo there may be a preview or a depth map
             raise PictureError(f"the file has {pages} pages or frames: choose one", parameter="page")

@@ -212,9 +212,19 @@ def test_pixels_that_are_not_square():
     assert notes_of(jpeg_with().replace(b"JFIF\0\1\1\0\0\1\0\1", b"JFIF\0\1\1\0\0\2\0\1")) == shape
     buffer = io.BytesIO()
     small().save(buffer, "PNG")
-    chunk = b"pHYs" + struct.pack(">IIB", 2, 1, 0)
     png = buffer.getvalue()
-    assert notes_of(png[:33] + struct.pack(">I", 9) + chunk + struct.pack(">I", zlib.crc32(chunk)) + png[33:]) == shape
+    for across, said in ((2, shape), (1, [])):
+        chunk = b"pHYs" + struct.pack(">IIB", across, 1, 0)
+        assert notes_of(png[:33] + struct.pack(">I", 9) + chunk + struct.pack(">I", zlib.crc32(chunk)) + png[33:]) == said
+
+
+def test_other_pictures_of_an_icon_and_of_heic():
+    assert "its other sizes are left out" in read(small().resize((64, 64)), "ICO", sizes=[(16, 16), (32, 32)])[1]
+    assert "its other sizes are left out" not in read(small().resize((64, 64)), "ICO", sizes=[(32, 32)])[1]
+    image, notes = small(), []
+    image.info["aux"] = {"urn:com:apple:photo:2020:aux:hdrgainmap": [3]}
+    picture.from_image(image, notes.append)
+    assert notes == ["its auxiliary pictures, of depth or light, are left out"]
 
 
 # ---- formats in boxes
