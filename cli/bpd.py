@@ -57,7 +57,8 @@ def command(paths, model, counts, variance, page, limit, seed, output, search, f
         raise InputError(f"no readable pictures in {', '.join(paths)}")
     visited = reverse.visited(denoiser, counts, default=search is None and not fit)
     outputs = files.prepare(output, ["bpd"], paths) if output else {}
-    files.check_apart(map(plot_beside, outputs.values()), map(str, pictures.find(paths)))
+    if outputs:
+        files.check_apart(map(plot_beside, outputs.values()), map(str, pictures.find(paths)))
     say = notes.unheard if quiet else notes.note
     with options.progress_bar("bpd", quiet) as progress:
         results, found = bpd.study(denoiser, loaded, visited, variance=variance, seed=seed, search=search, fitted=fit, note=say,

@@ -132,7 +132,7 @@ def _left_behind(image: Image.Image, header: Header) -> Iterator[str]:
         yield "its Photoshop resources, which may hold IPTC, are"
     if segments := _segments(image):
         yield f"its segments ({_listed(segments)}) are"
-    if tags.get(SUBFILE, 0) & 1:
+    if isinstance(subfile := tags.get(SUBFILE), int) and subfile & 1:
         yield "the picture of which this is a preview is"
     if others := [_tag_name(tag) for tag in sorted(tags) if tag not in TAGS]:
         yield f"its tags ({_listed(others)}) are"

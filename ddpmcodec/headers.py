@@ -50,9 +50,11 @@ def read(data: bytes, kind: str) -> Header:
 
 def without_exif(data: bytes) -> bytes | None:
     """Return a file in boxes with its EXIF under a name that no decoder knows; None where it has none."""
+    if data[4:8] != b"ftyp":
+        return None
     begin, end = next(((at, stop) for kind, at, stop in _boxes(data) if kind == b"meta"), (0, 0))
     meta = data[begin:end]
-    return data[:begin] + meta.replace(b"Exif", b"exif") + data[end:] if data[4:8] == b"ftyp" and b"Exif" in meta else None
+    return data[:begin] + meta.replace(b"Exif", b"exif") + data[end:] if b"Exif" in meta else None
 
 
 def is_jxl(data: bytes) -> bool:
