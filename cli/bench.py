@@ -5,7 +5,8 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
-from ddpmcodec.cli import files, options
+from ddpmcodec.cli import eval_options, files, options
+from ddpmcodec.errors import printable
 from ddpmcodec.target import MAX_BPP
 
 
@@ -19,9 +20,10 @@ from ddpmcodec.target import MAX_BPP
 @options.evaluations
 @options.effort
 @options.model
+@eval_options.page
 @options.threads
 @options.quiet
-def command(photo, bpp, repeats, poisson, crop, output, evaluations, effort, model, threads, quiet):
+def command(photo, bpp, repeats, poisson, crop, output, evaluations, effort, model, page, threads, quiet):
     """Measure the codec on PICTURE and print Markdown tables.
 
     Seconds and peak memory of an encode and a decode, each in a process of its own; then the channel coder on real steps: bits over KL,
@@ -41,10 +43,10 @@ def command(photo, bpp, repeats, poisson, crop, output, evaluations, effort, mod
 
     data = files.read(photo)
     with files.naming(photo):
-        pixels = picture.read(data).pixels
+        pixels = picture.read(data, page=page).pixels
     with options.progress_bar("bench", quiet) as progress:
         document = bench.run(pixels, model or registry.DEFAULT, crop if poisson else None, bpp=bpp, evaluations=evaluations, effort=effort,
                              repeats=repeats, say=tqdm.write, progress=progress)  # fmt: skip
     if output is not None:
-        document["photo"]["name"] = Path(photo).name
+        document["photo"]["name"] = printable(Path(photo).name)
         files.write_json(output, document)

@@ -57,6 +57,8 @@ def command(paths, model, counts, variance, page, limit, seed, output, search, f
         raise InputError(f"no readable pictures in {', '.join(paths)}")
     visited = reverse.visited(denoiser, counts, default=search is None and not fit)
     outputs = files.prepare(output, ["bpd"], paths) if output else {}
+    if outputs:
+        files.check_apart(map(plot_beside, outputs.values()), map(str, pictures.find(paths)))
     say = notes.unheard if quiet else notes.note
     with options.progress_bar("bpd", quiet) as progress:
         results, found = bpd.study(denoiser, loaded, visited, variance=variance, seed=seed, search=search, fitted=fit, note=say,
@@ -67,6 +69,11 @@ def command(paths, model, counts, variance, page, limit, seed, output, search, f
         write(Path(path), results)
     click.echo(bpd.table(results))
     left_out.check()
+
+
+def plot_beside(path: str) -> str:
+    """Return where the plot of results in a JSON file goes."""
+    return str(Path(path).with_name("bpd.png"))
 
 
 def save(model, path: str, say) -> None:
@@ -90,4 +97,4 @@ def write(path: Path, results: list[dict]) -> None:
     except ImportError:
         click.echo("ddpmcodec: no plot: it needs matplotlib (pip install 'ddpmcodec[plot]')", err=True)
     else:
-        files.write(str(path.with_name("bpd.png")), png)
+        files.write(plot_beside(str(path)), png)

@@ -9,6 +9,7 @@ from PIL.PngImagePlugin import PngInfo
 from ddpmcodec import exif as exifs
 from ddpmcodec import opening
 from ddpmcodec.carried import XMP_KEYWORD
+from ddpmcodec.format import tiff
 from ddpmcodec.format.metadata import NAMES
 from ddpmcodec.format.tiff import PREFIX
 
@@ -37,6 +38,8 @@ def _is_held(kind: str, data: bytes, image: Image.Image, name: str, content: byt
     """Whether a file has a piece of metadata. The plugin of JPEG XL writes XMP that it does not read."""
     if name == "exif" and kind == "TIFF":
         wanted, found = exifs.descriptions(content), image.getexif()
+        if not wanted:  # there is nothing to hold, or nothing that can be read
+            return {entry.tag for entry in tiff.entries(content)} == {exifs.Tag.Orientation}
         return all(found.get_ifd(tag) if tag in exifs.DIRECTORIES else tag in found for tag in wanted)
     held = image.info.get(name) or b""
     if name == "exif":

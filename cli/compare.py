@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ddpmcodec.cli import files, grids, notes, options, saving
-from ddpmcodec.errors import EvaluationError, InputError
+from ddpmcodec.errors import EvaluationError, InputError, printable
 from ddpmcodec.format import container
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def command(original, decoded, names, map_path, background, as_json, page, model
         other, size = _read(path, None, max_pixels, how, quiet)
         pairs.check((original, reference), (path, other), say)
         shown = pairs.on_background(other, background)
-        rows[path], failures = pairs.measure(pixels, shown, size, measured)
+        rows[printable(path)], failures = pairs.measure(pixels, shown, size, measured)
         for name, reason in failures.items():
             if name in names:
                 raise EvaluationError(f"{path}: {name} {reason}")

@@ -127,8 +127,8 @@ def command(images, output, recursive, jobs, dask, skip_existing, threads, **cho
         raise click.UsageError("--dask is for many files to a directory (-o DIR/), and the cluster says how many --jobs")
     if chosen["lossless"] and (chosen["tune"] == "perception" or chosen["roi"]):
         raise click.UsageError("--lossless goes without --tune perception and --roi")
-    if chosen["roi"] == "-" and "-" in images:
-        raise click.UsageError("either the picture or the mask comes from stdin")
+    if [*images, chosen["roi"], chosen["icc"], chosen["exif"]].count("-") > 1:
+        raise click.UsageError("only one of the pictures, the mask, the profile and EXIF comes from stdin")
     if chosen["roi_gain"] is not None and not chosen["roi"]:
         raise click.UsageError("--roi-gain goes with --roi")
     found = folders.listed(images, output, recursive, folders.is_other)
@@ -226,7 +226,10 @@ def encode(
         with files.naming(image):
             return picture.read(data, lambda text: say(f"{image}: {text}"), limit, chosen["page"])
 
-    source = picture.stack([picture_of(*each) for each in zip(images, data, strict=True)], limit)
+    def note(text: str) -> None:
+        say(f"{output}: {text}")
+
+    source = picture.stack([picture_of(*each) for each in zip(images, data, strict=True)], limit, silent if chosen["strip"] else note)
     if chosen["icc"] is not None:
         given.check_space(files.named(images[0], "stdin"), chosen["icc"], source.gray)
     instead = {"icc_profile": chosen["icc"], "exif": chosen["exif"]}
@@ -244,7 +247,7 @@ def encode(
     named = {name: chosen[name] for name in ("evaluations", "effort", "seed", "roi", "device", "precision", "backend")}
     options = EncodeOptions(**named, tune=chosen["tune"] or "auto")
     with files.naming(images[0]) if len(images) == 1 else nullcontext():
-        return api.encode_image(source, end, options, lambda text: say(f"{output}: {text}"), model=denoiser, progress=progress)
+        return api.encode_image(source, end, options, note, model=denoiser, progress=progress)
 
 
 def regions(boxes_or_mask: list[tuple[int, ...]] | str | None, gain: float | None, max_pixels: int | None) -> "Roi | None":

@@ -24,13 +24,13 @@ def command(paths, output, figure, page, stride, model, evaluations, jobs, quiet
     \b
     ddpmcodec eval comparison photos/ -o comparison.json --plot comparison.png
     """
-    for path in filter(None, (output, figure)):
-        files.check_writable(path, [*paths, model])
-
     from ddpmcodec.eval import comparison, figures, pictures
     from ddpmcodec.models import registry
 
     found, left_out = pictures.find(paths, stride), notes.LeftOut()
+    files.check_writable(output, [*paths, model])
+    if figure is not None:
+        files.check_writable(figure, [*map(str, found), model])
     loaded = pictures.load(found, left_out, page)
     with options.progress_bar("comparison", quiet) as progress:
         document = comparison.measure(loaded, model or registry.DEFAULT, evaluations, jobs, left_out, progress)

@@ -3,7 +3,7 @@
 import click
 from tqdm import tqdm
 
-from ddpmcodec.cli import files, options
+from ddpmcodec.cli import eval_options, files, options
 from ddpmcodec.cli.sample import Size
 from ddpmcodec.target import MAX_BPP
 
@@ -16,8 +16,9 @@ from ddpmcodec.target import MAX_BPP
 )
 @options.evaluations
 @options.model
+@eval_options.page
 @options.quiet
-def command(photo, size, bpp, evaluations, model, quiet):
+def command(photo, size, bpp, evaluations, model, page, quiet):
     """Measure how far decoders whose arithmetic differs drift from the encoder on PICTURE, and print a Markdown table.
 
     \b
@@ -31,6 +32,6 @@ def command(photo, size, bpp, evaluations, model, quiet):
     from ddpmcodec.models import registry
 
     with files.naming(photo):
-        pixels = drift.middle(picture.read(data).pixels, *size)
+        pixels = drift.middle(picture.read(data, page=page).pixels, *size)
     with options.progress_bar("drift", quiet) as progress:
         drift.report(pixels, model or registry.DEFAULT, bpp, evaluations, tqdm.write, progress)

@@ -74,11 +74,15 @@ def make_directory(path: str | Path) -> None:
         raise OutputError(f"{path}: {e.strerror}") from e
 
 
-def _identity(path: str) -> tuple[int, int] | None:
-    """Return what tells a regular file from all others, whatever its name; None for what is none, or is not there."""
+def _identity(path: str, stream: Any) -> tuple[int, int] | None:
+    """Return what tells a regular file from all others, whatever its name; None for what is none, or is not there.
+
+    Args:
+        stream: what "-" stands for.
+    """
     try:
-        found = os.fstat(sys.stdin.fileno()) if path == "-" else os.stat(path)
-    except (OSError, ValueError, AttributeError):  # stdin may be closed, or no file
+        found = os.fstat(stream.fileno()) if path == "-" else os.stat(path)
+    except (OSError, ValueError, AttributeError):  # a stream may be closed, or no file
         return None
     return (found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) else None
 
@@ -89,12 +93,12 @@ def check_apart(outputs: Iterable[str], inputs: Iterable[str | None]) -> None:
     Raises:
         OutputError: an output is one of the inputs.
     """
-    read = {_identity(source): source for source in inputs if source is not None}
+    read = {_identity(source, sys.stdin): source for source in inputs if source is not None}
     for output in outputs:
-        identity = None if output == "-" else _identity(output)
+        identity = _identity(output, sys.stdout)
         if identity is not None and (source := read.get(identity)) is not None:
-            other = "" if os.path.normpath(source) == os.path.normpath(output) else f" {named(source, 'stdin')}"
-            raise OutputError(f"{output} would replace its own input{other}")
+            same = output != "-" and os.path.normpath(source) == os.path.normpath(output)
+            raise OutputError(f"{named(output, 'stdout')} would replace its own input{'' if same else ' ' + named(source, 'stdin')}")
 
 
 def check_writable(path: str, inputs: Iterable[str | None] = (), stdout: bool = True) -> None:
@@ -107,6 +111,7 @@ def check_writable(path: str, inputs: Iterable[str | None] = (), stdout: bool = 
     Raises:
         OutputError: `write` to this path could not succeed, or would replace an input.
     """
+    check_apart([path], inputs)
     if path == "-":
         if not stdout:
             raise OutputError("a model is written to a file, not to stdout")
@@ -114,7 +119,8 @@ def check_writable(path: str, inputs: Iterable[str | None] = (), stdout: bool = 
     try:
         if os.path.isdir(path) or path.endswith("/"):
             raise OutputError(f"{path} is a directory")
-        Path(path).exists()
+        if Path(path).exists() and not os.access(path, os.W_OK):
+            raise OutputError(f"{path} is read-only")
     except OSError as e:  # a name that no file can have
         raise OutputError(f"{path}: {e.strerror}") from e
     parent = Path(os.path.realpath(path)).parent
@@ -122,7 +128,6 @@ def check_writable(path: str, inputs: Iterable[str | None] = (), stdout: bool = 
         raise OutputError(f"{path}: the directory {parent} does not exist")
     if not os.access(parent, os.W_OK):
         raise OutputError(f"{path}: the directory {parent} is not writable")
-    check_apart([path], inputs)
 
 
 def write(path: str, data: bytes) -> None:

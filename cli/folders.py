@@ -43,6 +43,11 @@ def listed(inputs: Iterable[str], output: str | None, recursive: bool, wanted: C
     return found
 
 
+def _is_to_be_read(path: str) -> bool:
+    """Whether a name is that of a file, or a link to none, which is to be named; not of a pipe or device."""
+    return os.path.isfile(path) or not os.path.exists(path)
+
+
 def _files(folder: Path, output: str | None, recursive: bool) -> Iterator[Path]:
     """Yield the visible files of a folder."""
     target = None if output is None else os.path.realpath(output)
@@ -50,7 +55,7 @@ def _files(folder: Path, output: str | None, recursive: bool) -> Iterator[Path]:
     for place, folders, names in os.walk(folder, onerror=errors.append):
         folders[:] = [name for name in folders if recursive and not name.startswith(".")]
         if target != os.path.realpath(place) or Path(place) == folder:
-            yield from (Path(place) / name for name in names if not name.startswith(".") and os.path.isfile(os.path.join(place, name)))
+            yield from (Path(place) / name for name in names if not name.startswith(".") and _is_to_be_read(os.path.join(place, name)))
         else:
             folders.clear()
     for e in errors:

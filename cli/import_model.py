@@ -35,7 +35,8 @@ def command(source, output, name, resolution, heads, head_channels, schedule, ti
     ddpmcodec encode picture.png -o picture.ddpm --model cifar10.safetensors
     """
     path = Path(source)
-    files.check_writable(output, [source, *map(str, path.rglob("*"))], stdout=False)
+    parts = (*path.rglob("*.json"), *path.rglob("diffusion_pytorch_model*"))  # of a diffusers folder
+    files.check_writable(output, [source, *map(str, parts)], stdout=False)
 
     from ddpmcodec.models import checkpoint, diffusers_layout, networks, openai_layout
 

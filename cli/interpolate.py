@@ -2,7 +2,7 @@
 
 import click
 
-from ddpmcodec.cli import files, grids, options, reverse
+from ddpmcodec.cli import eval_options, files, grids, options, reverse
 from ddpmcodec.errors import PictureError
 
 
@@ -32,9 +32,10 @@ def numbers(kind):
 @options.model
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, metavar="N", help="Draw noise from this seed.")
 @click.option("--shared-noise", is_flag=True, help="Decode all lambda with the same noise.")
+@eval_options.page
 @options.threads
 @options.quiet
-def command(a, b, output, timesteps, lambdas, steps, variance, model, seed, shared_noise, threads, quiet):
+def command(a, b, output, timesteps, lambdas, steps, variance, model, seed, shared_noise, page, threads, quiet):
     """Interpolate between the pictures A and B, of one size: both are diffused to x_t, their latents interpolated, and decoded,
     each with noise of its own (figure 8). With several t, coarse to fine (figure 9).
 
@@ -55,7 +56,7 @@ def command(a, b, output, timesteps, lambdas, steps, variance, model, seed, shar
     pixels = []
     for path, content in zip((a, b), data, strict=True):
         with files.naming(path):
-            pixels.append(picture.read(content).pixels)
+            pixels.append(picture.read(content, page=page, or_only=True).pixels)
     if pixels[0].shape != pixels[1].shape:
         sizes = " and ".join(f"{p.shape[1]}x{p.shape[0]}" for p in pixels)
         raise PictureError(f"{a} and {b} have different sizes, {sizes}")

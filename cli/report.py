@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from ddpmcodec.cli import files, notes, options
+from ddpmcodec.cli import eval_options, files, notes, options
 from ddpmcodec.errors import EvaluationError, InputError
 
 
@@ -24,9 +24,10 @@ from ddpmcodec.errors import EvaluationError, InputError
               help="Show pictures of the others at this rate; may be repeated.")  # fmt: skip
 @click.option("--min-bpp", type=options.Rate(0), default=0.0, metavar="X", help="Draw and compare rates from this one on.")
 @click.option("--max-bpp", type=options.Rate(0), default=1e9, metavar="X", help="Draw and compare rates up to this one.")
+@eval_options.page
 @options.threads
 @options.quiet
-def command(results, output, paths, name, rates, min_bpp, max_bpp, threads, quiet):
+def command(results, output, paths, name, rates, min_bpp, max_bpp, page, threads, quiet):
     """Write one self-contained HTML page: curves, BD-rates, and pictures with a wipe slider and, for ddpm, a slider over its bytes.
 
     RESULTS are files of `ddpmcodec eval -o`, or published curves in the same schema; what else a directory holds is passed over.
@@ -44,7 +45,7 @@ def command(results, output, paths, name, rates, min_bpp, max_bpp, threads, quie
     if paths and name not in found.codecs:
         raise EvaluationError(f"{name} is a published curve, or of a model or settings that are not known here: it makes no pictures")
     left_out = notes.LeftOut()
-    shown = list(pictures.load(pictures.find(paths), left_out)) if paths else []
+    shown = list(pictures.load(pictures.find(paths), left_out, page)) if paths else []
     with options.progress_bar("report", quiet) as progress:
         viewers = report.viewers(found, shown, rates, progress)
     try:

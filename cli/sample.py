@@ -2,12 +2,13 @@
 
 import io
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import numpy as np
 
-from ddpmcodec.cli import files, grids, notes, options, reverse
+from ddpmcodec.cli import eval_options, files, grids, notes, options, reverse
 
 DEFAULT_SIDE = 64  # for models that take any size
 
@@ -43,9 +44,10 @@ class Size(click.ParamType):
               help="Draw figure 7: complete all samples from one x_t, at the visited level nearest to T.")  # fmt: skip
 @click.option("--nearest", type=options.DIRECTORY, metavar="DIR",
               help="Show beside each sample the picture in DIR that is nearest to it; .png only.")  # fmt: skip
+@eval_options.page
 @options.threads
 @options.quiet
-def command(model, output, count, size, steps, ddim, eta, variance, seed, progressive, shared_latent, nearest, threads, quiet):
+def command(model, output, count, size, steps, ddim, eta, variance, seed, progressive, shared_latent, nearest, page, threads, quiet):
     """Draw pictures from a model by Algorithm 2.
 
     \b
@@ -64,6 +66,8 @@ def command(model, output, count, size, steps, ddim, eta, variance, seed, progre
     from ddpmcodec.models.sampling import Sampler
 
     references = pictures.find([nearest]) if nearest else []
+    if nearest and output is not None:
+        files.check_apart(parts(output, count) if is_directory(output) else [output], map(str, references))
     denoiser = registry.resolve(model)
     process = ReverseProcess(denoiser, reverse.levels(denoiser, denoiser.start, steps), variance)
     side = denoiser.config.get("resolution", DEFAULT_SIDE)
@@ -73,7 +77,7 @@ def command(model, output, count, size, steps, ddim, eta, variance, seed, progre
     if progressive is not None:
         files.write(progressive, grids.png(grids.grid(rows)))
     left_out = notes.LeftOut(quiet)
-    beside = samples.beside_nearest(drawn, references, left_out, notes.unheard if quiet else notes.note) if nearest else None
+    beside = samples.beside_nearest(drawn, references, left_out, notes.unheard if quiet else notes.note, page) if nearest else None
     if output is not None:
         write(output, drawn, beside)
     left_out.check()
@@ -102,7 +106,7 @@ def check(output: str | None, progressive: str | None, nearest: str | None) -> N
 def write(output: str, drawn: list[np.ndarray], rows: list[list[np.ndarray]] | None) -> None:
     """Write samples to a directory, as arrays, or as a grid: of `rows`, or nearly square."""
     if is_directory(output):
-        write_all(Path(output), drawn)
+        write_all(output, drawn)
     elif output.endswith(".npz"):
         buffer = io.BytesIO()
         np.savez_compressed(buffer, images=np.stack(drawn))
@@ -112,8 +116,13 @@ def write(output: str, drawn: list[np.ndarray], rows: list[list[np.ndarray]] | N
         files.write(output, grids.png(grids.grid(rows or [drawn[i : i + columns] for i in range(0, len(drawn), columns)])))
 
 
-def write_all(directory: Path, pictures: list[np.ndarray]) -> None:
-    """Write sample-00000.png and so on."""
+def parts(directory: str, count: int) -> Iterator[str]:
+    """Name the samples in a directory: sample-00000.png and so on."""
+    return (str(Path(directory) / f"sample-{i:05}.png") for i in range(count))
+
+
+def write_all(directory: str, pictures: list[np.ndarray]) -> None:
+    """Write each sample."""
     files.make_directory(directory)
-    for i, pixels in enumerate(pictures):
-        files.write(str(directory / f"sample-{i:05}.png"), grids.png(pixels))
+    for path, pixels in zip(parts(directory, len(pictures)), pictures, strict=True):
+        files.write(path, grids.png(pixels))

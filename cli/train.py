@@ -10,7 +10,7 @@ import click
 import numpy as np
 
 from ddpmcodec.cli import files, notes, options
-from ddpmcodec.errors import InputError
+from ddpmcodec.errors import InputError, printable
 
 if TYPE_CHECKING:
     from ddpmcodec.progress import Note
@@ -137,7 +137,9 @@ def write_card(run, configuration, data: str, val: str | None, licence: str | No
     model = run.model()
     kinds = [] if val is None else [False, True] if configuration.data.whiten else [False]
     measured = {whitened: validate(model, str(val), say, quiet, whitened) for whitened in kinds}
-    card = model_card(model, configuration, run.state.progress, data=data, licence=licence, psnrs=measured, validation=str(val))
+    card = model_card(
+        model, configuration, run.state.progress, data=printable(data), licence=licence, psnrs=measured, validation=printable(str(val))
+    )
     files.write(str(run.card_path), card.encode())
 
 

@@ -77,7 +77,8 @@ def encode(
         backend: "ncnn" or "torch", the library that the network runs on. "auto" is ncnn for photo models on the CPU, unless bf16 runs.
         quality: in [0, 100]: the noise that the last step ends at, from 100 of 255 at 0 over 10 at 50 to 1 at 100, in equal ratios.
         bpp: bits per pixel in (0, 24], never exceeded. Default: 1 beside alpha and metadata, or 512 bytes where that is more.
-        max_bytes: size of the file in bytes, never exceeded. Where this, or `bpp`, has room for the lossless file, it is lossless.
+        max_bytes: size of the file in bytes, never exceeded. Where this, or `bpp`, has room for the lossless file, it is lossless; so
+            it is where that takes no more bytes than a `quality` or a `psnr`.
         psnr: PSNR of the decoded picture in dB: reached, and exceeded by 0.3 dB at most in files of more than 1 kB, below 54 dB; where
             it is out of reach, with 24 bits per pixel or where noise of 0.5 of 255 is left, the best there is.
         lossless: code the picture to the last bit; a prefix of the file is still a lossy file.
@@ -155,7 +156,7 @@ def encode_image(
         source = image
     else:
         images: list[Any] = list(image) if isinstance(image, list | tuple) else [image]
-        source = picture.stack([picture.load(each, limit, note, page) for each in images], limit)
+        source = picture.stack([picture.load(each, limit, note, page) for each in images], limit, silent if strip else note)
     if strip:
         source = replace(source, metadata=NONE)
     found = registry.resolve(model)
@@ -164,14 +165,15 @@ def encode_image(
     def encode_to(end: Target, chosen: EncodeOptions) -> Encoding:
         return encode_pixels(source, found, end, chosen, progress)
 
-    encoding = encode_to(target, options)
-    if options.roi is not None and not encoding.has_map:
+    lossy = encode_to(target, options)
+    if options.roi is not None and not lossy.has_map:
         note("the regions of interest make no difference: the cells of the map do not tell them from the rest")
+    encoding = room.exact_or_as_is(lossy, source, target, options, encode_to, note)
     if isinstance(target, Psnr) and encoding.psnr < target.psnr:
         note(f"{target.psnr:g} dB is out of reach, by {math.ceil(100 * (target.psnr - encoding.psnr)) / 100:.2f} dB")
     if isinstance(target, Score) and encoding.score is not None and encoding.score < target.score:
         note(f"{target.name} {target.score:g} is out of reach: the best there is has {encoding.score:.3f}")
-    return room.exact_or_as_is(encoding, source, target, options, encode_to, note)
+    return encoding
 
 
 def _count(name: str, value: int | None) -> int | None:

@@ -3,6 +3,7 @@
 import os
 import secrets
 import shutil
+from errno import EACCES
 from pathlib import Path
 
 from ddpmcodec.errors import OutputError
@@ -19,13 +20,15 @@ def _unnamed(directory: Path) -> int | None:
 
 
 def write(path: Path, data: bytes) -> None:
-    """Write a file. An existing one is replaced only by a whole new one, and keeps its permissions.
+    """Write a file. An existing one is replaced only by a whole new one, and keeps its permissions; one that is read-only stays.
 
     Raises:
         OutputError: it cannot be written; nothing is left behind.
     """
     try:
         target = Path(os.path.realpath(path))
+        if target.exists() and not os.access(target, os.W_OK):
+            raise PermissionError(EACCES, os.strerror(EACCES))
         temporary = target.with_name(f".ddpmcodec-{secrets.token_hex(8)}.tmp")
         try:
             unnamed = _unnamed(target.parent)

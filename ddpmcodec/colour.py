@@ -1,10 +1,13 @@
 """Colour profiles made of what else tells a picture's colours: code points, or PNG's gamma and chromaticities. sRGB needs none."""
 
+import io
+import re
 import struct
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from PIL import ImageCms
 
 from ddpmcodec.errors import PictureError, printable
 
@@ -28,12 +31,23 @@ SRGB = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)  # of a parametric cu
 SRGB_GAMMA = 1 / 0.45455  # PNG's way to say sRGB
 BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 D50 = np.array([0.9642, 1.0, 0.8249])
+LIBJXLS_SRGB = re.compile("sRGB|(RGB_D65_SRG|Gra_D65)_(Per|Rel|Sat|Abs)_SRG")  # the names of its profiles
 SPACES = ("RGB", "GRAY")  # in which pictures are coded; the second where they are gray
 
 
 def space_of(profile: bytes) -> str:
     """Return the name of a colour profile's space, fit to be printed."""
     return printable(profile[16:20].decode("latin-1").strip()) or "nothing"
+
+
+def is_made_up(profile: bytes) -> bool:
+    """Whether a profile is the one that libjxl makes for sRGB, of pictures that have none."""
+    if profile[4:8] != b"jxl ":
+        return False
+    try:
+        return LIBJXLS_SRGB.fullmatch(ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(profile))).strip()) is not None
+    except (OSError, ImageCms.PyCMSError):
+        return False
 
 
 def of_codes(primaries: int, transfer: int, gray: bool) -> bytes:

@@ -1,14 +1,14 @@
-"""What Pillow does not tell of a picture file, from its own header: bits a channel, colour by code points, a profile, its size."""
+"""What Pillow does not tell of a picture file, from its own header: bits a channel, colour by code points, metadata, its size."""
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 BMFF = ("AVIF", "HEIF")  # formats, as Pillow calls them, that are boxes of ISO's base media file format
 FORMATS = (*BMFF, "JPEG2000", "JXL", "PNG")
 JXL_SIGNATURE = b"\xff\x0a"
 JXL_RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))  # width to height
-NO_PROFILE = b""
+EXIF_UUID, XMP_UUID = b"JpgTiffExif->JP2", bytes.fromhex("be7acfcb97a942e89c71999491e3afac")  # of JPEG 2000's boxes
 
 
 @dataclass(frozen=True)
@@ -18,14 +18,20 @@ class Header:
     Attributes:
         bits: the most that a channel has.
         cicp: colour primaries and transfer function, code points of ITU-T H.273.
-        icc_profile: a colour profile that Pillow passes over.
+        icc_profile, exif, xmp: metadata that Pillow passes over.
         size: (width, height) in pixels.
+        animated: whether there are frames that Pillow does not count.
+        packed: whether it has metadata that are compressed, which nothing here can read.
     """
 
     bits: int | None = None
     cicp: tuple[int, int] | None = None
-    icc_profile: bytes = NO_PROFILE
+    icc_profile: bytes = b""
+    exif: bytes = b""
+    xmp: bytes = b""
     size: tuple[int, int] | None = None
+    animated: bool = False
+    packed: bool = False
 
 
 def read(data: bytes, kind: str) -> Header:
@@ -40,6 +46,15 @@ def read(data: bytes, kind: str) -> Header:
         return _png(data) if kind == "PNG" else Header()
     except (struct.error, LookupError, ValueError, StopIteration):  # what is cut or damaged Pillow has its say about
         return Header()
+
+
+def without_exif(data: bytes) -> bytes | None:
+    """Return a file in boxes with its EXIF under a name that no decoder knows; None where it has none."""
+    if data[4:8] != b"ftyp":
+        return None
+    begin, end = next(((at, stop) for kind, at, stop in _boxes(data) if kind == b"meta"), (0, 0))
+    meta = data[begin:end]
+    return data[:begin] + meta.replace(b"Exif", b"exif") + data[end:] if b"Exif" in meta else None
 
 
 def is_jxl(data: bytes) -> bool:
@@ -123,8 +138,9 @@ def _jpeg2000(data: bytes) -> Header:
     bits = data[inner[b"ihdr"][0] + 10] if b"ihdr" in inner else 7
     depth = max((bpc & 0x7F) + 1 for bpc in (data[slice(*inner[b"bpcc"])] if bits == 255 and b"bpcc" in inner else bytes([bits])))
     begin, end = inner.get(b"colr", (0, 0))
-    profile = data[begin + 3 : end] if end and data[begin] == 2 else NO_PROFILE  # 2: a restricted ICC profile
-    return Header(depth, icc_profile=profile)
+    profile = data[begin + 3 : end] if end and data[begin] == 2 else b""  # 2: a restricted ICC profile
+    uuids = {data[at : at + 16]: data[at + 16 : stop] for kind, at, stop in _boxes(data) if kind == b"uuid"}
+    return Header(depth, icc_profile=profile, exif=uuids.get(EXIF_UUID, b""), xmp=uuids.get(XMP_UUID, b""))
 
 
 class _Bits:
@@ -145,25 +161,35 @@ class _Bits:
 
 def _jxl(data: bytes) -> Header:
     """JPEG XL, in boxes or bare."""
-    if not data.startswith(JXL_SIGNATURE):
-        data = next(data[at + (4 if kind == b"jxlp" else 0) : stop] for kind, at, stop in [*_boxes(data)] if kind in (b"jxlc", b"jxlp"))
+    if data.startswith(JXL_SIGNATURE):
+        return _jxl_codestream(data)
+    boxes = list(_boxes(data))
+    stream = next(data[at + (4 if kind == b"jxlp" else 0) : stop] for kind, at, stop in boxes if kind in (b"jxlc", b"jxlp"))
+    xmp = next((data[at:stop] for kind, at, stop in boxes if kind == b"xml "), b"")
+    return replace(_jxl_codestream(stream), xmp=xmp, packed=any(kind == b"brob" for kind, _, _ in boxes))
+
+
+def _jxl_codestream(data: bytes) -> Header:
+    """JPEG XL, bare."""
     bits = _Bits(data[2:])
     size = _jxl_size(bits)
     if bits.take(1):  # all is as by default
         return Header(8, size=size)
+    animated = False
     if bits.take(1):
         bits.take(3)
         if bits.take(1):
             _jxl_size(bits)
         if bits.take(1):  # a preview
             return Header(size=size)
-        if bits.take(1):  # an animation
+        if animated := bool(bits.take(1)):
             bits.choose((100, 0), (1000, 0), (1, 10), (1, 30))
             bits.choose((1, 0), (1001, 0), (1, 8), (1, 10))
             bits.choose((0, 0), (0, 3), (0, 16), (0, 32))
             bits.take(1)
     is_float = bits.take(1)
-    return Header(bits.choose(*(((32, 0), (16, 0), (24, 0), (1, 6)) if is_float else ((8, 0), (10, 0), (12, 0), (1, 6)))), size=size)
+    depth = bits.choose(*(((32, 0), (16, 0), (24, 0), (1, 6)) if is_float else ((8, 0), (10, 0), (12, 0), (1, 6))))
+    return Header(depth, size=size, animated=animated)
 
 
 def _jxl_size(bits: _Bits) -> tuple[int, int]:

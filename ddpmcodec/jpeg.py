@@ -33,6 +33,12 @@ def is_damaged(data: bytes) -> bool:
     return end - begin >= SHORTEST and _pixels(data[: end - LAST] + NOISE[:LAST] + data[end:]) == decoded
 
 
+def behind(data: bytes) -> int:
+    """Return the number of bytes behind the end of a JPEG, but for zeros."""
+    place = _last_scan(data)
+    return 0 if place is None else len(data[place[1] :].lstrip(b"\xff")[1:].rstrip(b"\0"))
+
+
 def _last_scan(data: bytes) -> tuple[int, int] | None:
     """Return where the coded bytes of the last scan of the first picture begin and end; None where they do not."""
     at, begin = 2, None

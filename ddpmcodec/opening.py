@@ -13,6 +13,7 @@ from PIL.ImageFile import ImageFile
 
 from ddpmcodec import headers
 from ddpmcodec.errors import PictureError
+from ddpmcodec.progress import Note, silent
 
 PLUGINS = {"pillow_jxl": "JXL", "pillow_heif": "HEIF"}  # modules, and what Pillow calls the format then
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")
@@ -54,13 +55,27 @@ def _missing(data: bytes) -> str | None:
     return "HEIC" if data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS and "HEIF" not in Image.OPEN else None
 
 
+def _open(data: bytes, formats: list[str] | None, note: Note) -> ImageFile:
+    """Open the picture in a file's bytes, without its EXIF where that is all that is wrong: AVIF's decoder gives up on it."""
+    try:
+        return Image.open(io.BytesIO(data), formats=formats)
+    except Exception:  # what Pillow raises is up to each format's library
+        bare = headers.without_exif(data)
+        if bare is None:
+            raise
+        image = Image.open(io.BytesIO(bare), formats=formats)
+    note("its EXIF, which cannot be read, is left out")
+    return image
+
+
 @contextmanager
-def opened(data: bytes, max_pixels: int, formats: list[str] | None = None) -> Iterator[ImageFile]:
+def opened(data: bytes, max_pixels: int, formats: list[str] | None = None, note: Note = silent) -> Iterator[ImageFile]:
     """Open the picture in a file's bytes, and close it. Pillow's warnings are silent meanwhile.
 
     Args:
         max_pixels: the most that Pillow has to bear; where it bears more, the caller refuses.
         formats: Pillow's names of the only ones to try.
+        note: called with a sentence where the picture had to be opened without a part of the file.
 
     Raises:
         PictureError: it is EPS.
@@ -72,7 +87,7 @@ def opened(data: bytes, max_pixels: int, formats: list[str] | None = None) -> It
         warnings.simplefilter("ignore")
         if formats is None and (missing := _missing(data)):
             raise PictureError(f"{missing} needs a plugin: {EXTRA}")
-        with Image.open(io.BytesIO(data), formats=formats) as image:
+        with _open(data, formats, note) as image:
             if image.format == "EPS":
                 raise PictureError("EPS is a program, which Pillow has Ghostscript run")
             yield image

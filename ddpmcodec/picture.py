@@ -17,8 +17,9 @@ from ddpmcodec.headers import Header
 from ddpmcodec.progress import Note, silent
 
 MAX_PIXELS = 50_000_000
-MODES = ("RGB", "RGBA", "RGBa", "L", "LA", "La", "P", "PA", "1", "CMYK", "YCbCr", "LAB", "HSV")  # Pillow's, that can be coded
+MODES = ("RGB", "RGBA", "RGBa", "L", "LA", "La", "P", "PA", "1", "CMYK", "YCbCr", "LAB", "HSV", "RGBX")  # Pillow's, that can be coded
 BC6H = 6  # a compression of DDS, of 16 bits
+BITS = 258  # a tag of TIFF: bits of each channel
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:
@@ -69,7 +70,13 @@ def _reading() -> Iterator[None]:
 
 @_reading()
 def from_image(
-    image: Image.Image, note: Note = silent, max_pixels: int = MAX_PIXELS, page: int | None = None, *, current: bool = False
+    image: Image.Image,
+    note: Note = silent,
+    max_pixels: int = MAX_PIXELS,
+    page: int | None = None,
+    *,
+    current: bool = False,
+    or_only: bool = False,
 ) -> Picture:
     """Return the picture of an image, turned as its EXIF orientation says.
 
@@ -77,6 +84,7 @@ def from_image(
         note: called with a sentence for each thing that the coded picture will not have.
         page: the number of the one to take of several, from 1 on.
         current: take the one that the image is at, where there is no `page`.
+        or_only: take the only one, whatever `page` says, where there is one.
 
     Raises:
         PictureError: there are several pages and none is chosen, or more than 8 bits a channel, or the image is damaged.
@@ -84,11 +92,15 @@ def from_image(
     """
     _check_size(image.width, image.height, max_pixels)  # before its pages are counted, which reads them
     pages = getattr(image, "n_frames", 1)
-    if page is not None:
+    if image.format == "PSD" and pages > 1:  # of which Pillow has the picture, and numbers the layers
+        note(f"its {pages} layers are left out")
+        pages = 1
+    if page is not None and not (or_only and pages == 1):
         if page > pages:
             raise PictureError(f"there is no page {page}: the file has {pages}")
-        image.seek(page - 1)
-        _check_size(image.width, image.height, max_pixels)
+        if pages > 1:
+            image.seek(page - 1)
+            _check_size(image.width, image.height, max_pixels)
     elif pages > 1:
         if not current and image.format != "MPO":  # behind a JPEG photo there may be a preview or a depth map
             raise PictureError(f"the file has {pages} pages or frames: choose one", parameter="page")
@@ -99,7 +111,7 @@ def from_image(
     if image.mode not in MODES:
         raise PictureError(f"pictures of mode {image.mode} (more than 8 bits a channel) cannot be coded yet")
     image.load()
-    metadata, turn = carried.of_image(image, note)
+    metadata, turn = carried.of_image(image, header, note)
     if turn is not None:
         image = image.transpose(turn)
     if image.mode in ("RGBa", "La"):  # colours multiplied with alpha
@@ -145,8 +157,8 @@ def _with_colours(metadata: Metadata, image: Image.Image, header: Header, gray: 
     """
     if header.cicp is not None and (not metadata.icc_profile or image.format == "PNG"):
         return replace(metadata, icc_profile=colour.of_codes(*header.cicp, gray) or metadata.icc_profile)
-    if metadata.icc_profile or header.icc_profile:
-        return replace(metadata, icc_profile=metadata.icc_profile or header.icc_profile)
+    if metadata.icc_profile:
+        return metadata
     try:
         return replace(metadata, icc_profile=colour.of_png(image.info, gray)) if image.format == "PNG" else metadata
     except ValueError:
@@ -165,16 +177,18 @@ def _of_space(metadata: Metadata, space: str, note: Note) -> Metadata:
 
 def _is_deep(image: Image.Image) -> bool:
     """Whether Pillow reads more than 8 bits a channel as 8: known before the pixels are read, from what the decoder is told."""
+    if max(getattr(image, "tag_v2", {}).get(BITS, (8,))) > 8:
+        return True
     for tile in getattr(image, "tile", ()):
         decoder, (raw, *rest) = tile[0], tile[3] if isinstance(tile[3], tuple) else (tile[3],)
         if str(raw).endswith((";16B", ";16L", ";16N")) or decoder == "SGI16" or (decoder == "sgi_rle" and rest[-1] == 2):
             return True
-        if (decoder == "ppm" and rest[0] > 255) or (decoder == "bcn" and raw == BC6H):
+        if (decoder in ("ppm", "ppm_plain") and rest[0] > 255) or (decoder == "bcn" and raw == BC6H):
             return True
     return False
 
 
-def read(data: bytes, note: Note = silent, max_pixels: int = MAX_PIXELS, page: int | None = None) -> Picture:
+def read(data: bytes, note: Note = silent, max_pixels: int = MAX_PIXELS, page: int | None = None, *, or_only: bool = False) -> Picture:
     """Return the picture in a file's bytes that Pillow can open. Arguments as `from_image`.
 
     Raises:
@@ -184,10 +198,12 @@ def read(data: bytes, note: Note = silent, max_pixels: int = MAX_PIXELS, page: i
         raise PictureError("the file is empty")
     if headers.is_jxl(data) and (size := headers.read(data, "JXL").size) is not None:
         _check_size(*size, max_pixels)
-    with _reading(), opening.opened(data, max_pixels) as image:
-        found = from_image(image, note, max_pixels, page)
+    with _reading(), opening.opened(data, max_pixels, note=note) as image:
+        found = from_image(image, note, max_pixels, page, or_only=or_only)
         if image.format in jpeg.KINDS and note is not silent and jpeg.is_damaged(data):
             note("its JPEG data are damaged: parts of it may be gray, or in the wrong place")
+        if image.format == "JPEG" and (rest := jpeg.behind(data)):
+            note(f"{rest} bytes behind the picture, a video perhaps, are left out")
         return found
 
 
@@ -208,8 +224,11 @@ def from_array(array: np.ndarray, max_pixels: int = MAX_PIXELS) -> Picture:
     return Picture(array[..., :3], alpha=alpha)
 
 
-def stack(pictures: Sequence[Picture], max_pixels: int = MAX_PIXELS) -> Picture:
+def stack(pictures: Sequence[Picture], max_pixels: int = MAX_PIXELS, note: Note = silent) -> Picture:
     """Stack pictures of one size into one. It is gray where all are, and has their metadata where they are the same.
+
+    Args:
+        note: called with a sentence where metadata are left out.
 
     Raises:
         PictureError: there is none, or their sizes differ.
@@ -233,8 +252,11 @@ def stack(pictures: Sequence[Picture], max_pixels: int = MAX_PIXELS) -> Picture:
     if any(each.alpha is not None for each in pictures):
         opaque = np.full((height, width), 255, np.uint8)
         alpha = np.concatenate([opaque if each.alpha is None else each.alpha for each in pictures])
-    shared = first.metadata if all(each.metadata == first.metadata for each in pictures) else NONE
-    return Picture(np.concatenate([each.pixels for each in pictures]), all(each.gray for each in pictures), alpha, shared, len(pictures))
+    same = all(each.metadata == first.metadata for each in pictures)
+    if not same:
+        note("the pictures' metadata, which are not the same, are left out")
+    gray, metadata = all(each.gray for each in pictures), first.metadata if same else NONE
+    return Picture(np.concatenate([each.pixels for each in pictures]), gray, alpha, metadata, len(pictures))
 
 
 def to_images(pixels: np.ndarray, parsed: Container) -> list[Image.Image]:

@@ -9,11 +9,11 @@ from PIL import Image
 from ddpmcodec.encoder import EncodeOptions, Encoding
 from ddpmcodec.picture import Picture
 from ddpmcodec.progress import Note
-from ddpmcodec.target import Bytes, Lossless, Rate, Target
+from ddpmcodec.target import Bytes, Lossless, Psnr, Quality, Rate, Score, Target
 
 USED_PERCENT = 95  # of a size asked for: a file that uses less of it has no use for more
 PNGS = 1.5  # our lossless files of photos have 2/3 of a PNG's bytes
-RAW_BITS = 24
+CHANNEL_BITS = 8
 
 
 def exact_or_as_is(
@@ -24,7 +24,7 @@ def exact_or_as_is(
     encode: Callable[[Target, EncodeOptions], Encoding],
     note: Note,
 ) -> Encoding:
-    """Return the lossless encoding of a picture where the size asked for has room for it, else the lossy one.
+    """Return the lossless encoding of a picture where the size asked for, or the lossy file's own, has room for it, else the lossy one.
 
     It is tried, which takes as long again, where the lossy file has left bytes over, or a PNG would nearly fit.
 
@@ -32,20 +32,28 @@ def exact_or_as_is(
         encode: encodes the picture to another end.
         note: called with what is better about the file, or worse, than what was asked for.
     """
-    if not isinstance(target, Bytes | Rate):
-        return encoding
     height, width = picture.pixels.shape[:2]
-    size = target.count if isinstance(target, Bytes) else int(target.bpp * height * width / 8)
+    match target:
+        case Bytes():
+            size = target.count
+        case Rate():
+            size = int(target.bpp * height * width / 8)
+        case Quality() | Psnr() | Score():
+            size = len(encoding.data)
+        case _:
+            return encoding
     full = 100 * len(encoding.data) >= USED_PERCENT * size
     if full and _png_bytes(picture) > PNGS * size:
         return encoding
     exact = encode(Lossless(), replace(options, tune="auto", roi=None))
     if len(exact.data) <= size:
-        note("the size has room for the picture to the last bit: the file is lossless")
+        asked = isinstance(target, Bytes | Rate)
+        why = "the size has room for the picture to the last bit" if asked else "to the last bit the picture takes no more bytes"
+        note(f"{why}: the file is lossless")
         return exact
     if not full and isinstance(target, Bytes):
         note("the picture has no use for more bytes: it is as good as 8 bits show")
-    if 8 * len(encoding.data) > RAW_BITS * height * width:
+    if 8 * len(encoding.data) > CHANNEL_BITS * (1 if picture.gray else 3) * height * width:
         note("the file is larger than the picture's pixels themselves")
     return encoding
 

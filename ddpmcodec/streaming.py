@@ -40,7 +40,7 @@ class Decoder:
         self._parsed: Container | None = None
         self._states: Iterator[State] | None = None
         self._last: State | None = None
-        self._needed = 0  # bytes: with fewer, parsing again can find nothing new
+        self._needed = 1  # bytes: with fewer, parsing again can find nothing new
         self._error: DdpmcodecError | None = None
 
     def feed(self, data: bytes) -> Iterator[tuple[int, Image.Image]]:

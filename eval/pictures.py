@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ddpmcodec import picture
-from ddpmcodec.errors import DdpmcodecError, InputError
+from ddpmcodec.errors import DdpmcodecError, InputError, printable
 from ddpmcodec.models import datasets
 
 
@@ -34,21 +34,22 @@ def find(paths: Sequence[str], stride: int = 1) -> list[Path]:
 def load(
     paths: Sequence[Path], skipped: Callable[[Path, DdpmcodecError], None], page: int | None = None
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Name (the whole path where two files share one) and (H, W, 3) uint8 pixels; `skipped` is told of pictures that cannot be read.
+    """Name, fit to be printed (the whole path where two files share one), and (H, W, 3) uint8 pixels.
 
     Args:
-        page: the number of the one to take of files with several, from 1 on.
+        skipped: told of pictures that cannot be read.
+        page: the number of the one to take of files with several, from 1 on; of others the only one.
     """
     names = Counter(path.name for path in paths)
     for path in paths:
         try:
-            pixels = picture.read(path.read_bytes(), page=page).pixels
+            pixels = picture.read(path.read_bytes(), page=page, or_only=True).pixels
         except DdpmcodecError as e:
             skipped(path, e)
         except OSError as e:
             skipped(path, InputError(e.strerror or str(e)))
         else:
-            yield path.name if names[path.name] == 1 else str(path), pixels
+            yield printable(path.name if names[path.name] == 1 else str(path)), pixels
 
 
 def load_any(

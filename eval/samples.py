@@ -45,17 +45,19 @@ def draw(sampler: Sampler, count: int, shared: int | None = None, progress: Prog
     return drawn, rows[:PROGRESSIVE]
 
 
-def beside_nearest(drawn: Row, references: Sequence[Path], skipped: Callable[[Path, DdpmcodecError], None], note: Note) -> list[Row]:
-    """Put beside each sample the picture that is nearest to it, which `note` is told of.
+def beside_nearest(
+    drawn: Row, references: Sequence[Path], skipped: Callable[[Path, DdpmcodecError], None], note: Note, page: int | None = None
+) -> list[Row]:
+    """Put beside each sample the picture that is nearest to it, which `note` is told of; `skipped` and `page` as of `pictures.load`.
 
     Raises:
         InputError: no picture has the samples' size.
     """
-    found = sampling.nearest(np.stack(drawn), (pixels for _, pixels in sets.load(references, skipped)))
+    found = sampling.nearest(np.stack(drawn), (pixels for _, pixels in sets.load(references, skipped, page)))
     wanted = {number for number, _ in found}
     if -1 in wanted:
         raise InputError(f"no picture there has the samples' size, {drawn[0].shape[1]}x{drawn[0].shape[0]}")
-    kept = {i: named for i, named in enumerate(sets.load(references, silent)) if i in wanted}
+    kept = {i: named for i, named in enumerate(sets.load(references, silent, page)) if i in wanted}
     for i, (number, rmse) in enumerate(found):
         note(f"sample {i}: nearest is {kept[number][0]}, RMSE {rmse:.1f} of 255")
     return [[sample, kept[number][1]] for sample, (number, _) in zip(drawn, found, strict=True)]

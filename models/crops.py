@@ -69,8 +69,8 @@ def _rule(path: Path, data: Data) -> Reduce | None:
 def _too_small(path: Path, arrays: list[np.ndarray], data: Data) -> str:
     """Say why no crop fits in a picture, of which these are the reductions."""
     height, width = max((array.shape[:2] for array in arrays), key=min)
-    rule = None if data.square else _rule(path, data)
-    reduced = rule is not None and (rule.factor < 1 or bool(rule.longest))
+    with Image.open(path) as image:
+        reduced = not data.square and image.size != (width, height)
     how = f"reduced to {width}x{height} pixels as the configuration says, it is " if reduced else ""
     return f"{how}smaller than the crop of {data.side} pixels"
 

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 
+from ddpmcodec import opening
 from ddpmcodec.errors import InputError
 from ddpmcodec.models import crops
 from ddpmcodec.models.configuration import Data
@@ -313,6 +314,7 @@ def source(path: Path, data: Data, device: torch.device, note: Callable[[str], N
     Raises:
         InputError: there is nothing, or nothing that can be read, or nothing that a crop fits in.
     """
+    opening.register_plugins()
     if os.path.isfile(path / "data.mdb"):  # unlike Path.is_file, also False where it may not be looked at
         return Lmdb(path, data, device, note)
     arrays = read(path)

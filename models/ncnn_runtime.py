@@ -4,7 +4,7 @@
 - By default it takes all processors, whatever the process may use; a number that is changed after loading is obeyed in part only.
 - Weights and arrays that it is given it may keep a pointer to, may overwrite, and reads as contiguous float32 whatever they are.
 - Inputs of another shape than the network's give zeros, and errors are return codes.
-- A forked child hangs if it computes with several threads where its parent did.
+- A forked child hangs if it computes with several threads where its parent did (`threads.count`).
 """
 
 import ctypes

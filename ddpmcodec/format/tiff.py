@@ -8,6 +8,7 @@ PREFIX = b"Exif\0\0"  # before EXIF in JPEG, and wherever Pillow writes it
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}  # bytes, by type
 INTEGERS = {1: "B", 3: "H", 4: "I", 13: "I"}
 RATIONAL = 5
+ORDERS = {b"II*\0": "<", b"MM\0*": ">", b"II\0*": "<", b"MM*\0": ">"}  # by what begins a structure; the last two some write
 
 
 class Entry(NamedTuple):
@@ -26,7 +27,7 @@ class Entry(NamedTuple):
 
 def order(data: bytes, begin: int = 0) -> str | None:
     """Return the byte order, "<" or ">", of a TIFF structure that begins there; None where none does."""
-    return {b"MM": ">", b"II": "<"}.get(data[begin : begin + 2])
+    return ORDERS.get(data[begin : begin + 4])
 
 
 def start(data: bytes) -> int:

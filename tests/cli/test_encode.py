@@ -103,11 +103,23 @@ def test_metadata_that_are_none(fails, drawing):
     Path("srgb.icc").write_bytes(SRGB)
     Path("lab.icc").write_bytes(ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes())
     for name in ("icc", "exif"):
-        for bytes_ in (b"", b"just text", Path("in.png").read_bytes(), bytes(500)):
+        for bytes_ in (b"", b"just text", Path("in.png").read_bytes(), bytes(500), b"II+\0\x08\0\0\0" + bytes(90)):  # BigTIFF
             Path("junk").write_bytes(bytes_)
             assert "junk: not " in fails(3, "encode", "in.png", "-o", "out.ddpm", f"--{name}", "junk", *FAST)
     assert "of Lab" in fails(3, "encode", "in.png", "-o", "out.ddpm", "--icc", "lab.icc", *FAST)
     assert "gray.png is coded as GRAY" in fails(4, "encode", "gray.png", "-o", "out.ddpm", "--icc", "srgb.icc", *FAST)
+
+
+def test_metadata_of_several_pictures(run, drawing):
+    """One file has one set of them."""
+    for i, about in enumerate(("one", "one", "another")):
+        exif = Image.Exif()
+        exif[0x010E] = about
+        Image.fromarray(drawing).save(f"{i}.png", exif=exif)
+    assert "left out" not in run("encode", "0.png", "1.png", "-o", "out.ddpm", *FAST).stderr
+    said = "out.ddpm: the pictures' metadata, which are not the same, are left out"
+    assert said in run("encode", "0.png", "2.png", "-o", "out.ddpm", *FAST).stderr
+    assert said not in run("encode", "0.png", "2.png", "-o", "out.ddpm", "--strip", *FAST).stderr
 
 
 def test_pages(run, fails, drawing):
@@ -162,6 +174,9 @@ def test_lossless(run, drawing):
         ("in.png", "-o", "out.ddpm", "--target-size", "10KB"),
         ("in.png", "-o", "out.ddpm", "--target-size", "-1k"),
         ("in.png", "-o", "out.ddpm", "--nonsense"),
+        ("-", "-", "-o", "out.ddpm"),
+        ("-", "-o", "out.ddpm", "--exif", "-"),
+        ("in.png", "-o", "out.ddpm", "--exif", "-", "--icc", "-"),
     ],
     ids=" ".join,
 )

@@ -71,3 +71,14 @@ def test_a_pipe_is_written_to_not_replaced(tmp_path):
     files.write(str(fifo), b"data")
     assert os.read(reader, 100) == b"data" and fifo.is_fifo()
     os.close(reader)
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="nothing is read-only for the superuser")
+def test_a_read_only_file_stays(tmp_path):
+    path = tmp_path / "a"
+    path.write_text("kept")
+    path.chmod(0o444)
+    for attempt in (lambda: files.check_writable(str(path)), lambda: files.write(str(path), b"new")):
+        with pytest.raises(OutputError):
+            attempt()
+    assert path.read_text() == "kept"

@@ -1,5 +1,6 @@
 """Folders as inputs of encode and decode."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -52,3 +53,10 @@ def test_a_folder_of_one_goes_to_a_directory(run, folder):
     shutil.copy("in.ddpm", "one/x.ddpm")
     run("decode", "one", "-o", "out", "-j", 1)
     assert names("out") == ["x.png"]
+
+
+def test_links_to_nothing_are_named(tree):
+    os.symlink("missing.png", "photos/sub/gone.png")
+    os.mkfifo("photos/sub/pipe.png")
+    found = [path for path, _ in folders.listed(["photos/sub"], "out", False, folders.is_other)]
+    assert found == ["photos/sub/a.png", "photos/sub/b.png", "photos/sub/gone.png"]

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from ddpmcodec.models import diffusers_layout
+
 FAST = ("--model", "test-model", "--evaluations", 3, "--effort", 1)
 
 
@@ -74,3 +76,32 @@ def test_what_comes_from_stdin(names):
     with open("in.ddpm", "rb") as stdin:
         done = subprocess.run(command, stdin=stdin, capture_output=True, text=True)
     assert done.returncode == 12 and "in.ddpm would replace its own input stdin" in done.stderr and Path("in.ddpm").read_bytes() == before
+
+
+@pytest.mark.parametrize("source", ["in.png", "-"])
+def test_what_goes_to_stdout(names, source):
+    """Appended to the picture, it would stay one, with bytes behind it."""
+    command = [str(Path(sys.executable).parent / "ddpmcodec"), "encode", source, "-o", "-", *map(str, FAST)]
+    before = Path("in.png").read_bytes()
+    with open("in.png", "rb") as stdin, open("in.png", "ab") as stdout:
+        done = subprocess.run(command, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 12 and "stdout would replace its own input" in done.stderr and Path("in.png").read_bytes() == before
+
+
+def test_pictures_of_a_folder(fails, folder):
+    Path("set").mkdir()
+    for name in ("bpd.png", "sample-00001.png"):
+        shutil.copy("in.png", f"set/{name}")
+    model = ("--model", "test-model")
+    size = ("--size", "8x8", "-n", 2)
+    assert "set/sample-00001.png" in fails(12, "sample", *model, *size, "--nearest", "set", "-o", "set/", "--steps", 2)
+    assert "set/bpd.png" in fails(12, "sample", *model, *size, "--nearest", "set", "-o", "set/bpd.png", "--steps", 2)
+    fails(12, "bpd", *model, "--data", "set", "-o", "set", "--steps", 2)
+    fails(12, "eval", "comparison", "set", "-o", "a.json", "--plot", "set/bpd.png", *model)
+
+
+def test_an_earlier_output_beside_what_is_imported_is_no_input(run, folder, paper_model):
+    model = paper_model()
+    diffusers_layout.write(Path("published"), model.config, model.network.state_dict())
+    for _ in range(2):
+        run("import", "published", "-o", "published/model.safetensors")

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from PIL import Image
 
 import ddpmcodec
-from ddpmcodec.cli import reverse
+from ddpmcodec.cli import main, reverse
 from ddpmcodec.models import checkpoint, registry
 
 
@@ -102,6 +103,30 @@ def test_nearest_pictures_stand_beside(run, paper):
 )
 def test_samples_that_cannot_be_drawn(fails, paper, code, arguments):
     fails(code, "sample", *MODEL, *arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("interpolate", "two.gif", "crops/0.png", "-o", "a.png", *MODEL, "--t", "20", "--steps", 2),
+        ("eval", "drift", "two.gif", "--model", "test-model", "--size", "16x16", "--evaluations", 3, "--bpp", 8, "--quiet"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_pages(run, fails, paper, arguments):
+    with Image.open("crops/1.png") as a, Image.open("crops/2.png") as b:
+        a.save("two.gif", save_all=True, append_images=[b])
+    assert "2 pages or frames: choose one (--page)" in fails(4, *arguments)
+    run(*arguments, "--page", 2)
+
+
+def test_pages_of_what_is_nearest(run, fails, paper):
+    with Image.open("crops/1.png") as a, Image.open("crops/2.png") as b:
+        a.save("crops/two.gif", save_all=True, append_images=[b])
+    arguments = ("sample", *MODEL, "-o", "beside.png", "-n", 1, "--steps", 2, "--nearest", "crops")
+    result = CliRunner().invoke(main, list(map(str, arguments)))
+    assert result.exit_code == 3 and Path("beside.png").exists()
+    run(*arguments, "--page", 1)
 
 
 def test_interpolate(run, paper):

@@ -167,3 +167,13 @@ def test_exif_with_and_without_its_prefix(image, name):
         image.info["exif"] = content
         _, said, read = written(image, name)
         assert said == [] and read.getexif()[0x010E] == "a photo"
+
+
+def test_exif_that_cannot_be_read_is_not_in_a_tiff(image):
+    for exif in (b"Exif\0\0junk", b"Exif\0\0MM\0*\0\0\0\x08\0"):
+        image.info["exif"] = exif
+        assert written(image, "out.tif")[1] == ["out.tif: left out, as it cannot be written there: exif"]
+    only_upright = Image.Exif()
+    only_upright[0x0112] = 1
+    image.info["exif"] = only_upright.tobytes()
+    assert written(image, "out.tif")[1] == []

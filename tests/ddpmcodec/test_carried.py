@@ -2,13 +2,15 @@
 
 import io
 import struct
+import warnings
+import zlib
 
 import pytest
 from PIL import Image, TiffImagePlugin
 from PIL.PngImagePlugin import PngInfo
 
 from ddpmcodec import exif as exifs
-from ddpmcodec import picture
+from ddpmcodec import headers, opening, picture
 from ddpmcodec.format.tiff import PREFIX
 
 ODD = {
@@ -76,7 +78,8 @@ def test_of_a_tiff():
     exif = exifs.parsed(found.metadata.exif)
     assert [exif[tag] for tag in (270, 271, 305, 315, 282)] == ["a scan", "Maker", "Program", "Somebody", 300]
     assert exif.get_ifd(34665)[0x9003] == "2024:01:01 00:00:00" and exif.get_ifd(34853)[2] == (52, 30, 0)
-    assert not {256, 257, 273, 279}.intersection(exif) and found.metadata.xmp == b"<x/>" and notes == ["its IPTC are left out"]
+    assert not {256, 257, 273, 279}.intersection(exif) and found.metadata.xmp == b"<x/>"
+    assert notes == ["its tags (IptcNaaInfo) are left out"]
 
 
 def test_of_a_turned_tiff():
@@ -143,3 +146,168 @@ def test_exif_that_claims_to_be_larger_than_it_is():
     """Each tag's values are the same megabyte: Pillow would copy it for each."""
     entries = b"".join(struct.pack(">HHII", tag, 7, 1 << 20, 8) for tag in range(0x9000, 0x9400))
     assert len(exifs.parsed(b"MM\0*\0\0\0\x08\x04\0" + entries + bytes(1 << 20))) == 0
+
+
+# ---- what is lost is named
+
+
+def notes_of(data: bytes) -> list[str]:
+    notes: list[str] = []
+    picture.read(data, notes.append)
+    return notes
+
+
+def jpeg_with(*segments: tuple[int, bytes], image: Image.Image | None = None) -> bytes:
+    """A JPEG with these application segments."""
+    buffer = io.BytesIO()
+    (image or small()).save(buffer, "JPEG")
+    data = buffer.getvalue()
+    return data[:20] + b"".join(struct.pack(">BBH", 0xFF, 0xE0 + number, 2 + len(body)) + body for number, body in segments) + data[20:]
+
+
+def test_segments_of_jpeg():
+    known = [(1, b"http://ns.adobe.com/xap/1.0/\0<x/>"), (2, b"MPF\0"), (14, b"Adobe\0\x64\0\0\0\0\1")]
+    assert notes_of(jpeg_with(*known)) == []
+    others = [(1, b"http://ns.adobe.com/xmp/extension/\0" + bytes(50)), (11, b"JP\0\1"), (11, b"JP\0\1"), (15, b"a\x1b")]
+    named = "APP1 http://ns.adobe.com/xmp/extension/, APP11 JP, APP15 a\\x1b"
+    assert notes_of(jpeg_with(*others)) == [f"its segments ({named}) are left out"]
+
+
+def test_damaged_profiles():
+    """A part of one that is missing, twice the same part, and one that cannot be inflated."""
+    damaged = ["its colour profile, which is damaged, is left out"]
+    assert notes_of(jpeg_with((2, b"ICC_PROFILE\0\1\2" + bytes(200)))) == damaged
+    assert notes_of(jpeg_with(*[(2, b"ICC_PROFILE\0\1\1" + bytes(200))] * 2)) == damaged
+    chunk = b"iCCPx\0\0not deflated"
+    buffer = io.BytesIO()
+    small().save(buffer, "PNG")
+    png = buffer.getvalue()
+    whole = png[:33] + struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + png[33:]
+    assert notes_of(whole) == damaged
+
+
+def test_other_raw_profiles_and_damaged_ones():
+    text = PngInfo()
+    text.add_text("Raw profile type iptc", raw_profile(b"iptc"))
+    text.add_text("Raw profile type exif", "\n1\n2\nno hexadecimal")
+    assert read(small(), "PNG", pnginfo=text)[1] == ["its text (Raw profile type iptc, Raw profile type exif) is left out"]
+    text = PngInfo()
+    text.add_text("Raw profile type APP1", raw_profile(b"http://ns.adobe.com/xap/1.0/\0<x/>"))
+    assert read(small(), "PNG", pnginfo=text)[0].metadata.info == {"xmp": b"<x/>"}
+
+
+def test_tags_of_tiff():
+    given = tags()
+    given[254], given[269], given[318], given[65000] = 1, "a document", (0.3127, 0.329), "own"
+    given.tagtype[65000] = 2
+    preview = "the picture of which this is a preview is left out"
+    assert read(small(), "TIFF", tiffinfo=given)[1] == [preview, "its tags (DocumentName, WhitePoint, 65000) are left out"]
+    for mode in ("1", "L", "P", "RGB", "RGBA", "CMYK", "YCbCr"):
+        for compression in (None, "tiff_lzw", "tiff_adobe_deflate", "jpeg" if mode in ("L", "RGB", "YCbCr") else "packbits"):
+            assert not any("tags" in text for text in read(small(mode), "TIFF", compression=compression)[1])
+
+
+def test_pixels_that_are_not_square():
+    shape = ["the shape of its pixels, which are not square, is left out"]
+    assert notes_of(jpeg_with().replace(b"JFIF\0\1\1\0\0\1\0\1", b"JFIF\0\1\1\0\0\2\0\1")) == shape
+    buffer = io.BytesIO()
+    small().save(buffer, "PNG")
+    png = buffer.getvalue()
+    for across, said in ((2, shape), (1, [])):
+        chunk = b"pHYs" + struct.pack(">IIB", across, 1, 0)
+        assert notes_of(png[:33] + struct.pack(">I", 9) + chunk + struct.pack(">I", zlib.crc32(chunk)) + png[33:]) == said
+
+
+def test_other_pictures_of_an_icon_and_of_heic():
+    assert "its other sizes are left out" in read(small().resize((64, 64)), "ICO", sizes=[(16, 16), (32, 32)])[1]
+    assert "its other sizes are left out" not in read(small().resize((64, 64)), "ICO", sizes=[(32, 32)])[1]
+    image, notes = small(), []
+    image.info["aux"] = {"urn:com:apple:photo:2020:aux:hdrgainmap": [3]}
+    picture.from_image(image, notes.append)
+    assert notes == ["its auxiliary pictures, of depth or light, are left out"]
+
+
+# ---- formats in boxes
+
+
+def box(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I4s", 8 + len(content), kind) + content
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_an_odd_tag_in_avif(orientation):
+    """Its decoder gives up on it: the picture is opened without its EXIF."""
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112] = "Maker", orientation
+    buffer = io.BytesIO()
+    small().save(buffer, "AVIF", exif=exif)
+    data = buffer.getvalue()
+    assert picture.read(data).pixels.shape[:2] == ((12, 20) if orientation == 1 else (20, 12))
+    for odd in (data.replace(b"\x01\x0f\0\2", b"\x01\x0f\0\5"), data.replace(b"MM\0*\0\0\0\x08", b"MMMMMMMM")):
+        notes: list[str] = []
+        assert picture.read(odd, notes.append).pixels.shape == picture.read(data).pixels.shape
+        assert odd != data and notes in ([], ["its EXIF, which cannot be read, is left out"])
+    assert notes
+
+
+def test_of_jpeg_2000():
+    exif = Image.Exif()
+    exif[0x010E], exif[0x0112] = "a photo", 6
+    buffer = io.BytesIO()
+    small().save(buffer, "JPEG2000")
+    data = buffer.getvalue()
+    at = data.index(b"jp2c") - 4
+    boxes = box(b"uuid", b"JpgTiffExif->JP2" + exif.tobytes()[6:])
+    boxes += box(b"uuid", bytes.fromhex("be7acfcb97a942e89c71999491e3afac") + b"<x/>") + box(b"uuid", bytes(20))
+    found = picture.read(data[:at] + boxes + data[at:])
+    assert found.pixels.shape == (20, 12, 3) and exifs.parsed(found.metadata.exif)[0x010E] == "a photo" and found.metadata.xmp == b"<x/>"
+
+
+def jxl(image: Image.Image, **options) -> bytes:
+    pytest.importorskip("pillow_jxl")
+    opening.register_plugins()
+    buffer = io.BytesIO()
+    image.save(buffer, "JXL", lossless=True, **options)
+    return buffer.getvalue()
+
+
+def test_jpeg_xl_is_turned_by_its_decoder_alone():
+    """Its EXIF says how a picture was that it was made of; XMP comes in a box that the plugin passes over."""
+    exif = Image.Exif()
+    exif[0x010E], exif[0x0112] = "a photo", 6
+    found = picture.read(jxl(small(), exif=exif.tobytes(), xmp=b"<x/>"))
+    assert found.pixels.shape == (12, 20, 3) and found.metadata.xmp == b"<x/>"
+    assert exifs.orientation(found.metadata.info["exif"]) == 1 and exifs.parsed(found.metadata.exif)[0x010E] == "a photo"
+
+
+def test_metadata_of_jpeg_xl_that_are_compressed_are_named():
+    notes: list[str] = []
+    assert picture.read(jxl(small(), xmp=b"<x/>" * 50, compress_metadata=True), notes.append).metadata.xmp == b""
+    assert notes == ["its metadata, which are compressed, are left out"]
+
+
+def test_a_jpeg_within_jpeg_xl(tmp_path):
+    """It is as it was, so its EXIF says how it is to be turned."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    small().save(tmp_path / "a.jpg", exif=exif)
+    with warnings.catch_warnings(), Image.open(tmp_path / "a.jpg") as image:
+        warnings.simplefilter("ignore")
+        data = jxl(image)
+    assert picture.read(data).pixels.shape == (20, 12, 3)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
+def test_the_profile_that_libjxl_makes_of_srgb_is_none(mode):
+    assert picture.read(jxl(small(mode))).metadata.info == {}
+
+
+def test_frames_of_jpeg_xl_are_named():
+    """The header of an animation: all but the first of its frames the plugin passes over."""
+    size, extra, still, moving = [(1, 1), (0, 5), (1, 3)], [(0, 1), (1, 1), (0, 3), (0, 1), (0, 1)], [(0, 1)], [(1, 1), (0, 7)]
+    for animation in (still, moving):
+        value, at = 0, 0
+        for field, count in [*size, *extra, *animation, (0, 3)]:  # the lowest bits first
+            value, at = value | field << at, at + count
+        header = headers.read(headers.JXL_SIGNATURE + value.to_bytes(8, "little"), "JXL")
+        assert header == headers.Header(8, size=(8, 8), animated=animation is moving)

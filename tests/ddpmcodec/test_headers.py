@@ -101,7 +101,7 @@ def test_8_bits_and_srgb_are_as_ever(drawing, kind):
         pytest.importorskip({"HEIF": "pillow_heif", "JXL": "pillow_jxl"}[kind])
     notes: list[str] = []
     read = picture.read(file_of(Image.fromarray(drawing), kind), notes.append)
-    assert read.pixels.shape == (45, 61, 3) and (kind == "JXL" or read.metadata.icc_profile == b"")
+    assert read.pixels.shape == (45, 61, 3) and read.metadata.icc_profile == b""
 
 
 @pytest.mark.parametrize("kind", headers.FORMATS)
@@ -148,3 +148,19 @@ def test_more_pixels_than_pillow_opens(drawing, monkeypatch):
     steep = np.arange(61 * 45, dtype=np.uint8).reshape(45, 61)
     header = SimpleNamespace(width=61, height=45, pictures=1)
     assert np.array_equal(alpha.unpack(alpha.pack(steep), header), steep)  # type: ignore[arg-type]
+
+
+def test_a_deep_tiff_in_planes_is_refused():
+    """Pillow reads its upper bytes."""
+    counts = [(256, 4, 1, 2), (257, 4, 1, 2), (258, 3, 3, 146), (259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 3, 152), (277, 3, 1, 3),
+              (278, 4, 1, 2), (279, 4, 3, 164), (284, 3, 1, 2)]  # fmt: skip
+    head = b"II*\0\x08\0\0\0" + struct.pack("<H", len(counts)) + b"".join(struct.pack("<HHII", *entry) for entry in counts)
+    values = bytes(16) + struct.pack("<3H3I3I", 16, 16, 16, 176, 184, 192, 8, 8, 8)
+    with pytest.raises(PictureError, match=DEEP.removeprefix("pictures ")):
+        picture.read(head + values + bytes(24))
+
+
+@pytest.mark.parametrize("data", [b"P3 2 1 300 1 150 299 300 2 1\n", b"P6 1 1 300 " + bytes(6), b"P2 1 1 1000 7\n"])
+def test_a_deep_ppm_is_refused(data):
+    with pytest.raises(PictureError, match=DEEP.removeprefix("pictures ")):
+        picture.read(data)

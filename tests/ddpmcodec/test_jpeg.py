@@ -31,7 +31,9 @@ def notes(data: bytes) -> list[str]:
 def test_whole_ones_bring_none(photo, drawing, options):
     for pixels in (photo, drawing, photo[..., 0], np.full((64, 64, 3), 255, np.uint8), np.zeros((1, 1, 3), np.uint8), photo[:9, :7]):
         assert notes(jpeg(pixels, **options)) == []
-        assert notes(jpeg(pixels, **options) + b"more behind it \xff\xd8\xff\xd9") == []
+        assert notes(jpeg(pixels, **options) + bytes(100)) == []
+        behind = ["19 bytes behind the picture, a video perhaps, are left out"]
+        assert notes(jpeg(pixels, **options) + b"more behind it \xff\xd8\xff\xd9") == behind
 
 
 def test_the_photo_of_a_camera_brings_none(data_dir):

@@ -252,3 +252,28 @@ def test_what_is_no_picture(source):
 def test_what_is_a_picture(drawing):
     assert picture.load(drawing).pixels.base is drawing
     assert np.array_equal(picture.load(Image.fromarray(drawing)).pixels, drawing)
+
+
+def test_a_byte_that_is_no_channel(drawing):
+    notes: list[str] = []
+    read = picture.from_image(Image.fromarray(drawing).convert("RGBX"), notes.append)
+    assert np.array_equal(read.pixels, drawing) and notes == ["converted from mode RGBX to RGB"]
+
+
+def psd(layers: int) -> bytes:
+    """A Photoshop file of 4 x 3 pixels, all 200, with layers, all 0."""
+    resources = b"8BIM" + struct.pack(">HHI", 1000, 0, 0)
+    record = struct.pack(">4iH", 0, 0, 3, 4, 1) + struct.pack(">hI", 0, 14) + b"8BIMnorm\xff\0\0\0" + struct.pack(">I", 12) + bytes(12)
+    content = struct.pack(">h", layers) + layers * record + layers * bytes(14)
+    parts = struct.pack(">I", len(content)) + content + bytes(4)
+    head = b"8BPS" + struct.pack(">H6xHIIHHI", 1, 1, 3, 4, 8, 1, 0) + struct.pack(">I", len(resources)) + resources
+    return head + struct.pack(">I", len(parts)) + parts + bytes(2) + bytes([200]) * 12
+
+
+@pytest.mark.parametrize("page", [None, 1])
+def test_layers_are_no_pages(page):
+    notes: list[str] = []
+    assert (picture.read(psd(2), notes.append, page=page).pixels == 200).all() and notes == ["its 2 layers are left out"]
+    assert (picture.read(psd(1), page=page).pixels == 200).all()
+    with pytest.raises(PictureError, match="there is no page 2"):
+        picture.read(psd(2), page=2)

@@ -6,7 +6,7 @@ from PIL import Image
 
 import ddpmcodec
 from ddpmcodec.encoder import EncodeOptions
-from ddpmcodec.target import Bytes, Lossless, Rate
+from ddpmcodec.target import Bytes, Lossless, Psnr, Quality, Rate
 
 FAST = EncodeOptions(evaluations=4, effort=1)
 
@@ -47,3 +47,12 @@ def test_a_file_larger_than_the_pixels_is_said_to_be():
     notes: list[str] = []
     ddpmcodec.encode_image(np.random.default_rng(0).integers(0, 256, (4, 4, 3), np.uint8), Bytes(150), FAST, notes.append, model="tiny")
     assert "the file is larger than the picture's pixels themselves" in notes
+
+
+@pytest.mark.parametrize("target", [Quality(100), Psnr(90)])
+def test_the_exact_picture_where_it_takes_no_more_bytes(model, target):
+    red = np.tile(np.array([255, 0, 0], np.uint8), (8, 8, 1))
+    notes: list[str] = []
+    encoding = ddpmcodec.encode_image(red, target, FAST, notes.append, model=model)
+    assert encoding.data == ddpmcodec.encode_image(red, Lossless(), FAST, model=model).data
+    assert notes == ["to the last bit the picture takes no more bytes: the file is lossless"]

@@ -107,3 +107,8 @@ def test_a_lossless_file_in_pieces_though_the_chain_was_bf16(photo, model):
     decoder = ddpmcodec.Decoder(precision="bf16")
     pictures = [image for k in range(0, len(data), 100) for _, image in decoder.feed(data[k : k + 100])]
     assert np.array_equal(np.asarray(pictures[-1]), photo[:20, :30])
+
+
+def test_an_empty_piece_is_none(data, model_path):
+    decoder = ddpmcodec.Decoder(model=model_path)
+    assert list(decoder.feed(b"")) == [] and next(decoder.feed(data))[0] == 0

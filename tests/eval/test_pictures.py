@@ -1,5 +1,6 @@
 """Which pictures an evaluation runs over."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -54,3 +55,18 @@ def test_two_pictures_of_one_name_stay_apart(tmp_path: Path):
     paths = [picture(tmp_path / "x" / "a.png", 1), picture(tmp_path / "y" / "a.png", 2), picture(tmp_path / "y" / "b.png", 3)]
     loaded = dict(pictures.load(paths, lambda path, error: pytest.fail(str(error))))
     assert {name: int(pixels[0, 0, 0]) for name, pixels in loaded.items()} == {str(paths[0]): 1, str(paths[1]): 2, "b.png": 3}
+
+
+def test_pages_are_of_files_with_several(tmp_path: Path):
+    a, b = (Image.new("RGB", (4, 6), colour) for colour in ("red", "blue"))
+    a.save(tmp_path / "two.tif", save_all=True, append_images=[b])
+    picture(tmp_path / "one.png", 7)
+    found = dict(pictures.load(pictures.find([str(tmp_path)]), lambda path, error: None, 2))
+    assert found["two.tif"][0, 0].tolist() == [0, 0, 255] and found["one.png"][0, 0].tolist() == [7, 7, 7]
+
+
+def test_names_are_fit_to_be_printed(tmp_path: Path):
+    """Neither a line break nor bytes that are no text end up in tables and results."""
+    for name in (b"a\nb.png", b"\xff.png"):
+        os.rename(picture(tmp_path / "x.png"), os.path.join(os.fsencode(tmp_path), name))
+    assert [name for name, _ in pictures.load(pictures.find([str(tmp_path)]), lambda path, error: None)] == ["a\\nb.png", "\\udcff.png"]

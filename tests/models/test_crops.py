@@ -304,3 +304,11 @@ def test_a_picture_that_is_too_small_once_reduced_is_said_to_be(tmp_path):
     with pytest.raises(InputError, match="smaller than the crop of 16 pixels once reduced as the configuration says"):
         crops.load(tmp_path, Data(16, reduce=(Reduce("*", factor=0.5),)), notes.append)
     assert notes[0].endswith("reduced to 20x15 pixels as the configuration says, it is smaller than the crop of 16 pixels")
+
+
+def test_a_picture_that_is_too_small_as_it_is(tmp_path):
+    Image.fromarray(texture(10, 12)).save(tmp_path / "small.png")
+    notes: list[str] = []
+    with pytest.raises(InputError, match=r"smaller than the crop of 16 pixels$"):
+        crops.load(tmp_path, Data(16, reduce=(Reduce("*", longest=(20,)),)), notes.append)
+    assert notes[0].endswith("left out: smaller than the crop of 16 pixels")

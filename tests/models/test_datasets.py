@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
+from ddpmcodec import opening
 from ddpmcodec.errors import InputError
 from ddpmcodec.models import crops, datasets
 from ddpmcodec.models.configuration import Data
@@ -386,3 +387,18 @@ def test_lmdb_that_is_not_installed(tmp_path, monkeypatch):
     (tmp_path / "data.mdb").write_bytes(b"")
     with pytest.raises(InputError, match="pip install lmdb"):
         datasets.source(tmp_path, Data(16), CPU)
+
+
+@pytest.mark.parametrize("name", ["a.jxl", "a.heic"])
+def test_formats_of_plugins(tmp_path, name):
+    """In a process that has not opened any of them yet."""
+    pytest.importorskip({"a.jxl": "pillow_jxl", "a.heic": "pillow_heif"}[name])
+    opening.register_plugins()
+    Image.fromarray(pictures(1)[0]).save(tmp_path / name)
+    program = (
+        "import sys, torch; from pathlib import Path\n"
+        "from ddpmcodec.models import datasets; from ddpmcodec.models.configuration import Data\n"
+        "print(datasets.source(Path(sys.argv[1]), Data(16), torch.device('cpu')).description())"
+    )
+    done = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True)
+    assert done.stdout == "1 pictures, 0.0 million pixels\n", done.stderr

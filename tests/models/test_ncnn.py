@@ -3,7 +3,6 @@
 import copy
 import gc
 import math
-import os
 import subprocess
 import sys
 import weakref
@@ -144,19 +143,6 @@ def test_values_that_are_not_numbers(model):
     broken = ddpmcodec.models.model.Model("broken", model.config, tensors)
     with pytest.raises(ModelError, match="not numbers"):
         NcnnDenoiser(broken).predict_x_0(noise(1, 3, 16, 16), 0)
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_forked_child_does_not_hang():
-    program = (
-        "import os, numpy; from ddpmcodec import threads; from ddpmcodec.models import registry;"
-        "from ddpmcodec.models.ncnn_denoiser import NcnnDenoiser; threads.use(2); d = NcnnDenoiser(registry.find('test-model'));"
-        "x = numpy.ones((1, 3, 64, 64), 'f4'); y = d.predict_x_0(x, 0); child = os.fork();"
-        "same = numpy.array_equal(d.predict_x_0(x, 0), y); child or os._exit(not same);"
-        "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), same)"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
-    assert (done.stdout, done.stderr) == ("0 True\n", "")
 
 
 @pytest.mark.parametrize("target", [Rate(2), Lossless()])
