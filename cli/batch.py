@@ -3,16 +3,13 @@
 import os
 import sys
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import as_completed
 from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from tqdm import tqdm
 
 from ddpmcodec import threads as computing
-from ddpmcodec import workers
 from ddpmcodec.cli import files, words
 from ddpmcodec.errors import DdpmcodecError, InputError, OutputError, printable
 
@@ -92,6 +89,10 @@ def in_processes(work: Work, options: dict[str, Any], jobs: int | None, threads:
     Raises:
         WorkerError: a process has died.
     """
+    from concurrent.futures import as_completed
+
+    from ddpmcodec import workers
+
     with workers.pool(*shares(jobs, threads, len(todo))) as pool:
         running = {pool.submit(_one, work, source, path, options): source for source, path in todo.items()}
         for future in as_completed(running):
@@ -129,6 +130,8 @@ def run(
         SystemExit: with the exit code of the first input that failed.
         WorkerError: a process has died, or a cluster cannot be reached.
     """
+    from tqdm import tqdm
+
     todo = {source: path for source, path in paths.items() if not (skip_existing and os.path.exists(path))}
     rows: dict[str, list[str]] = {}
     failed: dict[str, DdpmcodecError] = {}

@@ -3,10 +3,8 @@
 import importlib
 import io
 import os
-import platform
 import sys
 from errno import EPIPE
-from importlib import metadata
 
 import click
 
@@ -36,6 +34,9 @@ def show_version(ctx: click.Context, param: click.Parameter, value: bool) -> Non
     """Print versions, from what is installed: none of it is imported."""
     if not value:
         return
+    import platform
+    from importlib import metadata
+
     versions = [f"ddpmcodec {__version__}", f"format {container.VERSION}"]
     for package in REPORTED:
         try:

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 
 import click
 from click.shell_completion import CompletionItem
-from tqdm import tqdm
 
 from ddpmcodec import plan
 from ddpmcodec import threads as computing
 from ddpmcodec.models import registry
 from ddpmcodec.models.arithmetic import BACKENDS, DEVICES, PRECISIONS, kind_of_device
+from ddpmcodec.progress import silent
 
 
 class Rate(click.FloatRange):
@@ -113,7 +113,12 @@ def use_threads(count: int | None) -> None:
 @contextmanager
 def progress_bar(label: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
     """A callback (done, total) that draws a bar on stderr, where that is a terminal."""
-    with tqdm(desc=label, unit="eval", file=sys.stderr, disable=quiet or sys.stderr is None or not sys.stderr.isatty(), leave=False) as bar:
+    if quiet or sys.stderr is None or not sys.stderr.isatty():
+        yield silent
+        return
+    from tqdm import tqdm  # here, as it takes a twentieth of a second to import
+
+    with tqdm(desc=label, unit="eval", file=sys.stderr, leave=False) as bar:
 
         def update(done: int, total: int) -> None:
             bar.total = total

@@ -57,16 +57,25 @@ def picture_format(path: str, kind: str | None = None) -> str:
     """
     if path == "-" and kind is None:
         return "PNG"
-    opening.register_plugins()
     if kind is not None:
+        opening.register_plugins()
         if kind in ICONS or kind not in Image.registered_extensions().values() or not _is_writable(kind, "RGB"):
             raise OutputError(f"{path}: no picture format that can be written is called {kind}")
         return kind
-    name = Image.registered_extensions().get(Path(path).suffix.lower())
+    name = _format_of_extension(Path(path).suffix.lower())
     if name is None or name in ICONS or not _is_writable(name, "RGB"):
         hint = f" ({opening.EXTRA})" if Path(path).suffix.lower() in OF_PLUGINS else ""
         raise OutputError(f"{path}: no picture format that can be written has the extension {Path(path).suffix!r}{hint}")
     return name
+
+
+def _format_of_extension(suffix: str) -> str | None:
+    """Return Pillow's name of the format of an extension; None where there is none. Most formats, and plugins, take time to import."""
+    Image.preinit()  # PNG, JPEG and a few
+    if suffix in Image.EXTENSION:
+        return Image.EXTENSION[suffix]
+    opening.register_plugins()
+    return Image.registered_extensions().get(suffix)
 
 
 @cache

@@ -3,6 +3,7 @@
 import math
 import os
 import re
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -19,7 +20,13 @@ def available() -> int:
         allowed = len(os.sched_getaffinity(0))
     except AttributeError:  # a system without affinities
         allowed = os.cpu_count() or 1
-    return max(1, math.ceil(min(allowed, quota(CGROUPS, _own_group()))))
+    return max(1, math.ceil(min(allowed, _own_quota())))
+
+
+@cache
+def _own_quota() -> float:
+    """Return `quota` of this process, which is read once."""
+    return quota(CGROUPS, _own_group())
 
 
 def _own_group() -> str:

@@ -22,7 +22,7 @@ def _array(tensor: dict[str, Any]) -> np.ndarray:
     values = np.frombuffer(tensor["data"], DTYPES[tensor["dtype"]])
     if tensor["dtype"] == "BF16":  # the upper half of a float32
         values = (values.astype("<u4") << 16).view("<f4")
-    return values.astype("<f4").reshape(tensor["shape"])
+    return values.astype("<f4", copy=False).reshape(tensor["shape"])
 
 
 def load(path: Path) -> Model:

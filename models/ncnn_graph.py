@@ -102,7 +102,7 @@ class _Graph:
         return self.layer("Reshape", name, [flat], f"0=1 1=1 2={len(bias)}")
 
     def _store(self, weight: np.ndarray, bias: np.ndarray) -> None:
-        self.weights += [RAW, weight.astype("<f4").tobytes(), bias.astype("<f4").tobytes()]
+        self.weights += [RAW, *(np.ascontiguousarray(each, "<f4").tobytes() for each in (weight, bias))]
 
     def text(self) -> str:
         """Return the text of all layers."""

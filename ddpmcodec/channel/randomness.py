@@ -57,8 +57,10 @@ class SharedRandomness:
 
         Place i is exchanged with place i + (word i mod (places left)).
         """
-        items = list(range(size))
+        moved: dict[int, int] = {}  # what stands in a place that has been exchanged: others have their own number
+        chosen = np.empty(count, np.int64)
         for i, word in enumerate(self.words(count, stream, step).tolist()):
-            j = i + word % (len(items) - i)
-            items[i], items[j] = items[j], items[i]
-        return np.array(items[:count], np.int64)
+            j = i + word % (size - i)
+            chosen[i] = moved.get(j, j)
+            moved[j] = moved.get(i, i)
+        return chosen

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +28,14 @@ def test_the_picture_is_the_encoders(run, drawing_encoding):
     steps = len(container.parse(drawing_encoding.data).steps)
     assert (result.stdout, result.stderr) == ("", f"out.png: decoded from {steps} of {steps} steps\n")
     assert sorted(p.name for p in Path().iterdir()) == ["in.ddpm", "in.png", "out.png"]
+
+
+def test_small_pictures_wait_for_no_large_library(folder):
+    program = "import sys; from ddpmcodec import cli; cli.main(sys.argv[1:], standalone_mode=False); print(*sys.modules)"
+    command = [sys.executable, "-c", program, "decode", "in.ddpm", "-o", "out.png", "--backend", "ncnn"]
+    imported = set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+    assert "PIL.PngImagePlugin" in imported
+    assert not {"torch", "numba", "scipy", "tqdm", "multiprocessing", "importlib.metadata", "PIL.TiffImagePlugin"} & imported
 
 
 @pytest.mark.parametrize(("name", "kind"), [("out.jpg", "JPEG"), ("out.webp", "WEBP"), ("out.BMP", "BMP"), ("out.tiff", "TIFF")])
