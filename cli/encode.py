@@ -1,5 +1,6 @@
 """`ddpmcodec encode`."""
 
+import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -17,12 +18,15 @@ from ddpmcodec.progress import silent
 from ddpmcodec.target import MAX_BPP
 
 if TYPE_CHECKING:
-    from ddpmcodec.encoder import Encoding
+    import numpy as np
+
+    from ddpmcodec.encoder import Encoding, Watch
     from ddpmcodec.models.model import Model
     from ddpmcodec.roi import Roi
     from ddpmcodec.target import Score
 
 ALL = "all"
+PREVIEWED = 90.0  # quality up to which --dry-run goes where no target is given
 TARGETS = ("quality", "bpp", "max_bytes", "psnr", "score", "lossless", "levels")
 SCORES = ("ssimulacra2", "cvvdp")
 
@@ -62,7 +66,10 @@ def only_one_target() -> Iterator[None]:
 
 @click.command("encode", short_help="Encode a picture.")
 @click.argument("images", nargs=-1, required=True, type=options.FILE, metavar="IMAGE...")
-@options.output
+@click.option("-o", "--output", type=options.FILE, metavar="FILE", help="Write to FILE; - means standard output.")
+@click.option("--dry-run", is_flag=True, help="Write no file; print what it would have after each step: bytes, PSNR, and SSIMULACRA2 "
+              "where that is installed. A file made for a size is better than so long a part of a larger one.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="With --dry-run: print JSON.")
 @click.option("-q", "--quality", type=options.Rate(0, 100), metavar="0..100",
               help="Quality, higher is better. Noise left after the last step: 100 gray levels at 0, 10 at 50, 1 at 100.")  # fmt: skip
 @click.option("--bpp", type=options.Rate(0, MAX_BPP, min_open=True), metavar="X", help="Bits per pixel, never exceeded [default: about 1].")
@@ -99,7 +106,7 @@ def only_one_target() -> Iterator[None]:
 @options.backend
 @options.max_pixels
 @options.quiet
-def command(images, output, recursive, jobs, dask, skip_existing, threads, **chosen):
+def command(images, output, dry_run, as_json, recursive, jobs, dask, skip_existing, threads, **chosen):
     """Encode IMAGE (any picture Pillow opens, or a folder of them; - is stdin) to a .ddpm file.
 
     At most one of --quality, --bpp, --target-size, --psnr, --ssimulacra2, --cvvdp and --lossless says where to end. To a directory (one
@@ -112,6 +119,7 @@ def command(images, output, recursive, jobs, dask, skip_existing, threads, **cho
     ddpmcodec encode photo.png -o small.ddpm --target-size 20k
     ddpmcodec encode photo.png -o fine.ddpm --psnr 40
     ddpmcodec encode photo.png -o good.ddpm --ssimulacra2 70
+    ddpmcodec encode photo.png --dry-run
     ddpmcodec encode photo.png -o exact.ddpm --lossless
     ddpmcodec encode photo.png -o face.ddpm --bpp 0.3 --roi 310,80,200,240
     ddpmcodec encode photos/*.jpg -o coded/ -q 60 --jobs 4 --skip-existing
@@ -120,10 +128,15 @@ def command(images, output, recursive, jobs, dask, skip_existing, threads, **cho
     ddpmcodec encode tiles/*.png -o tiles.ddpm --lossless --model tiny
     cat photo.png | ddpmcodec encode - -o - | ddpmcodec decode - -o out.png
     """
+    if (output is None) != dry_run or (as_json and not dry_run):
+        raise click.UsageError("give -o FILE, or --dry-run, which --json goes with")
+    if dry_run and (dask is not None or jobs is not None or skip_existing or recursive):
+        raise click.UsageError("--dry-run is for one picture, or several that go together")
     with only_one_target():
         chosen["score"] = scored({name: chosen[name] for name in SCORES})
         target.choose(**{name: chosen[name] for name in TARGETS if name != "levels"}, levels=(1,) if chosen["levels"] else None)
-    if dask is not None and (jobs is not None or not batch.is_directory(output)):
+    to_directory = output is not None and batch.is_directory(output)
+    if dask is not None and (jobs is not None or not to_directory):
         raise click.UsageError("--dask is for many files to a directory (-o DIR/), and the cluster says how many --jobs")
     if chosen["lossless"] and (chosen["tune"] == "perception" or chosen["roi"]):
         raise click.UsageError("--lossless goes without --tune perception and --roi")
@@ -135,7 +148,7 @@ def command(images, output, recursive, jobs, dask, skip_existing, threads, **cho
     images = [image for image, _ in found]
     mask = chosen["roi"] if isinstance(chosen["roi"], str) else None
     others = [mask, chosen["icc"], chosen["exif"], chosen["model"]]
-    if not batch.is_directory(output):
+    if output is not None and not to_directory:
         files.check_writable(output, [*images, *others])
     for name, read in (("icc", given.profile), ("exif", given.exif)):
         if chosen[name] is not None:
@@ -143,7 +156,7 @@ def command(images, output, recursive, jobs, dask, skip_existing, threads, **cho
     chosen["roi"] = regions(chosen["roi"], chosen["roi_gain"], chosen["max_pixels"])
     if dask is not None and chosen["model"] is not None:
         chosen["model"] = anywhere(chosen["model"])
-    if batch.is_directory(output):
+    if to_directory:
         paths = batch.outputs(found, output, folders.SUFFIX, others)
         results = (
             partial(batch.in_processes, encode_file, chosen, jobs, threads)
@@ -160,10 +173,42 @@ def command(images, output, recursive, jobs, dask, skip_existing, threads, **cho
             click.echo(printable(text), err=True)
 
     data = [files.read(image) for image in images]
+    if dry_run:
+        preview(images, data, chosen, say, as_json)
+        return
     with options.progress_bar("encode", chosen["quiet"]) as progress:
         encoding = encode(images, data, output, chosen, say, progress)
     files.write(output, encoding.data)
     say(f"{output}: {encoding.summary()}")
+
+
+def preview(images: Sequence[str], data: Sequence[bytes], chosen: dict[str, Any], say: batch.Say, as_json: bool) -> None:
+    """Print what a file would have after each step at which the network is evaluated."""
+    from ddpmcodec import api
+    from ddpmcodec.eval import metrics
+
+    measured, _ = metrics.available(["ssimulacra2"])
+    scores: dict[int, float | None] = {}
+
+    def watch(steps: int, original: "np.ndarray", decoded: "np.ndarray") -> None:
+        scores[steps] = metrics.quality(original, decoded, measured)[0].get("ssimulacra2")
+
+    if all(chosen[name] in (None, False) for name in TARGETS):
+        chosen = {**chosen, "quality": PREVIEWED}
+    with options.progress_bar("encode", chosen["quiet"]) as progress:
+        encoding = encode(images, data, "-", chosen, say, progress, watch)
+    rows = []
+    for steps, psnr in encoding.prefix_psnr.items():
+        size = len(api.truncate(encoding.data, steps=steps))
+        bpp = 8 * size / (encoding.pixels.shape[0] * encoding.pixels.shape[1])
+        rows.append({"steps": steps, "bytes": size, "bpp": bpp, "psnr": psnr, "ssimulacra2": scores.get(steps)})
+    if as_json:
+        click.echo(json.dumps(files.finite(rows), indent=1, allow_nan=False))
+        return
+    click.echo("steps    bytes     bpp   PSNR  SSIMULACRA2")
+    for row in rows:
+        score = "-" if row["ssimulacra2"] is None else f"{row['ssimulacra2']:.1f}"
+        click.echo(f"{row['steps']:5} {row['bytes']:8} {row['bpp']:7.4f} {row['psnr']:6.2f} {score:>12}")
 
 
 def scored(wanted: dict[str, float | None]) -> "Score | None":
@@ -205,7 +250,13 @@ def encode_one(image: str, data: bytes, output: str, say: batch.Say, chosen: dic
 
 
 def encode(
-    images: Sequence[str], data: Sequence[bytes], output: str, chosen: dict[str, Any], say: batch.Say, progress: Callable[[int, int], None]
+    images: Sequence[str],
+    data: Sequence[bytes],
+    output: str,
+    chosen: dict[str, Any],
+    say: batch.Say,
+    progress: Callable[[int, int], None],
+    watch: "Watch" = silent,
 ) -> "Encoding":
     """Encode pictures together.
 
@@ -214,6 +265,7 @@ def encode(
         data: the bytes of their files.
         chosen: the command's options; `icc` and `exif` are bytes.
         say: called with each thing that the user should know.
+        watch: as of `api.encode_image`.
     """
     from ddpmcodec import api, picture
     from ddpmcodec.encoder import EncodeOptions
@@ -247,7 +299,7 @@ def encode(
     named = {name: chosen[name] for name in ("evaluations", "effort", "seed", "roi", "device", "precision", "backend")}
     options = EncodeOptions(**named, tune=chosen["tune"] or "auto")
     with files.naming(images[0]) if len(images) == 1 else nullcontext():
-        return api.encode_image(source, end, options, note, model=denoiser, progress=progress)
+        return api.encode_image(source, end, options, note, model=denoiser, progress=progress, watch=watch)
 
 
 def regions(boxes_or_mask: list[tuple[int, ...]] | str | None, gain: float | None, max_pixels: int | None) -> "Roi | None":

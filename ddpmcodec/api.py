@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # torch and Pillow are imported by the functions that need th
     from PIL import Image
 
     from ddpmcodec.denoiser import Denoiser
-    from ddpmcodec.encoder import EncodeOptions, Encoding
+    from ddpmcodec.encoder import EncodeOptions, Encoding, Watch
     from ddpmcodec.models.model import Model
     from ddpmcodec.picture import Picture
     from ddpmcodec.target import Target
@@ -126,6 +126,7 @@ def encode_image(
     strip: bool = False,
     max_pixels: int | None = None,
     progress: Progress = silent,
+    watch: Watch = silent,
 ) -> Encoding:
     """Encode as `encode` does, and return measurements beside the bytes: the decoded picture, PSNR, KL and seconds.
 
@@ -135,6 +136,7 @@ def encode_image(
         options: evaluations, effort, seed, tune, regions, device, precision and backend; default those of `encode`.
         note: called with each sentence that the user should read: what the file will not have, and what could not be reached.
         model, page, strip, max_pixels, progress: as `encode`; a `Picture` has no pages.
+        watch: called with the number of steps so far, the original and the decoded picture, (P H, W, 3) uint8, at each evaluation.
 
     Raises:
         PictureError, LimitError, ModelError, RateError: see `ddpmcodec.errors`.
@@ -165,7 +167,7 @@ def encode_image(
     def encode_to(end: Target, chosen: EncodeOptions) -> Encoding:
         return encode_pixels(source, found, end, chosen, progress)
 
-    lossy = encode_to(target, options)
+    lossy = encode_pixels(source, found, target, options, progress, watch)
     if options.roi is not None and not lossy.has_map:
         note("the regions of interest make no difference: the cells of the map do not tell them from the rest")
     encoding = room.exact_or_as_is(lossy, source, target, options, encode_to, note)

@@ -28,6 +28,9 @@ from ddpmcodec.roi import Roi
 from ddpmcodec.shaping import TUNES, shape_for
 from ddpmcodec.target import Lossless, Score, Target, check_budget
 
+# Told of a picture evaluated: the number of steps that it takes, the original and the picture, both (P H, W, 3) uint8.
+Watch = Callable[[int, np.ndarray, np.ndarray], None]
+
 
 @dataclass(frozen=True)
 class EncodeOptions:
@@ -131,6 +134,7 @@ class Sender:
         visible: the pixels that count, (P H, W) bool: others cost no bits, and their errors are not measured. None: all count.
         target: whose score is measured, where it is one.
         progress: called with the number of evaluations done.
+        watch: as `encode_pixels`.
 
     Attributes:
         messages, kl_bits: of each step so far.
@@ -149,6 +153,7 @@ class Sender:
         plan: Plan,
         target: Target,
         progress: Callable[[int], None],
+        watch: Watch = silent,
     ):
         self.pixels = pixels
         self.visible = visible
@@ -157,6 +162,7 @@ class Sender:
         self.channel = channel
         self.plan = plan
         self.progress = progress
+        self.watch = watch
         self.messages: list[bytes] = []
         self.kl_bits: list[float] = []
         self.network_seconds = 0.0
@@ -172,6 +178,7 @@ class Sender:
         self.network_seconds += time.perf_counter() - begin
         self.decoded = arrays.to_pixels(x0hat)
         self.psnr[state.index] = quality.psnr(self.pixels, self.decoded, self.visible)
+        self.watch(state.index, self.pixels, self.decoded)
         self.progress(len(self.psnr))
         return x0hat
 
@@ -210,12 +217,14 @@ def encode_pixels(
     target: Target = Target(),  # noqa: B008 - frozen
     options: EncodeOptions = EncodeOptions(),
     progress: Progress = silent,
+    watch: Watch = silent,
 ) -> Encoding:
     """Encode a picture, or several of one size that are coded together.
 
     Args:
         model: the denoiser, or its name or path.
         progress: called with the evaluations done and in all.
+        watch: called with each picture evaluated.
 
     Raises:
         RateError: not even a file without steps is as small as the target asks.
@@ -239,7 +248,7 @@ def encode_pixels(
     denoiser = arithmetic.denoiser(found, options.device, wanted, backend=options.backend, bfloat16_from=precision.BFLOAT16_FROM)
     exact = isinstance(target, Lossless)
     plan = Plan(header, NU_OF_EFFORT[options.effort], options.evaluations, target, budget, shape)
-    sender, state = _send(picture, denoiser, header, plan, target, lambda done: progress(done, max(done, options.evaluations)))
+    sender, state = _send(picture, denoiser, header, plan, target, lambda done: progress(done, max(done, options.evaluations)), watch)
     body = tail.encode(picture.pixels, arrays.planes(state.evaluate())) if exact else None
     data = container.serialize(Container(header, tuple(plan.steps), tuple(sender.messages), body, alpha_body, picture.metadata, shape))
     return Encoding(
@@ -276,13 +285,13 @@ def _header(picture: Picture, model: Model, seed: int) -> Header:
 
 
 def _send(
-    picture: Picture, denoiser: Denoiser, header: Header, plan: Plan, target: Target, progress: Callable[[int], None]
+    picture: Picture, denoiser: Denoiser, header: Header, plan: Plan, target: Target, progress: Callable[[int], None], watch: Watch
 ) -> tuple[Sender, State]:
     """Walk the chain to the plan's end; return the sender, and the last state, whose picture has been evaluated."""
     randomness = SharedRandomness(header.seed, container.VERSION)
     channel = TrellisChannel(randomness, header.elements, header.width)
     visible = picture.alpha > 0 if picture.alpha is not None and not isinstance(target, Lossless) else None
-    sender = Sender(picture.pixels, visible, header, channel, plan, target, progress)
+    sender = Sender(picture.pixels, visible, header, channel, plan, target, progress, watch)
     for state in walk(denoiser, header, noise_of(header, plan.shape), randomness, channel, sender):  # noqa: B007 - the last one is wanted
         pass
     if state.index not in sender.psnr:

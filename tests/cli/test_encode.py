@@ -1,3 +1,4 @@
+import json
 import re
 from pathlib import Path
 
@@ -6,6 +7,7 @@ import pytest
 from PIL import Image, ImageCms
 
 import ddpmcodec
+from ddpmcodec.quality import psnr
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 EXIF = b"Exif\0\0MM\0*\0\0\0\x08\0\1\1\x0e\0\2\0\0\0\2a\0\0\0\0\0\0\0"
@@ -213,3 +215,26 @@ def test_a_score(run, model_path):
 @pytest.mark.parametrize("options", [["--ssimulacra2", "60", "--psnr", "30"], ["--ssimulacra2", "60", "--cvvdp", "9"], ["--cvvdp", "11"]])
 def test_scores_that_contradict_each_other_or_are_none(fails, options):
     fails(2, "encode", "in.png", "-o", "x.ddpm", *options)
+
+
+def test_a_dry_run_tells_what_a_file_would_have(run, folder, model_path):
+    options = ["--model", model_path, "--effort", 1, "--evaluations", 6, "-q", 60]
+    before = sorted(folder.iterdir())
+    rows = json.loads(run("encode", "in.png", "--dry-run", "--json", *options).stdout)
+    assert sorted(folder.iterdir()) == before
+    run("encode", "in.png", "-o", "whole.ddpm", *options)
+    assert rows[-1]["bytes"] == Path("whole.ddpm").stat().st_size
+    third = rows[3]
+    run("truncate", "whole.ddpm", "-o", "part.ddpm", "--steps", third["steps"])
+    run("decode", "part.ddpm", "-o", "part.png", "--model", model_path)
+    assert third["bytes"] == Path("part.ddpm").stat().st_size
+    with Image.open("in.png") as original, Image.open("part.png") as part:
+        assert third["psnr"] == pytest.approx(psnr(np.asarray(original), np.asarray(part.convert("RGB"))))
+    assert [row["bytes"] for row in rows] == sorted(row["bytes"] for row in rows)
+    table = run("encode", "in.png", "--dry-run", *options).stdout.splitlines()
+    assert len(table) == 1 + len(rows) and table[4].split()[:2] == [str(third["steps"]), str(third["bytes"])]
+
+
+@pytest.mark.parametrize("options", [[], ["-o", "x.ddpm", "--dry-run"], ["-o", "x.ddpm", "--json"], ["--dry-run", "--jobs", "2"]])
+def test_a_file_or_a_dry_run(fails, options):
+    fails(2, "encode", "in.png", *options)
