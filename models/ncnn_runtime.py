@@ -46,6 +46,9 @@ class Network:
         for option in IN_HALF:
             setattr(self._net.opt, option, False)
         self._net.opt.use_vulkan_compute = False
+        # The network's own would keep what the largest picture took.
+        self._allocators = ncnn.PoolAllocator(), ncnn.PoolAllocator()
+        self._net.opt.blob_allocator, self._net.opt.workspace_allocator = self._allocators
         self._net.opt.num_threads = self.threads = threads
         reader = _reader(weights)
         _check(self._net.load_param_mem(text), "read the layers")
@@ -69,7 +72,11 @@ class Network:
                 _check(extractor.input(name, self._mat(own).clone()), f"take {name}")
             code, found = extractor.extract(output)
             _check(code, "compute")
-            return np.array(found)  # a copy: the extractor's memory goes
+            result = np.array(found)  # a copy: the extractor's memory goes
+            del found
+        for allocator in self._allocators:
+            allocator.clear()
+        return result
 
 
 def _check(code: int, what: str) -> None:
