@@ -21,15 +21,15 @@ from ddpmcodec.target import Rate
 PIXELS = np.random.default_rng(0).integers(0, 256, (176, 176, 3), np.uint8)
 
 def encoded(seed):
-    signal.alarm(60)  # ends a process that stands still
+    signal.alarm(200)  # ends a process that stands still
     return ddpmcodec.encode_image(PIXELS, Rate(1), EncodeOptions(2, 3, seed, backend=sys.argv[1]), model="test-model")
 
 def decoded(data):
-    signal.alarm(60)
+    signal.alarm(200)
     return np.asarray(ddpmcodec.decode(data, backend=sys.argv[1])).astype(int)
 
 def measured(picture):
-    signal.alarm(60)
+    signal.alarm(200)
     return ms_ssim(PIXELS, picture.astype(np.uint8))
 
 threads.use(2)
@@ -52,5 +52,5 @@ with ProcessPoolExecutor(2, multiprocessing.get_context("fork")) as pool:
 
 @pytest.mark.parametrize("backend", ["ncnn", "torch"])
 def test_forked_children_encode_and_decode(backend):
-    done = subprocess.run([sys.executable, "-c", PROGRAM, backend], capture_output=True, text=True, timeout=200)
+    done = subprocess.run([sys.executable, "-c", PROGRAM, backend], capture_output=True, text=True, timeout=600)
     assert (done.stdout, done.stderr) == ("0 2\nTrue True\nTrue\n", "")
