@@ -101,7 +101,7 @@ backend = click.option("--backend", type=click.Choice(BACKENDS), default="auto",
                        help="Run the network with it: auto is ncnn for photo models on the CPU, unless bf16 runs.")  # fmt: skip
 quiet = click.option("--quiet", is_flag=True, help="Show no progress bar and no summary.")
 max_pixels = click.option(
-    "--max-pixels", type=click.IntRange(1), metavar="N", help="Refuse larger pictures [default: 50000000, which take 6.4 GB]."
+    "--max-pixels", type=click.IntRange(1), metavar="N", help="Refuse larger pictures [default: 50000000, which take 5.3 GB]."
 )
 
 

@@ -27,7 +27,7 @@ SAMPLE = 512  # pixels of a side, on which the network's time is measured
 
 def memory(pixels: int, shaped: bool = False) -> float:
     """Estimate the bytes of memory that encoding or decoding a large picture takes (measured with photo-2)."""
-    return 1.2e9 + (104 if shaped else 62) * pixels
+    return 1.2e9 + (81 if shaped else 62) * pixels
 
 
 def announce(note: Note, pixels: int, denoiser: Denoiser, evaluations: float, padding: float = 1.0, shaped: bool = False) -> None:

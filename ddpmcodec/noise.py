@@ -19,6 +19,9 @@ from ddpmcodec.models.process import Posterior, abar_of_snr, posterior
 from ddpmcodec.prediction import Folds
 
 
+MOST_KEPT = 1 << 22  # pixels, beyond which multipliers are computed at each use: their memory counts, and their time does not
+
+
 class Noise(Protocol):
     """White or shaped noise, of pictures (P, 3, H, W) float32."""
 
@@ -116,8 +119,10 @@ class Shaped:
             yield raised
 
     def multipliers(self, level: int) -> list[np.ndarray]:
-        """Return m_i^w at a level, three planes (H, W) float32; those of the last power asked for are kept."""
+        """Return m_i^w at a level, three planes (H, W) float32; those of the last power asked for are kept, unless they are large."""
         w = self.power(level)
+        if self.header.height * self.header.width > MOST_KEPT:
+            return list(self.raised(w))
         if self._kept is None or self._kept[0] != w:
             self._kept = None
             self._kept = w, list(self.raised(w))
