@@ -18,7 +18,6 @@ from ddpmcodec.models.levels import Levels
 from ddpmcodec.models.process import Posterior, abar_of_snr, posterior
 from ddpmcodec.prediction import Folds
 
-
 MOST_KEPT = 1 << 22  # pixels, beyond which multipliers are computed at each use: their memory counts, and their time does not
 
 

@@ -27,5 +27,5 @@ def hash_of(config: dict, tensors: Mapping[str, np.ndarray]) -> bytes:
     for name in sorted(tensors):
         values = np.ascontiguousarray(tensors[name], "<f4").reshape(np.shape(tensors[name]))
         digest.update(f"{name}\0{canonical_json(list(values.shape))}\0".encode())
-        digest.update(values.reshape(-1))  # as bytes, and not copied
+        digest.update(values.reshape(-1).data)  # not copied
     return digest.digest()[:HASH_BYTES]

@@ -213,9 +213,9 @@ def idct_(planes: np.ndarray) -> np.ndarray:
 def _transformed(planes: np.ndarray, name: str, product: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
     """Transform each plane, in place, by the product of matrices where it is small, else by a function of scipy.fft."""
     if max(planes.shape[1:]) <= MATRIX_SIDE:
-        matrices = [dct_matrix(side) for side in planes.shape[1:]]
+        rows, columns = (dct_matrix(side) for side in planes.shape[1:])
         for plane in planes:
-            plane[:] = product(*matrices, plane)
+            plane[:] = product(rows, columns, plane)
         return planes
     from scipy import fft  # here, since it takes half a second to import
 
