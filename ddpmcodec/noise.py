@@ -6,13 +6,14 @@ knows nothing else of it. Everything here is part of the format.
 
 import math
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Protocol
 
 import numpy as np
 
 from ddpmcodec import gray, prediction
 from ddpmcodec.format.header import Header
-from ddpmcodec.format.shape import Shape, grid
+from ddpmcodec.format.shape import COLOURS, Shape, grid
 from ddpmcodec.models import whitening
 from ddpmcodec.models.levels import Levels
 from ddpmcodec.models.process import Posterior, abar_of_snr, posterior
@@ -94,12 +95,16 @@ class Shaped:
     def __init__(self, header: Header, shape: Shape):
         self.header, self.shape, self.levels = header, shape, header.levels
         self.folds = folds_of(header, shape)
-        self.field: np.ndarray | float = 1.0
+        self.field: np.ndarray | None = None
         if shape.cell:
             cells = np.frombuffer(shape.cells, np.uint8).reshape(grid(header.height, header.width, shape.cell)) / 4
             self.field = np.exp2(whitening.log2_field(cells, shape.cell, header.height, header.width))
-        rows = {row: whitening.log2_multipliers(header.height, header.width, [row])[0].astype(np.float32) for row in shape.table}
-        self.log2_m = [rows[row] for row in shape.table]
+        # log2 m_i, (H, W) float32, after the elements of T that have it: neighbours of the same row share a plane.
+        self.log2_m: list[tuple[slice, np.ndarray]] = []
+        for row, same in groupby(range(COLOURS), shape.table.__getitem__):
+            first, *others = same
+            plane = whitening.log2_multipliers(header.height, header.width, [row])[0].astype(np.float32)
+            self.log2_m.append((slice(first, first + 1 + len(others)), plane))
         self.places = None if shape.gains is None else whitening.FrequencyPlaces(header.height, header.width)
         self._kept: tuple[float, list[np.ndarray]] | None = None
 
@@ -107,15 +112,11 @@ class Shaped:
         """Return w, the multipliers' power at a level."""
         return whitening.power(math.log2(self.levels.snr(level)), self.shape.ramp)
 
-    def raised(self, power: float) -> Iterator[np.ndarray]:
-        """Yield m_i^power, a plane (H, W) float32 for each element of T: the same one for neighbours whose multipliers are the same."""
-        before = None
-        for plane in self.log2_m:
-            if plane is not before:
-                raised = plane * np.float32(power * math.log(2))
-                np.exp(raised, out=raised)
-            before = plane
-            yield raised
+    def raised(self, power: float) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield m_i^power, (H, W) float32, each after the elements of T that have it."""
+        for colours, plane in self.log2_m:
+            raised = plane * np.float32(power * math.log(2))
+            yield colours, np.exp(raised, out=raised)
 
     def multipliers(self, level: int) -> list[np.ndarray]:
         """Return m_i^w at a level, three planes (H, W) float32; those of the last power asked for are kept, unless they are large."""
@@ -124,7 +125,7 @@ class Shaped:
             return list(self.raised(w))
         if self._kept is None or self._kept[0] != w:
             self._kept = None
-            self._kept = w, list(self.raised(w))
+            self._kept = w, [m for colours, m in self.raised(w) for _ in range(COLOURS)[colours]]
         return self._kept[1]
 
     def start(self, normals: np.ndarray) -> np.ndarray:
@@ -138,10 +139,9 @@ class Shaped:
 
     def seen(self, x_t: np.ndarray, level: int) -> np.ndarray:
         """Return sqrt(abar) O^T IDCT(u_t / m^w), whose noise is white (`Noise.seen`)."""
-        y, m = x_t.copy(), self.multipliers(level)
+        y, m, scale = x_t.copy(), self.multipliers(level), math.sqrt(abar_of_snr(self.levels.snr(level)))
         for u in y:
-            whitening.whiten_(u, m)
-        y *= np.float32(math.sqrt(abar_of_snr(self.levels.snr(level))))
+            whitening.whiten_(u, m, scale)
         return y
 
     def picture(self, predicted: np.ndarray, level: int) -> np.ndarray:
@@ -152,8 +152,8 @@ class Shaped:
         for y in predicted:
             u = whitening.unwhiten_(y, m)
             if self.places is not None and gains:
-                for c in range(3):
-                    self.places.apply_(u[c], gains[min(c, 1)])
+                for planes, of_colour in zip((u[:1], u[1:]), gains, strict=True):
+                    self.places.apply_(planes, of_colour)
             if self.header.gray:
                 u[1:] = 0
             x = whitening.picture_(u, self.field)
@@ -167,18 +167,19 @@ class Shaped:
         ratio = snr_t / snr_s
         for u_s, x, u_t in zip(z, x0hat, x_t, strict=True):
             whitening.dct_(whitening.colours_(whitening.O, u_s))
-            for c, m in enumerate(self.raised(power) if power else [np.ones((), np.float32)] * 3):
+            for colours, m in self.raised(power) if power else [(slice(COLOURS), np.ones((), np.float32))]:
                 r = np.float32(ratio) * m
                 spread = np.asarray(np.maximum(1 - r, 0))  # of a number, too
                 np.sqrt(spread, out=spread)
                 spread *= np.float32(snr_s**-0.5)
-                u_s[c] *= spread
-                u_s[c] *= m_s[c]
-                known = whitening.coefficient_plane(x, c, self.field)
-                u_s[c] += known
-                np.subtract(u_t[c], known, out=known)
-                known *= r
-                u_s[c] += known
+                u_s[colours] *= spread
+                for c in range(COLOURS)[colours]:
+                    u_s[c] *= m_s[c]
+                    known = whitening.coefficient_plane(x, c, self.field)
+                    u_s[c] += known
+                    np.subtract(u_t[c], known, out=known)
+                    known *= r
+                    u_s[c] += known
         return z
 
 

@@ -75,16 +75,18 @@ class ShapedResidual:
 
     def _squared_by_multiplier(self) -> tuple[np.ndarray, np.ndarray]:
         """Return classes of log2 m, and the sum of the squared errors of each."""
-        log2_m = self.noise.log2_m[: 1 if self.noise.header.gray else 3]
-        lowest = min(float(plane.min()) for plane in log2_m)
-        count = 1 + round(BINS * (max(float(plane.max()) for plane in log2_m) - lowest))
+        coefficients = self.coefficients[:, :1] if self.noise.header.gray else self.coefficients
+        log2_m = [(coefficients[:, colours], plane) for colours, plane in self.noise.log2_m if colours.start < coefficients.shape[1]]
+        lowest = min(float(plane.min()) for _, plane in log2_m)
+        count = 1 + round(BINS * (max(float(plane.max()) for _, plane in log2_m) - lowest))
         sums = np.zeros(count)
-        for c, plane in enumerate(log2_m):
-            for begin in range(0, plane.size, PART):
-                part = slice(begin, begin + PART)
-                classes = np.rint((plane.reshape(-1)[part] - np.float32(lowest)) * BINS).astype(np.intp)
-                for u in self.coefficients:
-                    sums += np.bincount(classes, np.square(u[c].reshape(-1)[part], dtype=np.float64), count)
+        for of_colours, plane in log2_m:
+            rows = max(1, PART // plane.shape[1])
+            for begin in range(0, len(plane), rows):
+                part = slice(begin, begin + rows)
+                classes = np.rint((plane[part] - np.float32(lowest)) * BINS).astype(np.intp)
+                squares = np.square(of_colours[:, :, part]).sum((0, 1))
+                sums += np.bincount(classes.reshape(-1), squares.reshape(-1), count)
         return lowest + np.arange(count) / BINS, sums
 
     def _precision(self, log2_snr: float) -> np.ndarray:
@@ -118,12 +120,11 @@ class ShapedResidual:
         noise, levels = self.noise, self.noise.levels
         snr_s, snr_t = np.float32(levels.snr(level)), np.float32(levels.snr(self.level))
         precisions = zip(noise.raised(-2 * noise.power(level)), noise.raised(-2 * noise.power(self.level)), strict=True)
-        for c, (of_s, of_t) in enumerate(precisions):
+        for (colours, of_s), (_, of_t) in precisions:
             scale = snr_s * of_s
             scale -= snr_t * of_t
             np.sqrt(np.maximum(scale, 0, out=scale), out=scale)
-            for u in self.coefficients:
-                u[c] *= scale
+            self.coefficients[:, colours] *= scale
         for u in self.coefficients:
             whitening.colours_(whitening.O.T, whitening.idct_(u))
         return coded_elements(self.coefficients, noise.header)

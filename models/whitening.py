@@ -138,14 +138,14 @@ class FrequencyPlaces:
         self.node = np.minimum(at, len(nodes) - 2).astype(np.uint8)
         self.share = (at - self.node).astype(np.float32)
 
-    def apply_(self, plane: np.ndarray, gains: np.ndarray) -> None:
-        """Multiply coefficients (height, width), in place, by gains that are given at the nodes."""
+    def apply_(self, planes: np.ndarray, gains: np.ndarray) -> None:
+        """Multiply coefficients, (height, width) or several such planes, in place, by gains that are given at the nodes."""
         if (gains != 1).any():
-            below, above = gains[:-1].astype(np.float32), np.diff(gains).astype(np.float32)
-            factor = above[self.node]
-            factor *= self.share
-            factor += below[self.node]
-            plane *= factor
+            lines = np.stack([gains[:-1], np.diff(gains)], 1).astype(np.float32)  # between two nodes
+            lines = lines.take(self.node, 0, mode="clip")  # the fastest mode
+            factor = lines[..., 1] * self.share
+            factor += lines[..., 0]
+            planes *= factor
 
 
 def gains_at(log2_snr: float, gains: Table) -> np.ndarray:
@@ -219,42 +219,46 @@ def _transformed(planes: np.ndarray, name: str, product: Callable[[np.ndarray, n
         return planes
     from scipy import fft  # here, since it takes half a second to import
 
-    for plane in planes:  # one at a time: the transform may need as much memory again
-        plane[:] = getattr(fft, name)(plane, norm="ortho", overwrite_x=True, workers=threads.count())
+    transformed = getattr(fft, name)(planes, axes=(1, 2), norm="ortho", overwrite_x=True, workers=threads.count())
+    if not np.may_share_memory(transformed, planes):  # it does, where the transform could work in place
+        planes[:] = transformed
     return planes
 
 
-def coefficients_(x: np.ndarray, field: np.ndarray | float = 1.0) -> np.ndarray:
-    """Replace a picture x by u = DCT(T x / G), both (3, H, W) float32, given G, (H, W) or a number."""
+def coefficients_(x: np.ndarray, field: np.ndarray | None = None) -> np.ndarray:
+    """Replace a picture x by u = DCT(T x / G), both (3, H, W) float32, given G, (H, W) float32, or None where it is 1."""
     planes = colours_(T, x)
-    planes /= np.float32(field)
+    if field is not None:
+        planes /= field
     return dct_(planes)
 
 
-def coefficients(x: np.ndarray, field: np.ndarray | float = 1.0) -> np.ndarray:
+def coefficients(x: np.ndarray, field: np.ndarray | None = None) -> np.ndarray:
     """Return u = DCT(T x / G), as `coefficients_`."""
     return coefficients_(np.array(x, np.float32), field)
 
 
-def coefficient_plane(x: np.ndarray, element: int, field: np.ndarray | float = 1.0) -> np.ndarray:
+def coefficient_plane(x: np.ndarray, element: int, field: np.ndarray | None = None) -> np.ndarray:
     """Return one of the three planes of `coefficients`, (H, W) float32, which takes a third of the memory."""
     plane = colour(T[element], x)
-    plane /= np.float32(field)
+    if field is not None:
+        plane /= field
     return dct_(plane[None])[0]
 
 
-def picture_(u: np.ndarray, field: np.ndarray | float = 1.0) -> np.ndarray:
+def picture_(u: np.ndarray, field: np.ndarray | None = None) -> np.ndarray:
     """Replace coefficients u by their picture x, both (3, H, W) float32: the inverse of `coefficients_`."""
     planes = idct_(u)
-    planes *= np.float32(field)
+    if field is not None:
+        planes *= field
     return colours_(np.linalg.inv(T), planes)
 
 
-def whiten_(u: np.ndarray, m: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
-    """Replace u by y = O^T IDCT(u / m), both (3, H, W) float32, given the multipliers m, three planes (H, W)."""
+def whiten_(u: np.ndarray, m: Sequence[np.ndarray] | np.ndarray, scale: float = 1.0) -> np.ndarray:
+    """Replace u by y = scale O^T IDCT(u / m), both (3, H, W) float32, given the multipliers m, three planes (H, W)."""
     for plane, of_m in zip(u, m, strict=True):
         plane /= of_m
-    return colours_(O.T, idct_(u))
+    return colours_(scale * O.T, idct_(u))
 
 
 def whiten(u: np.ndarray, m: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:

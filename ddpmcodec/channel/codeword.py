@@ -73,18 +73,19 @@ def word(bits: np.ndarray, nu: int, starts: np.ndarray, polynomials: np.ndarray,
     if n == 0:
         return signs
     w = windows(bits, nu, blocks_of(n))
-    polynomials = polynomials.astype(np.uint32)
+    longest = -(-signs.size // n)
+    polynomials = np.resize(polynomials.astype(np.uint32), longest)  # cycled where shares are longer
     words = np.empty_like(signs)
     at_once = max(1, PART * n // signs.size)  # path bits
     for first in range(0, n, at_once):
         begins = starts[first : first + at_once + 1]
-        sizes = np.diff(begins)
-        place = np.arange(begins[0], begins[-1])
-        place -= np.repeat(begins[:-1], sizes)
-        if polynomials.size < sizes.max():
-            place %= polynomials.size
-        masked = np.repeat(w[first : first + at_once], sizes)
-        masked &= polynomials[place]
-        parity = (np.bitwise_count(masked) & 1).view(np.int8)
-        words[begins[0] : begins[-1]] = signs[begins[0] : begins[-1]] * (1 - 2 * parity)
+        ones = np.bitwise_count(w[first : first + at_once, None] & polynomials)
+        is_owned = np.ones(ones.shape, bool)
+        is_owned[:, -1] = np.diff(begins) == longest  # other shares are one shorter
+        factors = ones[is_owned].view(np.int8)
+        factors &= 1
+        factors *= -2
+        factors += 1
+        part = slice(begins[0], begins[-1])
+        np.multiply(signs[part], factors, out=words[part])
     return words
