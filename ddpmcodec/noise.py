@@ -122,11 +122,15 @@ class Shaped:
         """Return m_i^w at a level, three planes (H, W) float32; those of the last power asked for are kept, unless they are large."""
         w = self.power(level)
         if self.header.height * self.header.width > MOST_KEPT:
-            return list(self.raised(w))
+            return self._planes(w)
         if self._kept is None or self._kept[0] != w:
             self._kept = None
-            self._kept = w, [m for colours, m in self.raised(w) for _ in range(COLOURS)[colours]]
+            self._kept = w, self._planes(w)
         return self._kept[1]
+
+    def _planes(self, power: float) -> list[np.ndarray]:
+        """Return m_i^power for each element of T."""
+        return [m for colours, m in self.raised(power) for _ in range(COLOURS)[colours]]
 
     def start(self, normals: np.ndarray) -> np.ndarray:
         """Return u_T = sigma_i(T) times the values: next to nothing of u_0 is in it."""

@@ -212,3 +212,10 @@ def test_large_pictures_have_the_noise_of_their_levels(width, height, data_dir):
             padded[: delta.size] = delta
             energy = np.square(padded.reshape(4096, -1)[: delta.size // (padded.size // 4096)], dtype=np.float64).sum(0)
             assert (energy / energy.mean()).min() > 0.6 and (energy / energy.mean()).max() < 1.6
+
+
+def test_multipliers_that_are_not_kept_are_the_same(photo, model, monkeypatch):
+    options = EncodeOptions(evaluations=6, effort=1)
+    kept = encode_pixels(Picture(photo), model, Quality(50), options).data
+    monkeypatch.setattr("ddpmcodec.noise.MOST_KEPT", 0)
+    assert encode_pixels(Picture(photo), model, Quality(50), options).data == kept
