@@ -55,7 +55,7 @@ class Channel:
 
     def decode(self, change: Change = (0.0, 0.0)) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Decode the picture, (H, W, 3) uint8; errors of u over their noise, (3, H, W); errors of y over theirs, (3, H, W)."""
-        m, field = np.exp2(self.log2_m + change[0]).astype(np.float32), np.float32(np.exp2(change[1]))
+        m, field = np.exp2(self.log2_m + change[0]).astype(np.float32), np.asarray(np.exp2(change[1]), np.float32)
         u_0 = whitening.coefficients(self.x_0, field)
         u_t = u_0 + m * np.float32(self.sigma) * self.eps
         root_abar = math.sqrt(abar_of_snr(self.model.levels.snr(self.level)))
