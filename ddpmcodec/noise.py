@@ -5,7 +5,7 @@ knows nothing else of it. Everything here is part of the format.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Protocol
 
@@ -20,6 +20,7 @@ from ddpmcodec.models.process import Posterior, abar_of_snr, posterior
 from ddpmcodec.prediction import Folds
 
 MOST_KEPT = 1 << 22  # pixels, beyond which multipliers are computed at each use: their memory counts, and their time does not
+Multipliers = tuple[slice, np.ndarray]  # elements of T, and what is theirs: a plane (H, W) float32
 
 
 class Noise(Protocol):
@@ -99,86 +100,80 @@ class Shaped:
         if shape.cell:
             cells = np.frombuffer(shape.cells, np.uint8).reshape(grid(header.height, header.width, shape.cell)) / 4
             self.field = np.exp2(whitening.log2_field(cells, shape.cell, header.height, header.width))
-        # log2 m_i, (H, W) float32, after the elements of T that have it: neighbours of the same row share a plane.
-        self.log2_m: list[tuple[slice, np.ndarray]] = []
+        self.log2_m: list[Multipliers] = []  # log2 m_i; neighbours of the same row share it
         for row, same in groupby(range(COLOURS), shape.table.__getitem__):
             first, *others = same
             plane = whitening.log2_multipliers(header.height, header.width, [row])[0].astype(np.float32)
             self.log2_m.append((slice(first, first + 1 + len(others)), plane))
         self.places = None if shape.gains is None else whitening.FrequencyPlaces(header.height, header.width)
-        self._kept: tuple[float, list[np.ndarray]] | None = None
+        self._kept: tuple[float, list[Multipliers]] | None = None
 
     def power(self, level: int) -> float:
         """Return w, the multipliers' power at a level."""
         return whitening.power(math.log2(self.levels.snr(level)), self.shape.ramp)
 
-    def raised(self, power: float) -> Iterator[tuple[slice, np.ndarray]]:
-        """Yield m_i^power, (H, W) float32, each after the elements of T that have it."""
+    def raised(self, power: float) -> Iterator[Multipliers]:
+        """Yield m_i^power for the elements of T that share it; (1, 1) where it is 1 everywhere."""
         for colours, plane in self.log2_m:
-            raised = plane * np.float32(power * math.log(2))
+            raised = plane * np.float32(power * math.log(2)) if power else np.zeros((1, 1), np.float32)
             yield colours, np.exp(raised, out=raised)
 
-    def multipliers(self, level: int) -> list[np.ndarray]:
-        """Return m_i^w at a level, three planes (H, W) float32; those of the last power asked for are kept, unless they are large."""
+    def multipliers(self, level: int) -> Iterable[Multipliers]:
+        """Return m_i^w at a level, as `raised` yields them; those of the last power asked for are kept, unless they are large."""
         w = self.power(level)
         if self.header.height * self.header.width > MOST_KEPT:
-            return self._planes(w)
+            return self.raised(w)
         if self._kept is None or self._kept[0] != w:
-            self._kept = None
-            self._kept = w, self._planes(w)
+            self._kept = w, [*self.raised(w)]
         return self._kept[1]
-
-    def _planes(self, power: float) -> list[np.ndarray]:
-        """Return m_i^power for each element of T."""
-        return [m for colours, m in self.raised(power) for _ in range(COLOURS)[colours]]
 
     def start(self, normals: np.ndarray) -> np.ndarray:
         """Return u_T = sigma_i(T) times the values: next to nothing of u_0 is in it."""
-        scale = np.float32(self.levels.snr(self.header.start) ** -0.5)
-        for u in normals:
-            for plane, m in zip(u, self.multipliers(self.header.start), strict=True):
-                plane *= m
-                plane *= scale
+        normals *= np.float32(self.levels.snr(self.header.start) ** -0.5)
+        for colours, m in self.multipliers(self.header.start):
+            normals[:, colours] *= m
         return normals
 
     def seen(self, x_t: np.ndarray, level: int) -> np.ndarray:
         """Return sqrt(abar) O^T IDCT(u_t / m^w), whose noise is white (`Noise.seen`)."""
-        y, m, scale = x_t.copy(), self.multipliers(level), math.sqrt(abar_of_snr(self.levels.snr(level)))
+        y = np.empty_like(x_t)
+        for colours, m in self.multipliers(level):
+            np.divide(x_t[:, colours], m, out=y[:, colours])
         for u in y:
-            whitening.whiten_(u, m, scale)
+            whitening.synthesis_(u, math.sqrt(abar_of_snr(self.levels.snr(level))))
         return y
 
     def picture(self, predicted: np.ndarray, level: int) -> np.ndarray:
         """Return the picture that was whitened to the prediction, clamped (`Noise.picture`)."""
-        m, log2_snr = self.multipliers(level), math.log2(self.levels.snr(level))
-        whole = prediction.fold_of(self.levels, level, self.folds) == 1
-        gains = [whitening.gains_at(log2_snr, rows) for rows in self.shape.gains] if self.shape.gains and whole else []
         for y in predicted:
-            u = whitening.unwhiten_(y, m)
-            if self.places is not None and gains:
-                for planes, of_colour in zip((u[:1], u[1:]), gains, strict=True):
-                    self.places.apply_(planes, of_colour)
-            if self.header.gray:
-                u[1:] = 0
+            whitening.analysis_(y)
+        for colours, m in self.multipliers(level):
+            predicted[:, colours] *= m
+        if self.places is not None and self.shape.gains and prediction.fold_of(self.levels, level, self.folds) == 1:
+            for colours, rows in zip((slice(1), slice(1, None)), self.shape.gains, strict=True):
+                self.places.apply_(predicted[:, colours], whitening.gains_at(math.log2(self.levels.snr(level)), rows))
+        if self.header.gray:
+            predicted[:, 1:] = 0
+        for u in predicted:
             x = whitening.picture_(u, self.field)
             np.clip(x, -1, 1, out=x)
         return predicted
 
     def sample(self, x_t: np.ndarray, x0hat: np.ndarray, level_t: int, level_s: int, z: np.ndarray) -> np.ndarray:
         """Return a sample of q(u_s | u_t, u_0), or of p: equation 7 for each coefficient (`Noise.sample`)."""
-        snr_s, snr_t = self.levels.snr(level_s), self.levels.snr(level_t)
-        m_s, power = self.multipliers(level_s), 2 * (self.power(level_s) - self.power(level_t))
-        ratio = snr_t / snr_s
-        for u_s, x, u_t in zip(z, x0hat, x_t, strict=True):
-            whitening.dct_(whitening.colours_(whitening.O, u_s))
-            for colours, m in self.raised(power) if power else [(slice(COLOURS), np.ones((), np.float32))]:
-                r = np.float32(ratio) * m
-                spread = np.asarray(np.maximum(1 - r, 0))  # of a number, too
-                np.sqrt(spread, out=spread)
-                spread *= np.float32(snr_s**-0.5)
-                u_s[colours] *= spread
+        snr_s = self.levels.snr(level_s)
+        ratio = np.float32(self.levels.snr(level_t) / snr_s)
+        for eps in z:
+            whitening.analysis_(eps)
+        r_of_colours = self.raised(2 * (self.power(level_s) - self.power(level_t)))
+        for (colours, m_s), (_, r) in zip(self.multipliers(level_s), r_of_colours, strict=True):
+            r *= ratio
+            spread = 1 - r
+            np.sqrt(np.maximum(spread, 0, out=spread), out=spread)
+            spread *= np.float32(snr_s**-0.5)
+            z[:, colours] *= spread * m_s
+            for u_s, x, u_t in zip(z, x0hat, x_t, strict=True):
                 for c in range(COLOURS)[colours]:
-                    u_s[c] *= m_s[c]
                     known = whitening.coefficient_plane(x, c, self.field)
                     u_s[c] += known
                     np.subtract(u_t[c], known, out=known)

@@ -254,26 +254,21 @@ def picture_(u: np.ndarray, field: np.ndarray | None = None) -> np.ndarray:
     return colours_(np.linalg.inv(T), planes)
 
 
-def whiten_(u: np.ndarray, m: Sequence[np.ndarray] | np.ndarray, scale: float = 1.0) -> np.ndarray:
-    """Replace u by y = scale O^T IDCT(u / m), both (3, H, W) float32, given the multipliers m, three planes (H, W)."""
-    for plane, of_m in zip(u, m, strict=True):
-        plane /= of_m
+def synthesis_(u: np.ndarray, scale: float = 1.0) -> np.ndarray:
+    """Replace u by y = scale O^T IDCT(u), both (3, H, W) float32."""
     return colours_(scale * O.T, idct_(u))
 
 
-def whiten(u: np.ndarray, m: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
-    """Return y = O^T IDCT(u / m), as `whiten_`."""
-    return whiten_(np.array(u, np.float32), m)
+def analysis_(y: np.ndarray) -> np.ndarray:
+    """Replace y by u = DCT(O y), both (3, H, W) float32: the inverse of `synthesis_`."""
+    return dct_(colours_(O, y))
 
 
-def unwhiten_(y: np.ndarray, m: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
-    """Replace y by u = m DCT(O y), both (3, H, W) float32: the inverse of `whiten_`."""
-    u = dct_(colours_(O, y))
-    for plane, of_m in zip(u, m, strict=True):
-        plane *= of_m
-    return u
+def whiten(u: np.ndarray, m: np.ndarray) -> np.ndarray:
+    """Return y = O^T IDCT(u / m), (3, H, W) float32, given the multipliers m, (3, H, W)."""
+    return synthesis_((u / m).astype(np.float32))
 
 
-def unwhiten(y: np.ndarray, m: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
-    """Return u = m DCT(O y), as `unwhiten_`."""
-    return unwhiten_(np.array(y, np.float32), m)
+def unwhiten(y: np.ndarray, m: np.ndarray) -> np.ndarray:
+    """Return u = m DCT(O y), (3, H, W) float32: the inverse of `whiten`."""
+    return (m * analysis_(np.array(y, np.float32))).astype(np.float32)
