@@ -121,8 +121,7 @@ class ShapedResidual:
         snr_s, snr_t = np.float32(levels.snr(level)), np.float32(levels.snr(self.level))
         precisions = zip(noise.raised(-2 * noise.power(level)), noise.raised(-2 * noise.power(self.level)), strict=True)
         for (colours, of_s), (_, of_t) in precisions:
-            scale = snr_s * of_s
-            scale -= snr_t * of_t
+            scale = snr_s * of_s - snr_t * of_t  # where one of them is a number: of the other's shape
             np.sqrt(np.maximum(scale, 0, out=scale), out=scale)
             self.coefficients[:, colours] *= scale
         for u in self.coefficients:
