@@ -1,12 +1,19 @@
-"""Files that appear whole or not at all. A leaf, like the errors: the models' files are written with it too."""
+"""Files and folders that appear whole or not at all. A leaf, like the errors: the models' files are written with it too."""
 
 import os
 import secrets
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from errno import EACCES
 from pathlib import Path
 
 from ddpmcodec.errors import OutputError
+
+
+def _temporary(path: Path) -> Path:
+    """Return a name beside a path that nothing else has."""
+    return path.with_name(f".ddpmcodec-{secrets.token_hex(8)}.tmp")
 
 
 def _unnamed(directory: Path) -> int | None:
@@ -29,7 +36,7 @@ def write(path: Path, data: bytes) -> None:
         target = Path(os.path.realpath(path))
         if target.exists() and not os.access(target, os.W_OK):
             raise PermissionError(EACCES, os.strerror(EACCES))
-        temporary = target.with_name(f".ddpmcodec-{secrets.token_hex(8)}.tmp")
+        temporary = _temporary(target)
         try:
             unnamed = _unnamed(target.parent)
             with open(temporary, "xb") if unnamed is None else open(unnamed, "wb") as f:
@@ -45,3 +52,23 @@ def write(path: Path, data: bytes) -> None:
             temporary.unlink(missing_ok=True)
     except OSError as e:
         raise OutputError(f"{path}: {e.strerror or e}") from e
+
+
+@contextmanager
+def folder(path: Path) -> Iterator[Path]:
+    """Make a folder: what is written to the one that is yielded has the path's name if all goes well.
+
+    Raises:
+        OutputError: the path is there already, or a file cannot be written; nothing is left behind.
+    """
+    temporary = _temporary(path)
+    try:
+        if path.exists():
+            raise OutputError(f"{path} exists already")
+        temporary.mkdir()
+        yield temporary
+        temporary.rename(path)
+    except OSError as e:
+        raise OutputError(f"{path}: {e.strerror or e}") from e
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

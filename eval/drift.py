@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -29,8 +29,9 @@ from ddpmcodec.errors import DriftError, PictureError
 from ddpmcodec.eval.progress import Counter
 from ddpmcodec.format import container, tail
 from ddpmcodec.format.container import Container
-from ddpmcodec.models import arithmetic, registry
+from ddpmcodec.models import arithmetic, photo_layout, registry
 from ddpmcodec.models.model import Model
+from ddpmcodec.models.photo_unet import PhotoUNet
 from ddpmcodec.picture import Picture
 from ddpmcodec.progress import Note, Progress, silent
 from ddpmcodec.target import Lossless, Rate
@@ -82,19 +83,14 @@ def without_channels_last(model: Model) -> Denoiser:
 
 
 def in_onnxruntime(model: Model) -> Denoiser:
-    """One exported network for each size of its input."""
-    import onnxruntime
+    """The network as `ddpmcodec export` writes it."""
+    from ddpmcodec.models import onnx_graph
 
-    sessions: dict[tuple[int, ...], onnxruntime.InferenceSession] = {}
+    data = onnx_graph.graph(photo_layout.parse(model.config), model.tensors, {}).SerializeToString()
+    run, embed = onnx_graph.loaded(data, "onnxruntime"), cast(PhotoUNet, model.network).emb
 
     def compute(x: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
-        size = tuple(x.shape)
-        if size not in sessions:
-            program = torch.onnx.export(model.network, (x, c), input_names=["x", "c"], dynamo=True, verbose=False)
-            assert program is not None
-            sessions[size] = onnxruntime.InferenceSession(program.model_proto.SerializeToString(), providers=["CPUExecutionProvider"])
-        [output] = sessions[size].run(None, {"x": x.contiguous().numpy(), "c": c.numpy()})
-        return torch.from_numpy(output)
+        return torch.from_numpy(run(x.contiguous().numpy(), embed(c).numpy()))
 
     return on_cpu(with_network(model, Other(model.network, compute)))
 

@@ -107,4 +107,4 @@ def _check_ncnn(model: Model, device: str, precision: str) -> None:
     if device == "cuda":
         raise ModelError("ncnn runs on the CPU, not on CUDA")
     if not ncnn_runtime.is_available():
-        raise ModelError("backend ncnn is not installed: pip install ncnn")
+        raise ModelError(f"backend {ncnn_runtime.NEEDS_NCNN}")

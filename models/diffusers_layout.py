@@ -6,8 +6,6 @@ configurations are translated.
 
 import json
 import re
-import secrets
-import shutil
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,8 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
 
-from ddpmcodec.errors import ModelError, OutputError
+from ddpmcodec import atomic
+from ddpmcodec.errors import ModelError
 from ddpmcodec.models.ddpm_unet import DDPMUNetConfig
 from ddpmcodec.models.model import complete
 
@@ -307,17 +306,8 @@ def write(folder: Path, config: dict, tensors: dict[str, torch.Tensor]) -> None:
         "unet/config.json": _unet_json(c, outputs),
     }
     weights = {name: value.contiguous() for name, value in tensors.items()}
-    temporary = folder.with_name(f".ddpmcodec-{secrets.token_hex(8)}.tmp")
-    try:
-        if folder.exists():
-            raise OutputError(f"{folder} exists already")
-        temporary.mkdir()
+    with atomic.folder(folder) as temporary:
         for name, document in documents.items():
             (temporary / name).parent.mkdir(exist_ok=True)
             (temporary / name).write_text(json.dumps(document, indent=2) + "\n")
         (temporary / "unet" / WEIGHTS[0]).write_bytes(safetensors.torch.save(weights, {"format": "pt"}))
-        temporary.rename(folder)
-    except OSError as e:
-        raise OutputError(f"{folder}: {e.strerror or e}") from e
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

@@ -7,10 +7,9 @@ import numpy as np
 
 from ddpmcodec import threads
 from ddpmcodec.errors import ModelError
-from ddpmcodec.models import photo_layout
+from ddpmcodec.models import ncnn_graph, photo_layout
 from ddpmcodec.models.embedding import embedding
 from ddpmcodec.models.model import Model
-from ddpmcodec.models.ncnn_graph import graph
 from ddpmcodec.models.ncnn_runtime import Network
 from ddpmcodec.models.padding import pad_to_multiple
 from ddpmcodec.models.parameterization import x_0_of
@@ -35,8 +34,7 @@ def network_of(model: Model, pixels: int) -> Network:
         count = threads.count()
         if network is None or network.threads > count or (network.threads < count and pixels > SMALL):
             layout = photo_layout.parse(model.config)
-            inputs = {"x": (3, None, None), "e": (layout.embedding,)}
-            network = Network(*graph(layout, model.tensors), inputs, count if pixels > SMALL else 1)
+            network = Network(*ncnn_graph.graph(layout, model.tensors), ncnn_graph.inputs(layout), count if pixels > SMALL else 1)
             _networks[model] = network
         return network
 

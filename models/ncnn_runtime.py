@@ -9,6 +9,7 @@
 
 import ctypes
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from ddpmcodec.errors import ModelError
 from ddpmcodec.models.libraries import is_installed
 
 IN_HALF = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_packed", "use_bf16_storage")
+NEEDS_NCNN = "ncnn is not installed: pip install ncnn"
 
 
 def is_available() -> bool:
@@ -28,8 +30,8 @@ class Network:
     """A network that has been loaded.
 
     Args:
-        text: of its layers.
-        weights: of the layers, in their order.
+        text: of its layers, or the file that has it.
+        weights: of the layers, in their order, or the file that has them.
         inputs: the shape of each input, by name; None for sizes that may be any.
         threads: the number that it computes with.
 
@@ -37,7 +39,7 @@ class Network:
         ModelError: ncnn cannot load it.
     """
 
-    def __init__(self, text: str, weights: bytes, inputs: Mapping[str, tuple[int | None, ...]], threads: int):
+    def __init__(self, text: str | Path, weights: bytes | Path, inputs: Mapping[str, tuple[int | None, ...]], threads: int):
         import ncnn
 
         self.inputs = dict(inputs)
@@ -50,8 +52,11 @@ class Network:
         self._allocators = ncnn.PoolAllocator(), ncnn.PoolAllocator()
         self._net.opt.blob_allocator, self._net.opt.workspace_allocator = self._allocators
         self._net.opt.num_threads = self.threads = threads
+        _check(self._net.load_param_mem(text) if isinstance(text, str) else self._net.load_param(str(text)), "read the layers")
+        if isinstance(weights, Path):
+            _check(self._net.load_model(str(weights)), "read the weights")
+            return
         reader = _reader(weights)
-        _check(self._net.load_param_mem(text), "read the layers")
         _check(self._net.load_model(reader), "read the weights")
         if reader.position != len(weights):
             raise ModelError("ncnn has not read all of the network's weights")

@@ -29,7 +29,7 @@ def test_rounding_does_not_show(files, name):
 
 
 def test_onnxruntime(files):
-    for module in ("onnxruntime", "onnxscript"):
+    for module in ("onnx", "onnxruntime"):
         pytest.importorskip(module)
     d = drift.measure(files[0], "onnxruntime")
     assert d.exact and d.psnr < 0.01 and d.pixel <= 1 and 0 < d.x0hat < 2.5e-4
