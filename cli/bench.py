@@ -20,14 +20,16 @@ from ddpmcodec.target import MAX_BPP
 @options.evaluations
 @options.effort
 @options.model
+@options.backend
 @eval_options.page
 @options.threads
 @options.quiet
-def command(photo, bpp, repeats, poisson, crop, output, evaluations, effort, model, page, threads, quiet):
+def command(photo, bpp, repeats, poisson, crop, output, evaluations, effort, model, backend, page, threads, quiet):
     """Measure the codec on PICTURE and print Markdown tables.
 
-    Seconds and peak memory of an encode and a decode, each in a process of its own; then the channel coder on real steps: bits over KL,
-    microseconds a bit, and mean, variance and kurtosis of the noise it leaves, for every effort and several lengths of a step.
+    Seconds and peak memory of an encode and a decode on the CPU in fp32, each in a process of its own; then the channel coder on real
+    steps: bits over KL, microseconds a bit, and mean, variance and kurtosis of the noise it leaves, for every effort and several lengths
+    of a step.
 
     \b
     ddpmcodec bench photo.png
@@ -46,7 +48,7 @@ def command(photo, bpp, repeats, poisson, crop, output, evaluations, effort, mod
         pixels = picture.read(data, page=page).pixels
     with options.progress_bar("bench", quiet) as progress:
         document = bench.run(pixels, model or registry.DEFAULT, crop if poisson else None, bpp=bpp, evaluations=evaluations, effort=effort,
-                             repeats=repeats, say=tqdm.write, progress=progress)  # fmt: skip
+                             backend=backend, repeats=repeats, say=tqdm.write, progress=progress)  # fmt: skip
     if output is not None:
         document["photo"]["name"] = printable(Path(photo).name)
         files.write_json(output, document)

@@ -125,7 +125,7 @@ class ShapedResidual:
             np.sqrt(np.maximum(scale, 0, out=scale), out=scale)
             self.coefficients[:, colours] *= scale
         for u in self.coefficients:
-            whitening.colours_(whitening.O.T, whitening.idct_(u))
+            whitening.synthesis_(u)
         return coded_elements(self.coefficients, noise.header)
 
 

@@ -24,7 +24,7 @@ from ddpmcodec.eval.poisson import CHUNK_BITS, PoissonChannel
 from ddpmcodec.eval.progress import Counter
 from ddpmcodec.eval.versions import versions
 from ddpmcodec.format.container import VERSION
-from ddpmcodec.models import arithmetic, process, registry
+from ddpmcodec.models import arithmetic, process, processor, registry
 from ddpmcodec.models.model import Model
 from ddpmcodec.noise import delta_of
 from ddpmcodec.plan import NU_OF_EFFORT, energy_of, path_bits
@@ -214,6 +214,7 @@ def run(
     bpp: float,
     evaluations: int,
     effort: int,
+    backend: str,
     repeats: int,
     say: Note = silent,
     progress: Progress = silent,
@@ -223,7 +224,7 @@ def run(
     Args:
         pixels: (H, W, 3) uint8.
         corner: left and top of the crop on which the Poisson coder is measured; None to leave it out.
-        bpp, evaluations, effort: of the file that is timed.
+        bpp, evaluations, effort, backend: of the file that is timed.
         repeats: of the encode and the decode, of whose seconds the medians are taken.
         say: told the tables line by line.
         progress: told how many steps have been measured; how many there are is not known, and 0.
@@ -247,8 +248,10 @@ def run(
             advance()
         return done
 
-    say(f"{width}x{height}, {model.name}, {threads} threads, medians of {repeats}\n")
-    times = timing.measure(pixels, model_name, bpp=bpp, evaluations=evaluations, effort=effort, threads=threads, repeats=repeats)
+    say(f"{width}x{height}, {model.name}, {threads} threads of {processor.name()}, medians of {repeats}\n")
+    times = timing.measure(
+        pixels, model_name, bpp=bpp, evaluations=evaluations, effort=effort, backend=backend, threads=threads, repeats=repeats
+    )
     say(timing.table(times))
     steps = told(f"steps of {width}x{height}", measure_trellis(model, pixels, SIGMAS, STEP_BITS))
     say(f"\nBits sent per ideal bit conveyed, and microseconds a bit sent: means over noise levels\n\n{summary(steps)}")
@@ -264,5 +267,6 @@ def run(
         "crop": {"left": left, "top": top, "side": CROP_SIDE, "steps": [m.record() for m in crop_steps]},
         "model": model.identity(),
         "threads": threads,
-        "versions": versions("ddpmcodec", "numba", "numpy", "torch"),
+        "processor": processor.name(),
+        "versions": versions("ddpmcodec", "ncnn", "numba", "numpy", "torch"),
     }

@@ -4,6 +4,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
@@ -31,41 +32,47 @@ def _timed(run: Callable[[], Any], repeats: int) -> tuple[list[float], Any]:
     return seconds, result
 
 
-def _encode(pixels: np.ndarray, model: str, bpp: float, evaluations: int, effort: int, repeats: int) -> dict[str, Any]:
+def _encode(pixels: np.ndarray, model: str, bpp: float, options: EncodeOptions, repeats: int) -> dict[str, Any]:
     denoiser = registry.find(model)
     first = Picture(np.zeros((16, 16, 3), np.uint8))
-    encode_pixels(first, denoiser, Rate(8), EncodeOptions(2, effort))  # compiles, or loads what is compiled
+    encode_pixels(first, denoiser, Rate(8), replace(options, evaluations=2))  # compiles, or loads what is compiled
     encodings = []
 
     def run() -> None:
-        encodings.append(encode_pixels(Picture(pixels), denoiser, Rate(bpp), EncodeOptions(evaluations, effort, precision="fp32")))
+        encodings.append(encode_pixels(Picture(pixels), denoiser, Rate(bpp), options))
 
     seconds, _ = _timed(run, repeats)
     network = [e.network_seconds for e in encodings]
-    return {"data": encodings[0].data, "psnr": encodings[0].psnr, "seconds": seconds, "network": network, "peak": _peak_bytes()}
+    first_encoding = encodings[0]
+    measured = {"data": first_encoding.data, "psnr": first_encoding.psnr, "backend": first_encoding.backend}
+    return {**measured, "seconds": seconds, "network": network, "peak": _peak_bytes()}
 
 
-def _decode(data: bytes, model: str, repeats: int) -> dict[str, Any]:
-    parsed, denoiser = container.parse(data), arithmetic.denoiser(registry.find(model), "cpu", "fp32")
+def _decode(data: bytes, model: str, backend: str, repeats: int) -> dict[str, Any]:
+    parsed, denoiser = container.parse(data), arithmetic.denoiser(registry.find(model), "cpu", "fp32", backend=backend)
     seconds, state = _timed(lambda: decoder.last_state(parsed, denoiser), repeats)
     network, _ = _timed(lambda: denoiser.predict_x_0(state.x_t, state.level), max(3, repeats))
     return {"seconds": seconds, "evaluation": network, "peak": _peak_bytes()}
 
 
-def measure(pixels: np.ndarray, model: str, *, bpp: float, evaluations: int, effort: int, threads: int, repeats: int) -> dict[str, Any]:
-    """Medians of `repeats` runs, JSON-serializable.
+def measure(
+    pixels: np.ndarray, model: str, *, bpp: float, evaluations: int, effort: int, backend: str, threads: int, repeats: int
+) -> dict[str, Any]:
+    """Medians of `repeats` runs on the CPU in fp32, JSON-serializable.
 
     Args:
         pixels: (H, W, 3) uint8.
         model: name or path.
-        threads: of torch and of the search.
+        backend: of the network, as `models.arithmetic.denoiser` has it.
+        threads: of the network and of the search.
 
     Raises:
         WorkerError: a process has died.
     """
+    options = EncodeOptions(evaluations, effort, device="cpu", precision="fp32", backend=backend)
     with workers.pool(1, threads, tasks=1) as pool:  # a process for each: memory that one has had, its successor would count
-        encoded = pool.submit(_encode, pixels, model, bpp, evaluations, effort, repeats).result()
-        decoded = pool.submit(_decode, encoded["data"], model, repeats).result()
+        encoded = pool.submit(_encode, pixels, model, bpp, options, repeats).result()
+        decoded = pool.submit(_decode, encoded["data"], model, backend, repeats).result()
     return {
         "width": pixels.shape[1],
         "height": pixels.shape[0],
@@ -73,6 +80,7 @@ def measure(pixels: np.ndarray, model: str, *, bpp: float, evaluations: int, eff
         "psnr": encoded["psnr"],
         "evaluations": len(decoder.evaluated_levels(container.parse(encoded["data"]))),
         "effort": effort,
+        "backend": encoded["backend"],
         "threads": threads,
         "repeats": repeats,
         "evaluation_seconds": median(decoded["evaluation"]),
@@ -86,10 +94,12 @@ def measure(pixels: np.ndarray, model: str, *, bpp: float, evaluations: int, eff
 
 def table(result: dict[str, Any]) -> str:
     """`measure` as a Markdown table."""
-    heads = ["picture", "evaluations", "threads", "an evaluation", "encode", "of it network", "decode", "peak, encode", "peak, decode"]
+    heads = ["picture", "evaluations", "network", "threads", "an evaluation", "encode", "of it network", "decode"]
+    heads += ["peak, encode", "peak, decode"]
     cells = [
         f"{result['width']}x{result['height']}, {result['bpp']:.2f} bpp",
         str(result["evaluations"]),
+        result["backend"],
         str(result["threads"]),
         *(f"{result[f'{name}_seconds']:.2f} s" for name in ("evaluation", "encode", "encode_network", "decode")),
         *(f"{result[f'{name}_peak_bytes'] / 1e6:.0f} MB" for name in ("encode", "decode")),

@@ -140,12 +140,15 @@ class FrequencyPlaces:
 
     def apply_(self, planes: np.ndarray, gains: np.ndarray) -> None:
         """Multiply coefficients, (height, width) or several such planes, in place, by gains that are given at the nodes."""
-        if (gains != 1).any():
-            lines = np.stack([gains[:-1], np.diff(gains)], 1).astype(np.float32)  # between two nodes
-            lines = lines.take(self.node, 0, mode="clip")  # the fastest mode
-            factor = lines[..., 1] * self.share
-            factor += lines[..., 0]
-            planes *= factor
+        if (gains == 1).all():
+            return
+        lines = np.stack([gains[:-1], np.diff(gains)], 1).astype(np.float32)  # between two nodes
+        for begin in range(0, len(self.node), ROWS):
+            rows = slice(begin, begin + ROWS)
+            found = lines.take(self.node[rows], 0, mode="clip")  # the fastest mode
+            factor = found[..., 1] * self.share[rows]
+            factor += found[..., 0]
+            planes[..., rows, :] *= factor
 
 
 def gains_at(log2_snr: float, gains: Table) -> np.ndarray:

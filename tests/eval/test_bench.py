@@ -16,6 +16,7 @@ from ddpmcodec.channel.randomness import STREAM_SAMPLING, SharedRandomness
 from ddpmcodec.cli import main
 from ddpmcodec.eval import bench, documents
 from ddpmcodec.eval.bench import Measurement
+from ddpmcodec.models import processor
 from ddpmcodec.models.model import Model
 
 COUNT = 20000
@@ -124,6 +125,7 @@ def small(monkeypatch: pytest.MonkeyPatch):
 def test_the_command_and_its_plot(tmp_path: Path, photo: np.ndarray, model_path: str, small: None):
     Image.fromarray(photo).save(tmp_path / "photo.png")
     options = ["--poisson", "--crop", "20", "30", "--repeats", "1", "--model", model_path, "--evaluations", "5", "--effort", "1"]
+    options += ["--backend", "torch"]
     result = run("bench", tmp_path / "photo.png", *options, "--threads", "1", "-o", tmp_path / "coder.json")
     assert result.exit_code == 0, result.output
     saved = json.loads((tmp_path / "coder.json").read_text())
@@ -133,8 +135,9 @@ def test_the_command_and_its_plot(tmp_path: Path, photo: np.ndarray, model_path:
     assert poisson == [(40, 16), (40, 6), (40, 8)]
     for m in (*saved["photo"]["steps"], *saved["crop"]["steps"]):
         assert f"| {m['bits_per_kl']:.3f} | {m['efficiency']:.3f} |" in result.output
-    assert "100x80, test-model" in result.output
+    assert "100x80, test-model" in result.output and saved["processor"] == processor.name() and f"of {processor.name()}" in result.output
     times = saved["timing"]
+    assert times["backend"] == "torch" and " bpp | 5 | torch | 1 |" in result.output
     assert times["evaluations"] == 5 and times["bpp"] <= 1 and times["encode_network_seconds"] < times["encode_seconds"]
     assert 5e7 < times["decode_peak_bytes"] < 3e9 and times["evaluation_seconds"] < times["decode_seconds"]
     pytest.importorskip("matplotlib")

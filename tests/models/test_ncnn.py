@@ -3,6 +3,7 @@
 import copy
 import gc
 import math
+import platform
 import subprocess
 import sys
 import weakref
@@ -248,3 +249,11 @@ def test_processors_that_multiply_bfloat16(monkeypatch, tmp_path):
         assert processor.multiplies_bfloat16() == expected == arithmetic.has_bfloat16("cpu")
     monkeypatch.setattr(processor, "CPUINFO", tmp_path / "none")
     assert not processor.multiplies_bfloat16()
+
+
+def test_the_name_of_a_processor(monkeypatch, tmp_path):
+    monkeypatch.setattr(processor, "CPUINFO", tmp_path / "cpuinfo")
+    processor.CPUINFO.write_text("processor\t: 0\nmodel name\t: Some CPU 3000\nflags\t\t: fpu avx512_bf16 avx2 avx512f_x\n")
+    assert processor.name() == "Some CPU 3000 (avx2, avx512_bf16)"
+    processor.CPUINFO.write_text("processor\t: 0\nFeatures\t: asimd\n")
+    assert processor.name() == (platform.processor() or platform.machine())
