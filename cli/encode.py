@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ddpmcodec import target
+from ddpmcodec import speed, target
 from ddpmcodec.cli import batch, cluster, files, folders, given, options
 from ddpmcodec.errors import printable
 from ddpmcodec.progress import silent
@@ -80,8 +80,7 @@ def only_one_target() -> Iterator[None]:
 @click.option("--cvvdp", type=options.Rate(0, 10), metavar="JOD", help="Likewise, by ColorVideoVDP, where its package is installed: 10 is "
               "equal, one less is seen by three of four.")  # fmt: skip
 @click.option("--lossless", is_flag=True, help="To the last bit.")
-@options.evaluations
-@options.effort
+@options.speed
 @options.model
 @click.option("--levels", callback=levels_option, metavar="all|N,N,...", help="Timesteps to visit after the first.")
 @click.option("--tune", type=click.Choice(["perception", "psnr"]), help="Shape the noise so that it is seen least, or leave it white: best "
@@ -115,7 +114,7 @@ def command(images, output, dry_run, as_json, recursive, jobs, dask, skip_existi
 
     \b
     ddpmcodec encode photo.png -o photo.ddpm
-    ddpmcodec encode photo.jpg -o small.ddpm --bpp 0.25 --evaluations 20
+    ddpmcodec encode photo.jpg -o small.ddpm --bpp 0.25 --speed fast
     ddpmcodec encode photo.png -o small.ddpm --target-size 20k
     ddpmcodec encode photo.png -o fine.ddpm --psnr 40
     ddpmcodec encode photo.png -o good.ddpm --ssimulacra2 70
@@ -132,6 +131,7 @@ def command(images, output, dry_run, as_json, recursive, jobs, dask, skip_existi
         raise click.UsageError("give -o FILE, or --dry-run, which --json goes with")
     if dry_run and (dask is not None or jobs is not None or skip_existing or recursive):
         raise click.UsageError("--dry-run is for one picture, or several that go together")
+    chosen |= speed.choose(chosen.pop("speed"), chosen["evaluations"], chosen["effort"])._asdict()
     with only_one_target():
         chosen["score"] = scored({name: chosen[name] for name in SCORES})
         target.choose(**{name: chosen[name] for name in TARGETS if name != "levels"}, levels=(1,) if chosen["levels"] else None)

@@ -52,9 +52,10 @@ def command(file, output, original, model, threads, device, precision, backend, 
     denoiser = api.denoiser_of(parsed, model, device, precision, backend)
     if not quiet:
         large.announce_decoding(lambda text: click.echo(f"{output}: {text}", err=True), parsed, denoiser)
+    name = "stdin" if file == "-" else printable(Path(file).name)
     with options.progress_bar("view", quiet) as progress:
-        shown = view.prefixes(parsed, denoiser, progress)
-    files.write(output, view.view(data, "stdin" if file == "-" else printable(Path(file).name), shown, image))
+        made = view.view(data, name, view.prefixes(parsed, denoiser, progress), image)
+    files.write(output, made)
 
 
 def read_original(path: str, data: bytes, max_pixels: int | None) -> "Image":

@@ -16,8 +16,8 @@ from ddpmcodec.errors import CorruptFileError, LimitError, ModelError, PictureEr
 from ddpmcodec.format import container as _container
 from ddpmcodec.format.container import Container
 from ddpmcodec.format.metadata import NONE
-from ddpmcodec.plan import DEFAULT_EFFORT, DEFAULT_EVALUATIONS
 from ddpmcodec.progress import Note, Progress, silent
+from ddpmcodec.speed import NORMAL, choose
 from ddpmcodec.target import MAX_BPP
 
 if TYPE_CHECKING:  # torch and Pillow are imported by the functions that need them: describing a file needs neither
@@ -44,8 +44,9 @@ def encode(
     max_bytes: int | None = None,
     psnr: float | None = None,
     lossless: bool = False,
-    evaluations: int = DEFAULT_EVALUATIONS,
-    effort: int = DEFAULT_EFFORT,
+    speed: str = NORMAL,
+    evaluations: int | None = None,
+    effort: int | None = None,
     seed: int = 0,
     tune: str = "auto",
     roi: Any = None,
@@ -82,6 +83,7 @@ def encode(
         psnr: PSNR of the decoded picture in dB: reached, and exceeded by 0.3 dB at most in files of more than 1 kB, below 54 dB; where
             it is out of reach, with 24 bits per pixel or where noise of 0.5 of 255 is left, the best there is.
         lossless: code the picture to the last bit; a prefix of the file is still a lossy file.
+        speed: "fast", "normal" or "best": evaluations and effort, where they are not given (`ddpmcodec.speed`).
         evaluations: network evaluations that decoding takes, at least 2: more are slower and smaller. Where a quality, a PSNR or a
             lossless file takes steps that are too long otherwise, there are more.
         effort: 1 ... 5, the channel coder's search: less is faster and larger.
@@ -111,7 +113,7 @@ def encode(
     if roi is None and roi_gain is not None:
         raise ValueError("roi_gain is of a roi, and there is none")
     regions = None if roi is None else load_roi(roi, roi_gain, MAX_PIXELS if max_pixels is None else max_pixels)
-    options = EncodeOptions(evaluations, effort, seed, tune, regions, device, precision, backend)
+    options = EncodeOptions(*choose(speed, evaluations, effort), seed, tune, regions, device, precision, backend)
     return encode_image(image, end, options, model=model, page=page, strip=strip, max_pixels=max_pixels, progress=progress).data
 
 

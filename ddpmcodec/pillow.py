@@ -2,7 +2,7 @@
 
     import ddpmcodec.pillow
     Image.open("photo.ddpm").save("photo.png")
-    image.save("photo.ddpm", quality=60)       # or bpp, max_bytes, psnr, lossless; evaluations, effort, seed, model
+    image.save("photo.ddpm", quality=60)       # or bpp, max_bytes, psnr, lossless; speed, evaluations, effort, seed, model
 
 Opening a file reads and verifies it, and decodes nothing yet. A cut one is decoded where `ImageFile.LOAD_TRUNCATED_IMAGES` is set.
 Files of several pictures have as many frames; `save_all=True, append_images=[...]` writes them, of one size, the frames of each image.
@@ -25,6 +25,7 @@ OPTIONS = (
     "max_bytes",
     "psnr",
     "lossless",
+    "speed",
     "evaluations",
     "effort",
     "seed",

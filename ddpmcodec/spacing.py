@@ -1,8 +1,9 @@
 """The spacing of the noise levels that the encoder visits: few at high noise, many where the bits are.
 
-The decoder reads the levels from the file, so nothing here is part of the format. A step of size h = ln(snr_s / snr_t) costs about
-1 + h / 4 times the bits of infinitely small steps. So for a fixed number of steps the total is least where h is proportional to the
-inverse square root of the bits per unit of ln snr: of the relative error mse / sigma^2 of the network, where noise is white.
+The decoder reads the levels from the file, so nothing here is part of the format. A step of size h = ln(snr_s / snr_t) costs
+r (e^h - 1) / 2 nats per element, infinitely small steps r h / 2, where r is the relative error mse / sigma^2 of the network if noise is
+white. With r about constant over a step, the nats of a number of steps, the integral of 1 / h, are least where
+e^h (h - 1) + 1 is proportional to 1 / r: short steps h to the inverse square root of r, long ones to no more than its logarithm.
 """
 
 import math
@@ -15,8 +16,9 @@ from ddpmcodec.format.shape import Shape
 from ddpmcodec.models.process import sigma_of_snr, typical_relative_error
 
 MAX_STEP = math.log(8.0)
-EXPONENT = 0.5
 _RESOLUTION = 32  # grid points a unit of ln snr
+_LOG_STEP = np.linspace(math.log(1e-4), math.log(32), 1000)
+_LOG_SLOPE = np.log(np.exp(_LOG_STEP + np.exp(_LOG_STEP)) - np.expm1(np.exp(_LOG_STEP)))  # of e^h (h - 1) + 1
 
 
 class Typical(NamedTuple):
@@ -73,14 +75,17 @@ def next_step(typical: Typical, log_snr: float, rate: float, evaluations: int, n
     grid = np.arange(log_snr, max(last, log_snr + 1 / _RESOLUTION), 1 / _RESOLUTION)
     rates = typical.rate(np.exp(grid))
     rates *= rate / rates[0]
-    spent = np.cumsum(rates) / (2 * _RESOLUTION)
-    end = min(int(np.searchsorted(spent, nats_per_dimension)) + 1, grid.size)
-    root = rates[:end] ** EXPONENT
-    # The step is `unit` / root, at most `longest`: find the unit that makes their number come out right.
-    longest = max(MAX_STEP, end / _RESOLUTION / evaluations)
-    low, high = 0.0, longest * float(root.max())
+    log_rates = np.log(rates)
+
+    def walk(log_unit: float) -> tuple[float, float]:
+        """Return the number of steps that spend the nats, and the length of the first, if the factor of 1 / r is e^log_unit."""
+        h = np.exp(np.interp(log_unit - log_rates, _LOG_SLOPE, _LOG_STEP))
+        spent = np.cumsum(rates * np.expm1(h) / h) / (2 * _RESOLUTION)
+        end = int(np.searchsorted(spent, nats_per_dimension)) + 1
+        return np.sum(1 / h[:end]) / _RESOLUTION, float(h[0])
+
+    low, high = log_rates.min() + _LOG_SLOPE[0], log_rates.max() + _LOG_SLOPE[-1]
     for _ in range(40):
-        unit = (low + high) / 2
-        steps = np.sum(1 / np.minimum(unit / root, longest)) / _RESOLUTION
-        low, high = (unit, high) if steps > evaluations else (low, unit)
-    return min(high / float(root[0]), longest)
+        middle = (low + high) / 2
+        low, high = (middle, high) if walk(middle)[0] > evaluations else (low, middle)
+    return walk(high)[1]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from ddpmcodec import quality
 from ddpmcodec.errors import EvaluationError
@@ -58,7 +59,7 @@ def gather(sources: Mapping[str, bytes], name: str) -> Results:
 
 
 def bd_rates(ours: Curve, others: Sequence[Curve], low: float, high: float) -> Iterator[list[str]]:
-    """A row for each other codec: its name, and the rate that `ours` needs more at the same quality, by each of `METRICS`."""
+    """Yield a row for each other codec: its name, and the rate that `ours` needs more at the same quality, by each of `METRICS`."""
 
     def cell(other: Curve, metric: str) -> str:
         try:
@@ -76,7 +77,8 @@ def bd_rates(ours: Curve, others: Sequence[Curve], low: float, high: float) -> I
 
 
 def chosen(codec: Codec, pixels: np.ndarray, rates: Sequence[float]) -> list[Coded]:
-    """The files of a picture that the page shows: of a progressive codec a ladder of prefixes, of others those nearest to the rates."""
+    """Return the files of a picture that the page shows: of a progressive codec a ladder of prefixes, of others those nearest to the
+    rates."""
     files = sorted(codec.curve(pixels), key=lambda coded: coded.bytes)
     if not codec.progressive:
         nearest = {min(range(len(files)), key=lambda i: abs(np.log(files[i].bpp / rate))) for rate in rates} if files else set()
@@ -91,11 +93,12 @@ def chosen(codec: Codec, pixels: np.ndarray, rates: Sequence[float]) -> list[Cod
 def _file(original: np.ndarray, coded: Coded) -> dict[str, Any]:
     psnr = quality.psnr(original, coded.pixels)
     finite = {"psnr": psnr} if np.isfinite(psnr) else {}
-    return {"bytes": coded.bytes, "bpp": coded.bpp, **finite, "src": page.picture_uri(coded.pixels)}
+    image = Image.fromarray(coded.pixels)
+    return {"bytes": coded.bytes, "bpp": coded.bpp, **finite, "src": page.picture_uri(image), "small": page.thumbnail_uri(image)}
 
 
 def viewer(pixels: np.ndarray, ours: Codec, others: Sequence[Codec], rates: Sequence[float], done: Callable[[], None]) -> str:
-    """A picture, ours beside the original and the others, as HTML.
+    """Return a viewer of a picture, ours beside the original and the others, as HTML.
 
     Args:
         rates: in bpp, at which the others are shown; the page opens at the middle one.
@@ -107,7 +110,7 @@ def viewer(pixels: np.ndarray, ours: Codec, others: Sequence[Codec], rates: Sequ
     if not files:
         raise EvaluationError(f"{ours.name} has no file of it")
     done()
-    shown = {"original": [{"bytes": pixels.nbytes, "bpp": 24.0, "src": page.picture_uri(pixels)}]}
+    shown = {"original": [{"bytes": pixels.nbytes, "bpp": 24.0, "src": page.picture_uri(Image.fromarray(pixels))}]}
     for codec in others:
         shown[codec.name] = [_file(pixels, coded) for coded in chosen(codec, pixels, rates)]
         done()
@@ -119,7 +122,7 @@ def viewer(pixels: np.ndarray, ours: Codec, others: Sequence[Codec], rates: Sequ
 def viewers(
     results: Results, pictures: Sequence[tuple[str, np.ndarray]], rates: Sequence[float], progress: Progress = silent
 ) -> list[tuple[str, str]]:
-    """Code pictures by every codec that is here: names and `viewer` of each.
+    """Code pictures by every codec that is here, and return names and `viewer` of each.
 
     Raises:
         EvaluationError: a codec refuses a picture.

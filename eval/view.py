@@ -1,7 +1,7 @@
 """One file as a page: its picture at every prefix, and what it is made of."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -10,26 +10,27 @@ from PIL import Image
 from ddpmcodec import api, decoder, picture, quality
 from ddpmcodec.denoiser import Denoiser
 from ddpmcodec.eval import curves, figures, page
-from ddpmcodec.format.container import Container
+from ddpmcodec.format.container import NAMES, Container
+from ddpmcodec.progress import Progress
 
 
-def prefixes(parsed: Container, denoiser: Denoiser, done: Callable[[int, int], None]) -> list[tuple[int, Image.Image]]:
-    """Bytes, and the picture that they decode to (of several the first), wherever the chain evaluates the network."""
+def prefixes(parsed: Container, denoiser: Denoiser, progress: Progress) -> Iterator[tuple[int, Image.Image]]:
+    """Yield bytes, and the picture that they decode to (of several the first), wherever the chain evaluates the network."""
     payload = next(section.offset for section in parsed.sections if section.type == "P")
     tail = next((section.offset + section.size for section in parsed.sections if section.type == "L"), 0)
     whole, total = len(parsed.messages), len(decoder.evaluated_levels(parsed))
-    found: list[tuple[int, Image.Image]] = []
+    found = 0
     for state in decoder.states(parsed, denoiser):
         if state.index == whole or parsed.steps[state.index].evaluate:
             at_end = state.index == len(parsed.steps) and parsed.tail is not None
             size = tail if at_end else parsed.ends[state.index - 1] if state.index else payload
-            found.append((size, picture.to_images(decoder.pixels(parsed, state), parsed)[0]))
-            done(len(found), total)
-    return found
+            yield size, picture.to_images(decoder.pixels(parsed, state), parsed)[0]
+            found += 1
+            progress(found, total)
 
 
-def view(data: bytes, name: str, shown: list[tuple[int, Image.Image]], original: Image.Image | None = None) -> bytes:
-    """The page.
+def view(data: bytes, name: str, shown: Iterable[tuple[int, Image.Image]], original: Image.Image | None = None) -> bytes:
+    """Return the page.
 
     Args:
         name: of the file.
@@ -43,7 +44,8 @@ def view(data: bytes, name: str, shown: list[tuple[int, Image.Image]], original:
     area = info["width"] * info["height"] * info["pictures"]
     files: list[dict[str, Any]] = []
     for size, image in shown:
-        entry: dict[str, Any] = {"bytes": size, "bpp": 8 * size / area, "psnr": None, "src": page.picture_uri(np.asarray(image))}
+        entry: dict[str, Any] = {"bytes": size, "bpp": 8 * size / area, "psnr": None}
+        entry |= {"src": page.picture_uri(image), "small": page.thumbnail_uri(image)}
         if original is not None:
             before, after = (np.asarray(each.convert("RGB")) for each in (original, image))
             psnr = quality.psnr(before, after, _visible(image))
@@ -54,25 +56,32 @@ def view(data: bytes, name: str, shown: list[tuple[int, Image.Image]], original:
     others = {}
     parts = []
     if original is not None:
-        others["original"] = [{"bytes": 3 * area, "bpp": 24.0, "src": page.picture_uri(np.asarray(original))}]
+        others["original"] = [{"bytes": 3 * area, "bpp": 24.0, "src": page.picture_uri(original)}]
         points = [(each["bpp"], each["psnr"]) for each in files if "psnr" in each]
         if points:
             curve = curves.Curve(name, "", tuple(rate for rate, _ in points), {"psnr-rgb": tuple(value for _, value in points)})
             parts.append(
                 page.section("Rate and distortion", page.figure(figures.rate_distortion([curve], kind="svg"), "PSNR over the rate"))
             )
-    sections = [[s["type"], str(s["offset"]), str(s["size"]), "" if s["whole"] else "cut"] for s in info["sections"]]
+    sections = [
+        [f"{s['type']}, {NAMES.get(s['type'], 'not known')}", str(s["offset"]), str(s["size"]), "" if s["whole"] else "cut"]
+        for s in info["sections"]
+    ]
     steps = [
         [str(s["step"]), str(s["level"]), f"{s['sigma']:.2f}", str(s["bits"]), str(s["end"]), "" if s["evaluate"] else "kept"]
         for s in info["steps"]
     ]
     facts = f"{info['width']} x {info['height']} {info['mode']}, {info['bytes']} bytes, {info['bpp']:.4f} bpp"
+    whole = info["width"], info["height"]
+    width, height = page.shown_size(*whole)
+    facts += f"; {info['model']} {info['model_hash']}, format version {info['format_version']}, seed {info['seed']}."
+    reduced = "" if (width, height) == whole else f" Pictures are shown at {width} x {height}."
     return page.document(
         name,
-        page.paragraph(f"{facts}; {info['model']} {info['model_hash']}, format version {info['format_version']}, seed {info['seed']}."),
+        page.paragraph(facts + reduced),
         page.viewer({"name": name, "files": files, "others": others, "start": len(files) - 1}),
         *parts,
-        page.section("Sections", page.table(["type", "offset", "bytes", ""], sections)),
+        page.section("Sections", page.table(["section", "offset", "bytes", ""], sections)),
         page.section("Steps", page.table(["step", "level", "sigma", "bits", "end", "x0hat"], steps)),
     )
 

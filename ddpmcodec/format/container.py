@@ -86,6 +86,18 @@ PLACES = {
     "x": Place.AFTER,
     "E": Place.END,
 }
+NAMES = {
+    "H": "header",
+    "i": "colour profile",
+    "A": "alpha",
+    "S": "shape of the noise",
+    "T": "step table",
+    "P": "payload",
+    "L": "lossless tail",
+    "e": "EXIF",
+    "x": "XMP",
+    "E": "end mark",
+}
 
 
 def _kinds(*places: Place) -> str:

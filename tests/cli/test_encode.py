@@ -23,6 +23,13 @@ def test_the_file_is_the_librarys(run, drawing):
     assert sorted(p.name for p in Path().iterdir()) == ["in.ddpm", "in.png", "out.ddpm"]
 
 
+def test_the_speed_is_the_librarys(run, drawing):
+    options = {"model": "test-model", "bpp": 1.5, "speed": "fast"}
+    for arguments, more in (([], {}), (["--evaluations", 4], {"evaluations": 4}), (["--effort", 1], {"effort": 1})):
+        run("encode", "in.png", "-o", "out.ddpm", "--bpp", 1.5, "--model", "test-model", "--speed", "fast", *arguments)
+        assert Path("out.ddpm").read_bytes() == ddpmcodec.encode(drawing, **options, **more)
+
+
 def test_quiet(run):
     result = run("encode", "in.png", "-o", "out.ddpm", "--quiet", *FAST)
     assert (result.stdout, result.stderr) == ("", "")
@@ -164,6 +171,7 @@ def test_lossless(run, drawing):
         ("in.png", "-o", "out.ddpm", "--bpp", "nan"),
         ("in.png", "-o", "out.ddpm", "--evaluations", "1"),
         ("in.png", "-o", "out.ddpm", "--effort", "6"),
+        ("in.png", "-o", "out.ddpm", "--speed", "slow"),
         ("in.png", "-o", "out.ddpm", "--seed", "-1"),
         ("in.png", "-o", "out.ddpm", "--seed", str(2**63)),
         ("in.png", "-o", "out.ddpm", "--threads", "0"),

@@ -13,7 +13,8 @@ from PIL import Image
 
 import ddpmcodec
 from ddpmcodec import quality
-from ddpmcodec.eval import view
+from ddpmcodec.eval import page, view
+from ddpmcodec.format.container import NAMES
 
 pytest.importorskip("matplotlib")
 
@@ -34,22 +35,23 @@ def test_every_prefix_is_there(run, drawing):
     pictures = [np.asarray(image) for _, image in ddpmcodec.decode_progressive(data)]
     assert len(found["files"]) == len(pictures)
     for file, expected in zip(found["files"], pictures, strict=True):
-        assert np.array_equal(pixels(file["src"]), expected)
+        assert quality.psnr(expected, pixels(file["src"])) > 33  # AVIF's own errors
         assert np.array_equal(np.asarray(ddpmcodec.decode(data[: file["bytes"]])), expected)
+        assert max(pixels(file["small"]).shape[:2]) <= 160
         assert file["psnr"] == pytest.approx(quality.psnr(drawing, expected))
-    assert np.array_equal(pixels(found["others"]["original"][0]["src"]), drawing)
+    assert quality.psnr(drawing, pixels(found["others"]["original"][0]["src"])) > 38
     assert "<svg" not in page and page.count("data:image/svg+xml") == 1 and "http" not in re.sub(r'"data:[^"]*"', "", page)
-    assert all(f"<td>{s['type']}</td><td>{s['offset']}</td>" in page for s in ddpmcodec.info(data)["sections"])
+    assert all(f"<td>{s['type']}, {NAMES[s['type']]}</td><td>{s['offset']}</td>" in page for s in ddpmcodec.info(data)["sections"])
 
 
 def test_a_lossless_file_ends_exactly(run, drawing):
     run("encode", "in.png", "-o", "exact.ddpm", "--lossless", "--model", "test-model", "--evaluations", 4, "--effort", 1)
     run("view", "exact.ddpm", "-o", "out.html", "--original", "in.png")
     last = shown(Path("out.html").read_text())["files"][-1]
-    assert np.array_equal(pixels(last["src"]), drawing) and "psnr" not in last
+    assert quality.psnr(drawing, pixels(last["src"])) > 38 and "psnr" not in last
     data = Path("exact.ddpm").read_bytes()
     unended = shown(run("view", "-", "-o", "-", input=data[: last["bytes"]]).stdout)["files"][-1]
-    assert unended["bytes"] == last["bytes"] and np.array_equal(pixels(unended["src"]), drawing)
+    assert unended["bytes"] == last["bytes"] and unended["src"] == last["src"]
 
 
 def test_gray_alpha_cut_and_piped(run, drawing):
@@ -57,7 +59,7 @@ def test_gray_alpha_cut_and_piped(run, drawing):
     data = run("encode", "la.png", "-o", "-", "--bpp", 6, "--model", "test-model", "--evaluations", 4, "--effort", 1).stdout_bytes
     page = run("view", "-", "-o", "-", input=data[: len(data) - 30]).stdout
     assert shown(page)["others"] == {} and ">cut<" in page
-    assert np.array_equal(pixels(shown(page)["files"][0]["src"])[..., -1], drawing[..., 0])
+    assert np.abs(pixels(shown(page)["files"][0]["src"])[..., -1].astype(int) - drawing[..., 0]).max() <= 8
 
 
 def test_the_slider_works_in_a_browser(run, browse):
@@ -71,6 +73,46 @@ def test_the_slider_works_in_a_browser(run, browse):
     last, first = browse(page, script)
     files = shown(page)["files"]
     assert first.startswith(f"in.ddpm: {files[0]['bytes']} bytes") and last.startswith(f"in.ddpm: {files[-1]['bytes']} bytes")
+
+
+def test_keys_and_thumbnails_choose_a_prefix(run, browse):
+    run("view", "in.ddpm", "-o", "out.html", "--original", "in.png")
+    text = Path("out.html").read_text()
+    script = """
+    const stage = document.querySelector(".stage"), [output] = document.querySelectorAll("output"), said = [];
+    const thumbnails = [...document.querySelectorAll(".strip button")], over = document.querySelector(".over");
+    const look = () => said.push(output.textContent, thumbnails.findIndex((each) => each.ariaCurrent === "true"), over.style.clipPath);
+    const press = (key) => stage.dispatchEvent(new KeyboardEvent("keydown", { key, cancelable: true }));
+    thumbnails[1].click(); look(); press("ArrowLeft"); press(" "); look(); press(" "); look();
+    const images = [...document.querySelectorAll("img")].map((image) => image.decode());
+    Promise.all(images).then(() => { document.title = JSON.stringify(said); });
+    """
+    said = browse(text, script)
+    files = shown(text)["files"]
+    assert said[1::3] == [1, 0, 0] and said[2::3] == ["inset(0px 50% 0px 0px)", "inset(0px 0% 0px 0px)", "inset(0px 100% 0px 0px)"]
+    assert [text.split()[1] for text in said[::3]] == [str(files[index]["bytes"]) for index in (1, 0, 0)]
+
+
+def test_a_phone_shows_the_page_in_its_width(run, browse):
+    run("view", "in.ddpm", "-o", "out.html", "--original", "in.png")
+    script = """
+    const frame = document.createElement("iframe");
+    frame.width = 390;
+    frame.onload = () => {
+      const page = frame.contentDocument, lines = page.querySelector("output").getBoundingClientRect().height / 22.5;
+      document.title = JSON.stringify([page.documentElement.scrollWidth, Math.round(lines)]);
+    };
+    frame.srcdoc = PAGE;
+    document.body.append(frame);
+    """.replace("PAGE", json.dumps(Path("out.html").read_text()).replace("</", "<\\/"))
+    width, lines = browse("<html><head><title></title></head><body></body></html>", script)
+    assert width <= 390 and lines <= 2
+
+
+def test_large_pictures_are_shown_smaller():
+    assert page.shown_size(481, 321) == (481, 321) and page.shown_size(10**9, 1)[1] == 1
+    width, height = page.shown_size(4000, 3000)
+    assert 0.99 * page.MAX_PIXELS < width * height <= page.MAX_PIXELS and abs(width / height - 4 / 3) < 0.01
 
 
 def test_what_cannot_be_viewed(fails, drawing, folder):
