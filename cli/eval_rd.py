@@ -1,5 +1,6 @@
 """`ddpmcodec eval rd`, which is `ddpmcodec eval` too."""
 
+import math
 from pathlib import Path
 
 import click
@@ -10,6 +11,20 @@ from ddpmcodec.errors import EvaluationError
 from ddpmcodec.target import MAX_BPP
 
 
+def scores_option(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> dict[str, list[float]]:
+    """Return the values asked for, by metric."""
+    found: dict[str, list[float]] = {}
+    for text in given:
+        name, _, value = text.partition("=")
+        try:
+            found.setdefault(name, []).append(float(value))
+        except ValueError:
+            raise click.BadParameter(f"{text!r} is no METRIC=VALUE, as ssimulacra2=70 is") from None
+        if not math.isfinite(found[name][-1]):
+            raise click.BadParameter(f"{text!r} is not finite")
+    return found
+
+
 @click.command("rd", short_help="Measure rate-distortion of codecs.")
 @eval_options.paths
 @click.option("--codec", "codecs", multiple=True, metavar="NAME", help="Measure ddpm, ddpm-psnr, ddpm-best, ddpm-files, jpeg, webp, "
@@ -17,6 +32,9 @@ from ddpmcodec.target import MAX_BPP
               "may be repeated [default: ddpm, jpeg, webp, avif].")  # fmt: skip
 @click.option("--bpp", "rates", multiple=True, type=options.Rate(0.01, MAX_BPP), metavar="X",
               help="Compare at this rate; may be repeated [default: 0.25, 0.5, 1].")  # fmt: skip
+@click.option("--at", "scores", multiple=True, callback=scores_option, metavar="METRIC=VALUE",
+              help="Also print the bpp at which each codec reaches this value of a metric, such as ssimulacra2=70; may be "
+              "repeated.")  # fmt: skip
 @click.option("-o", "--output", type=options.DIRECTORY, metavar="DIR", help="Also write one JSON file a codec there, and pictures.csv.")
 @click.option("--metric", "metric_names", multiple=True, metavar="NAME",
               help="Print psnr-rgb, ms-ssim-rgb, ssimulacra2, cvvdp, butteraugli-3norm or st-lpips; may be repeated "
@@ -49,13 +67,14 @@ def command(denoise, whitened, lossless, together, **chosen):
     ddpmcodec eval rd photos/ -o results/
     ddpmcodec eval rd photos/ --codec ddpm --codec avif --bpp 0.25 --bpp 0.5 --stride 4 -o results/
     ddpmcodec eval rd photos/ --codec ddpm --codec avif --metric ssimulacra2 --metric cvvdp
+    ddpmcodec eval rd photos/ --codec ddpm --codec avif --bpp 2 --at ssimulacra2=50 --at ssimulacra2=70
     ddpmcodec eval rd kodak/ --codec ddpm --codec json:compressai/results/image/kodak/vtm.json -o results/
     """
-    for_codecs = bool(chosen["codecs"] or chosen["rates"] or chosen["lpips"] or chosen["metric_names"])
+    for_codecs = bool(chosen["codecs"] or chosen["rates"] or chosen["lpips"] or chosen["metric_names"] or chosen["scores"])
     if denoise is not None and (for_codecs or lossless):
-        raise click.UsageError("--denoise goes without --codec, --bpp, --metric, --lpips and --lossless")
+        raise click.UsageError("--denoise goes without --codec, --bpp, --at, --metric, --lpips and --lossless")
     if lossless and for_codecs:
-        raise click.UsageError("--lossless goes without --codec, --bpp, --metric and --lpips")
+        raise click.UsageError("--lossless goes without --codec, --bpp, --at, --metric and --lpips")
     if whitened and denoise is None:
         raise click.UsageError("--whitened goes with --denoise")
     if together and not lossless:
@@ -74,7 +93,9 @@ def invoke(other: click.Command, chosen: dict, **more) -> None:
     click.get_current_context().invoke(other, **shared, **more)
 
 
-def measure(paths, codecs, rates, output, metric_names, lpips, page, stride, jobs, evaluations, effort, model, threads, quiet) -> None:
+def measure(
+    paths, codecs, rates, scores, output, metric_names, lpips, page, stride, jobs, evaluations, effort, model, threads, quiet
+) -> None:
     """Print rate-distortion tables.
 
     Raises:
@@ -91,7 +112,7 @@ def measure(paths, codecs, rates, output, metric_names, lpips, page, stride, job
     published = [curves.parse(file, files.read(file)) for file in published_files]
     chosen = choice.choose(names, max(rates), model, evaluations, effort)
     outputs = files.prepare(output, chosen, [*paths, *published_files, model]) if output else {}
-    measured, printed = choice.choose_metrics(metric_names, lpips, notes.note)
+    measured, printed = choice.choose_metrics([*metric_names, *scores], lpips, notes.note)
     loaded = list(pictures.load(found, left_out, page))
     with options.progress_bar("eval", quiet) as progress:
         results = rd.compare(
@@ -108,7 +129,9 @@ def measure(paths, codecs, rates, output, metric_names, lpips, page, stride, job
     if loaded:
         if output:
             files.write_csv(str(Path(output) / "pictures.csv"), rd.rows(results))
-        click.echo("\n\n".join(rd.table(results, published, rates, metric) for metric in measured if metric.name in printed))
+        tables = [rd.table(results, published, rates, metric) for metric in measured if metric.name in printed]
+        tables += [rd.table_of_rates(results, published, metric, scores[metric.name]) for metric in measured if metric.name in scores]
+        click.echo("\n\n".join(tables))
     for name, reason in rd.left_out(results).items():
         left_out(name, EvaluationError(reason))
     refused = rd.refusals(results)

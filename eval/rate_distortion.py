@@ -46,6 +46,20 @@ def value_at(points: Sequence[Mapping[str, Any]], bpp: float, metric: str = "psn
     return float(np.interp(math.log(bpp), np.log(rates), [best[rate] for rate in rates]))
 
 
+def rate_at(points: Sequence[Mapping[str, Any]], value: float, metric: str = "psnr-rgb") -> float | None:
+    """Return the bpp at which a curve reaches a metric's value, as `value_at` draws it; None where it does not, or begins beyond."""
+    sign = 1 if metrics.rises(metric) else -1
+    rates: list[float] = []
+    values: list[float] = []
+    for point in sorted(points, key=lambda point: point["bpp"]):
+        if point.get(metric) is not None and (not values or sign * point[metric] > values[-1]):
+            rates.append(point["bpp"])
+            values.append(sign * point[metric])
+    if not values or not values[0] <= sign * value <= values[-1]:
+        return None
+    return float(np.exp(np.interp(sign * value, values, np.log(rates))))
+
+
 def mean(values: Iterable[float | None]) -> float | None:
     """Return the mean, or None where one of them is missing or there is none."""
     known = list(values)
@@ -248,13 +262,35 @@ def table(
     """
     rows_of = {codec: [entry.get(metric.name) for entry in result["at_bpp"]] for codec, result in of_codecs.items()}
     for curve in published:
-        points = [{"bpp": bpp, metric.name: value} for bpp, value in zip(curve.bpp, curve.metrics.get(metric.name, ()), strict=False)]
-        rows_of[f"{curve.name} (published)"] = [value_at(points, rate, metric.name) for rate in rates]
-    count = max((len(compared(result["pictures"])) for result in of_codecs.values()), default=0)
-    heads = " | ".join(f"{rate:g} bpp" for rate in rates)
-    lines = [f"| {metric.heading}, {count} pictures | {heads} |", "|---|" + "---:|" * len(rates)]
+        rows_of[f"{curve.name} (published)"] = [value_at(_of_published(curve, metric), rate, metric.name) for rate in rates]
+    return _table(f"{metric.heading}, {_count(of_codecs)} pictures", [f"{rate:g} bpp" for rate in rates], rows_of, metric.digits)
+
+
+def table_of_rates(of_codecs: Mapping[str, Mapping[str, Any]], published: Sequence[Curve], metric: Metric, values: Sequence[float]) -> str:
+    """Format the bpp at which each codec reaches values of a metric (`rate_at`), otherwise as `table`."""
+    rows_of = {}
+    for codec, result in of_codecs.items():
+        curves = [entry.get("points", []) for entry in compared(result["pictures"]).values()]
+        rows_of[codec] = [mean(rate_at(curve, value, metric.name) for curve in curves) for value in values]
+    for curve in published:
+        rows_of[f"{curve.name} (published)"] = [rate_at(_of_published(curve, metric), value, metric.name) for value in values]
+    return _table(f"bpp, {_count(of_codecs)} pictures", [f"{metric.title} {value:g}" for value in values], rows_of, 3)
+
+
+def _of_published(curve: Curve, metric: Metric) -> list[dict[str, float]]:
+    """Return the points of a curve from elsewhere; none where it has not the metric."""
+    return [{"bpp": bpp, metric.name: value} for bpp, value in zip(curve.bpp, curve.metrics.get(metric.name, ()), strict=False)]
+
+
+def _count(of_codecs: Mapping[str, Mapping[str, Any]]) -> int:
+    """Return how many pictures means are of."""
+    return max((len(compared(result["pictures"])) for result in of_codecs.values()), default=0)
+
+
+def _table(title: str, heads: Sequence[str], rows_of: Mapping[str, Sequence[float | None]], digits: int) -> str:
+    lines = [f"| {title} | {' | '.join(heads)} |", "|---|" + "---:|" * len(heads)]
     for name, values in rows_of.items():
-        lines.append(f"| {name} | " + " | ".join("-" if value is None else f"{value:.{metric.digits}f}" for value in values) + " |")
+        lines.append(f"| {name} | " + " | ".join("-" if value is None else f"{value:.{digits}f}" for value in values) + " |")
     return "\n".join(lines)
 
 

@@ -52,6 +52,17 @@ def test_rate_distortion(directory: Path, tmp_path: Path, model_path: str):
     assert {(row["codec"], row["picture"]) for row in rows} == {(c, p) for c in ("ddpm", "avif") for p in ("a.png", "b.png")}
 
 
+def test_rates_at_a_quality(directory: Path):
+    arguments = [directory, "--codec", "jpeg", "--bpp", "4", "--at", "psnr-rgb=30", "--at", "psnr-rgb=80", "-j", "1"]
+    *_, head, _, jpeg = run(*arguments).stdout.splitlines()
+    assert head == "| bpp, 2 pictures | PSNR-RGB 30 | PSNR-RGB 80 |"
+    _, name, rate, out_of_reach, _ = (cell.strip() for cell in jpeg.split("|"))
+    assert name == "jpeg" and 0.5 < float(rate) < 8 and out_of_reach == "-"
+    for wrong in ("psnr-rgb", "psnr-rgb=much", "psnr-rgb=nan"):
+        assert run(directory, "--codec", "jpeg", "--at", wrong).exit_code == 2
+    assert run(directory, "--codec", "jpeg", "--at", "beauty=3").exit_code == 13
+
+
 def test_an_evaluation_goes_on(directory: Path, tmp_path: Path):
     """Pictures that were measured are not measured again, unless they or the settings have changed."""
     options = ["--codec", "jpeg", "-o", tmp_path / "out"]

@@ -156,6 +156,16 @@ def test_what_of_earlier_results_can_be_used(photo):
         assert rd.reusable(other, settings) == {}
 
 
+def test_the_rate_at_a_value_is_where_the_curve_has_it():
+    curve = points((0.5, 30.0), (1.0, 36.0), (1.5, 35.0), (2.0, 40.0))
+    for value in (30.0, 33.3, 36.0, 39.0):
+        rate = rd.rate_at(curve, value)
+        assert rate is not None and (rate > 1 or rd.value_at(curve, rate) == pytest.approx(value))
+    assert rd.rate_at(curve, 29.9) is None and rd.rate_at(curve, 40.1) is None and rd.rate_at([], 30) is None
+    falling = [{"bpp": bpp, "butteraugli-3norm": value} for bpp, value in ((0.5, 4.0), (2.0, 1.0), (8.0, 1.5))]
+    assert rd.rate_at(falling, 2.5, "butteraugli-3norm") == pytest.approx(1.0) and rd.rate_at(falling, 0.9, "butteraugli-3norm") is None
+
+
 def test_table():
     def result(*psnrs: float | None) -> dict:
         return {"pictures": {"a": {}, "b": {}}, "at_bpp": [{"bpp": b, "psnr-rgb": p} for b, p in zip((0.25, 1.0), psnrs, strict=True)]}
