@@ -36,6 +36,8 @@ def scores_option(ctx: click.Context, param: click.Parameter, given: tuple[str, 
               help="Also print the bpp at which each codec reaches this value of a metric, such as ssimulacra2=70; may be "
               "repeated.")  # fmt: skip
 @click.option("-o", "--output", type=options.DIRECTORY, metavar="DIR", help="Also write one JSON file a codec there, and pictures.csv.")
+@click.option("--publish", type=options.DIRECTORY, metavar="DIR", help="Write to DIR all that others need to compare with: each file of "
+              "ddpm-files, what it decodes to, the files of -o, and a README.")  # fmt: skip
 @click.option("--metric", "metric_names", multiple=True, metavar="NAME",
               help="Print psnr-rgb, ms-ssim-rgb, ssimulacra2, cvvdp, butteraugli-3norm or st-lpips; may be repeated "
               "[default: all that are installed].")  # fmt: skip
@@ -68,13 +70,16 @@ def command(denoise, whitened, lossless, together, **chosen):
     ddpmcodec eval rd photos/ --codec ddpm --codec avif --bpp 0.25 --bpp 0.5 --stride 4 -o results/
     ddpmcodec eval rd photos/ --codec ddpm --codec avif --metric ssimulacra2 --metric cvvdp
     ddpmcodec eval rd photos/ --codec ddpm --codec avif --bpp 2 --at ssimulacra2=50 --at ssimulacra2=70
+    ddpmcodec eval rd kodak/ --codec ddpm-files --codec avif --codec jxl --publish published/
     ddpmcodec eval rd kodak/ --codec ddpm --codec json:compressai/results/image/kodak/vtm.json -o results/
     """
-    for_codecs = bool(chosen["codecs"] or chosen["rates"] or chosen["lpips"] or chosen["metric_names"] or chosen["scores"])
+    for_codecs = bool(
+        chosen["codecs"] or chosen["rates"] or chosen["lpips"] or chosen["metric_names"] or chosen["scores"] or chosen["publish"]
+    )
     if denoise is not None and (for_codecs or lossless):
-        raise click.UsageError("--denoise goes without --codec, --bpp, --at, --metric, --lpips and --lossless")
+        raise click.UsageError("--denoise goes without --codec, --bpp, --at, --metric, --lpips, --publish and --lossless")
     if lossless and for_codecs:
-        raise click.UsageError("--lossless goes without --codec, --bpp, --at, --metric and --lpips")
+        raise click.UsageError("--lossless goes without --codec, --bpp, --at, --metric, --lpips and --publish")
     if whitened and denoise is None:
         raise click.UsageError("--whitened goes with --denoise")
     if together and not lossless:
@@ -94,26 +99,36 @@ def invoke(other: click.Command, chosen: dict, **more) -> None:
 
 
 def measure(
-    paths, codecs, rates, scores, output, metric_names, lpips, page, stride, jobs, evaluations, effort, model, threads, quiet
+    paths, codecs, rates, scores, output, publish, metric_names, lpips, page, stride, jobs, evaluations, effort, model, threads, quiet
 ) -> None:
     """Print rate-distortion tables.
 
     Raises:
         DdpmcodecError: a picture or a measurement has failed, of which the others have been printed.
     """
+    if publish and output:
+        raise click.UsageError("--publish writes the files of -o, too")
     options.use_threads(threads)
 
-    from ddpmcodec.eval import choice, curves, pictures
+    from ddpmcodec.eval import choice, curves, pictures, publishing
     from ddpmcodec.eval import rate_distortion as rd
 
     found, left_out = pictures.find(paths, stride), notes.LeftOut()
-    names, published_files = choice.split(codecs)
+    names, published_files = choice.split(codecs or publishing.DEFAULT if publish else codecs)
+    if publish:
+        if publishing.OURS not in names:
+            raise click.UsageError(f"--publish publishes --codec {publishing.OURS}, which is not among those given")
+        output = str(Path(publish) / publishing.RESULTS)
     rates = sorted(set(rates)) or rd.RATES
     published = [curves.parse(file, files.read(file)) for file in published_files]
     chosen = choice.choose(names, max(rates), model, evaluations, effort)
     outputs = files.prepare(output, chosen, [*paths, *published_files, model]) if output else {}
     measured, printed = choice.choose_metrics([*metric_names, *scores], lpips, notes.note)
     loaded = list(pictures.load(found, left_out, page))
+    if publish:
+        for folder in (publishing.FILES, publishing.DECODED):
+            files.make_directory(Path(publish) / folder)
+        chosen[publishing.OURS] = publishing.keeping(chosen[publishing.OURS], publish, loaded)
     with options.progress_bar("eval", quiet) as progress:
         results = rd.compare(
             loaded,
@@ -132,6 +147,8 @@ def measure(
         tables = [rd.table(results, published, rates, metric) for metric in measured if metric.name in printed]
         tables += [rd.table_of_rates(results, published, metric, scores[metric.name]) for metric in measured if metric.name in scores]
         click.echo("\n\n".join(tables))
+        if publish:
+            files.write(str(Path(publish) / "README.md"), publishing.readme(results, tables).encode())
     for name, reason in rd.left_out(results).items():
         left_out(name, EvaluationError(reason))
     refused = rd.refusals(results)

@@ -1,5 +1,6 @@
 """Codecs as an evaluation sees them: a picture's files, from small to large, every one decoded. Ours; others are in `anchors.py`."""
 
+import builtins
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -39,6 +40,7 @@ class Coded:
 
     Attributes:
         precision: "fp32" or "bf16", where a network has run.
+        data: the file itself, where it is one of ours that was made for its rate.
     """
 
     bytes: int
@@ -46,6 +48,7 @@ class Coded:
     encode_seconds: float
     decode_seconds: float
     precision: str | None = None
+    data: builtins.bytes = b""
 
     @property
     def bpp(self) -> float:
@@ -162,4 +165,5 @@ class Ddpm:
                 encoding = encode_pixels(Picture(pixels), self._model(), Rate(rate), self._options)
                 begin = time.perf_counter()
                 decoded = np.asarray(api.decode(encoding.data, model=self.model, precision="fp32"))
-                yield Coded(len(encoding.data), decoded, encoding.seconds, time.perf_counter() - begin, encoding.precision)
+                seconds = time.perf_counter() - begin
+                yield Coded(len(encoding.data), decoded, encoding.seconds, seconds, encoding.precision, encoding.data)

@@ -89,6 +89,11 @@ def parse(path: str, data: bytes) -> Curve:
         raise EvaluationError(f"{path} is no results file in CompressAI's schema: {e}") from e
     lists = {key.replace("psnr", "psnr-rgb") if key in ("psnr",) else key: values for key, values in document.results.items()}
     lists = {"ms-ssim-rgb" if key == "ms-ssim" else key: values for key, values in lists.items()}
+    if "ms-ssim-db-rgb" in lists:
+        decibels = lists.pop("ms-ssim-db-rgb")
+        lists.setdefault(
+            "ms-ssim-rgb", [1 - 10 ** (-value / 10) if value is not None and 0 <= value <= LARGEST else None for value in decibels]
+        )
     bpp = lists.pop("bpp", [])
     if not bpp or any(value is None or not 0 < value <= LARGEST for value in bpp):
         raise EvaluationError(f"{path} has no rates, or one that is not a positive number")

@@ -14,6 +14,7 @@ import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 
+import ddpmcodec
 from ddpmcodec.cli import main
 from ddpmcodec.cli.eval import SUBCOMMANDS
 from ddpmcodec.encoder import EncodeOptions, encode_pixels
@@ -364,3 +365,23 @@ def test_sensitivity(directory: Path, tmp_path: Path, model_path: str):
     bands = [row["share"] for name, row in document["relative"].items() if "..." in name]
     assert sum(bands) == pytest.approx(1) and f"| {'all'} | 1.000 | 1.00 |" in result.stdout
     assert [*document["pictures"]] == ["a.png"]
+
+
+def test_publishing(directory: Path, tmp_path: Path, model_path: str):
+    """Files that decode to the pictures beside them, and measurements of these."""
+    out = tmp_path / "published"
+    options = ["--bpp", "2", "--evaluations", "3", "--effort", "1", "--model", model_path, "-j", "1", "--metric", "psnr-rgb"]
+    done = run(directory, "--codec", "ddpm-files", "--codec", "jpeg", "--publish", out, *options)
+    assert done.exit_code == 0, done.output
+    measured = json.loads((out / "results/ddpm-files.json").read_bytes())["pictures"]
+    names = [f"{name}-{point['bytes']}" for name, entry in measured.items() for point in entry["points"]]
+    assert sorted(path.name for path in (out / "files").iterdir()) == sorted(f"{name}.ddpm" for name in names) and len(names) > 4
+    for name in names:
+        decoded = np.asarray(ddpmcodec.decode((out / f"files/{name}.ddpm").read_bytes(), model=model_path, precision="fp32"))
+        assert np.array_equal(np.asarray(Image.open(out / f"decoded/{name}.png")), decoded)
+        assert name.endswith(f"-{(out / f'files/{name}.ddpm').stat().st_size}")
+    text = (out / "README.md").read_text()
+    assert "2 pictures by ddpmcodec" in text and done.stdout.strip() in text and "- jpeg: " in text
+    assert sorted(path.name for path in (out / "results").iterdir()) == ["ddpm-files.json", "jpeg.json", "pictures.csv"]
+    assert run(directory, "--codec", "jpeg", "--publish", out).exit_code == 2
+    assert run(directory, "--publish", out, "-o", tmp_path).exit_code == 2

@@ -68,6 +68,8 @@ def test_results_files_ours_and_compressais(tmp_path):
     theirs = write(tmp_path / "a.json", {"bpp": [0.4, 0.1], "psnr": [33, 27.5], "ms-ssim": [0.9, 0.8]}, meta=1)
     read = curves.read(theirs)
     assert read == Curve("a", "d", (0.1, 0.4), {"psnr-rgb": (27.5, 33), "ms-ssim-rgb": (0.8, 0.9)})
+    decibels = write(tmp_path / "c.json", {"bpp": [0.1, 0.4], "ms-ssim-db-rgb": [10, 20]})
+    assert curves.read(decibels).metrics["ms-ssim-rgb"] == pytest.approx((0.9, 0.99))
     some = write(tmp_path / "b.json", {"bpp": [0.1, 0.4], "psnr-rgb": [27.5, 33], "ms-ssim-rgb": [None, 0.9]})
     assert set(curves.read(some).metrics) == {"psnr-rgb"}
 
