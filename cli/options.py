@@ -101,7 +101,7 @@ def speed(command: Callable) -> Callable:
         click.option("--evaluations", type=click.IntRange(2, 1000), metavar="N", help="Take N network evaluations to decode, instead of "
                      "what --speed says: more are slower, files smaller."),
         click.option("--speed", type=click.Choice([*SPEEDS]), default=NORMAL, show_default=True, help="Of encoding "
-                     "and decoding: fast takes 2/5 of the time for 14 % more bytes, best twice the time for 3 % fewer."),
+                     "and decoding: fast takes 2/5 of the time for 15 % more bytes, best twice the time for 2 to 4 % fewer."),
     ):  # fmt: skip
         command = option(command)
     return command
