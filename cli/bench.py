@@ -20,14 +20,15 @@ from ddpmcodec.target import MAX_BPP
 @options.evaluations
 @options.effort
 @options.model
+@click.option("--device", type=options.Device(), default="cpu", show_default=True, metavar=options.DEVICE, help="Time the network there.")
 @options.backend
 @eval_options.page
 @options.threads
 @options.quiet
-def command(photo, bpp, repeats, poisson, crop, output, evaluations, effort, model, backend, page, threads, quiet):
+def command(photo, bpp, repeats, poisson, crop, output, evaluations, effort, model, device, backend, page, threads, quiet):
     """Measure the codec on PICTURE and print Markdown tables.
 
-    Seconds and peak memory of an encode and a decode on the CPU in fp32, each in a process of its own; then the channel coder on real
+    Seconds and peak memory of an encode and a decode in fp32, each in a process of its own; then the channel coder on real
     steps: bits over KL, microseconds a bit, and mean, variance and kurtosis of the noise it leaves, for every effort and several lengths
     of a step.
 
@@ -48,7 +49,7 @@ def command(photo, bpp, repeats, poisson, crop, output, evaluations, effort, mod
         pixels = picture.read(data, page=page).pixels
     with options.progress_bar("bench", quiet) as progress:
         document = bench.run(pixels, model or registry.DEFAULT, crop if poisson else None, bpp=bpp, evaluations=evaluations, effort=effort,
-                             backend=backend, repeats=repeats, say=tqdm.write, progress=progress)  # fmt: skip
+                             device=device, backend=backend, repeats=repeats, say=tqdm.write, progress=progress)  # fmt: skip
     if output is not None:
         document["photo"]["name"] = printable(Path(photo).name)
         files.write_json(output, document)

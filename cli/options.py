@@ -10,8 +10,8 @@ from click.shell_completion import CompletionItem
 
 from ddpmcodec import plan
 from ddpmcodec import threads as computing
-from ddpmcodec.models import registry
-from ddpmcodec.models.arithmetic import BACKENDS, DEVICES, PRECISIONS, kind_of_device
+from ddpmcodec.models import devices, registry
+from ddpmcodec.models.arithmetic import BACKENDS, PRECISIONS, check_device
 from ddpmcodec.progress import silent
 from ddpmcodec.speed import NORMAL, SPEEDS
 
@@ -38,6 +38,7 @@ class Place(click.ParamType):
         return [CompletionItem(incomplete, type=self.kind)]
 
 
+DEVICE = "auto|cpu|vulkan|vulkan:N|cuda|mps|xpu"
 FILE, DIRECTORY = Place("file"), Place("dir")
 SUFFIXES = {"k": 1e3, "M": 1e6, "G": 1e9}
 
@@ -72,10 +73,20 @@ class ModelOption(click.Option):
         return record[0], " ".join([record[1], *said])
 
 
-def _device(ctx: click.Context, param: click.Parameter, value: str) -> str:
-    if value == "cuda":
-        kind_of_device(value)  # fails before long work, and once
-    return value
+class Device(click.ParamType):
+    """A device that a network can run on, which has to be here: fails before long work, and once."""
+
+    name = "device"
+
+    def convert(self, value, param, ctx):
+        try:
+            check_device(value)
+        except ValueError as e:
+            self.fail(f"{e}.", param, ctx)
+        return value
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(name) for name in devices.DEVICES if name.startswith(incomplete)]
 
 
 output = click.option("-o", "--output", required=True, type=FILE, metavar="FILE", help="Write to FILE; - means standard output.")
@@ -110,12 +121,13 @@ def speed(command: Callable) -> Callable:
 jobs = click.option("-j", "--jobs", type=click.IntRange(1, 1024), metavar="N", help="To a directory: run N processes [default: all cores].")
 recursive = click.option("--recursive", is_flag=True, help="Of a folder: also what is in the folders in it, to such a tree.")
 skip_existing = click.option("--skip-existing", is_flag=True, help="To a directory: leave out what is there already.")
-device = click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True, callback=_device,
-                      help="Run the network there: auto is a GPU where there is one.")  # fmt: skip
+device = click.option("--device", type=Device(), default="auto", show_default=True, metavar=DEVICE,
+                      help="Run the network there: auto is a GPU that cuda or vulkan finds, where that is worth it. vulkan is for photo "
+                      "models, N one of its devices.")  # fmt: skip
 precision = click.option("--precision", type=click.Choice(PRECISIONS), default="auto", show_default=True,
                          help="Run the network in it: auto is bf16 where it is fast and does not show. Lossless is fp32.")  # fmt: skip
 backend = click.option("--backend", type=click.Choice(BACKENDS), default="auto", show_default=True,
-                       help="Run the network with it: auto is ncnn for photo models on the CPU, unless bf16 runs.")  # fmt: skip
+                       help="Run the network with it: auto is ncnn for photo models on CPU and vulkan, unless bf16 runs.")  # fmt: skip
 quiet = click.option("--quiet", is_flag=True, help="Show no progress bar and no summary.")
 max_pixels = click.option(
     "--max-pixels", type=click.IntRange(1), metavar="N", help="Refuse larger pictures [default: 50000000, which take 5.3 GB]."

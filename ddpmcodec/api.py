@@ -72,10 +72,13 @@ def encode(
         strip: leave colour profile, EXIF and XMP out.
         model: the denoiser, or its name or path; default the bundled one.
         max_pixels: refuse pictures of more pixels in all (default `ddpmcodec.picture.MAX_PIXELS`).
-        device: "cpu", "cuda", or "auto": a GPU where there is one.
+        device: "cpu"; "vulkan", the best GPU that ncnn lists, or "vulkan:N", any of the devices listed; "cuda", "mps" or "xpu", torch's; or
+            "auto": cuda where there is one, else a GPU with Vulkan for photo models and pictures of 65,536 pixels or more, but not lossless
+            ones.
         precision: of the network, "fp32", "bf16", or "auto": bf16 where it is fast and does not show. A decoder may choose another.
             Lossless files are fp32, and so are models of the paper's kind.
-        backend: "ncnn" or "torch", the library that the network runs on. "auto" is ncnn for photo models on the CPU, unless bf16 runs.
+        backend: "ncnn" or "torch", the library that the network runs on. "auto" is ncnn for photo models on the CPU, unless bf16 runs, and
+            on Vulkan.
         quality: in [0, 100]: the noise that the last step ends at, from 100 of 255 at 0 over 10 at 50 to 1 at 100, in equal ratios.
         bpp: bits per pixel in (0, 24], never exceeded. Default: 1 beside alpha and metadata, or 512 bytes where that is more.
         max_bytes: size of the file in bytes, never exceeded. Where this, or `bpp`, has room for the lossless file, it is lossless; so
@@ -237,7 +240,8 @@ def denoiser_of(
         raise ModelError(f"the file needs model {header.model_name!r} {header.model_hash.hex()}, {model} is {found.hash.hex()}")
     if found.levels != header.levels:
         raise CorruptFileError("the file's noise levels are not those of its model")
-    return arithmetic.denoiser(found, device, policy.for_decoding(parsed, precision), backend=backend, bfloat16_from=policy.BFLOAT16_FROM)
+    wanted, vulkan = policy.for_decoding(parsed, precision), policy.allows_vulkan(header, parsed.tail is not None)
+    return arithmetic.denoiser(found, device, wanted, backend=backend, bfloat16_from=policy.BFLOAT16_FROM, vulkan=vulkan)
 
 
 def decode(data: bytes, steps: int | None = None, *, max_pixels: int | None = None, **options: Unpack[DecodeOptions]) -> Image.Image:

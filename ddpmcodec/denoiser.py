@@ -39,6 +39,10 @@ class Denoiser(Protocol):
     def backend(self) -> str:
         """The library that it runs on: "ncnn" or "torch"."""
 
+    @property
+    def device(self) -> str:
+        """The device that it runs on: "cpu", "cuda", "mps", "xpu", or "vulkan:N" and a GPU's name."""
+
     def predict_x_0(self, x_t: np.ndarray, level: int) -> np.ndarray:
         """Return x0hat of pictures x_t, both (P, 3, H, W) float32 of any size, not clamped.
 

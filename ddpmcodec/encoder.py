@@ -17,7 +17,7 @@ from ddpmcodec.format import alpha, container, tail
 from ddpmcodec.format.container import Container
 from ddpmcodec.format.header import Header
 from ddpmcodec.format.steptable import Step
-from ddpmcodec.models import arithmetic, registry
+from ddpmcodec.models import arithmetic, devices, registry
 from ddpmcodec.models.model import Model
 from ddpmcodec.noise import noise_of
 from ddpmcodec.picture import Picture
@@ -67,8 +67,9 @@ class EncodeOptions:
             raise ValueError(f"out of range: evaluations={self.evaluations}, effort={self.effort} or seed={self.seed}")
         if self.tune not in TUNES:
             raise ValueError(f"tune={self.tune!r} is none of {', '.join(TUNES)}")
-        if self.device not in arithmetic.DEVICES or self.precision not in arithmetic.PRECISIONS:
-            raise ValueError(f"device={self.device!r} or precision={self.precision!r} is not known")
+        devices.check(self.device)
+        if self.precision not in arithmetic.PRECISIONS:
+            raise ValueError(f"precision={self.precision!r} is none of {', '.join(arithmetic.PRECISIONS)}")
         if self.backend not in arithmetic.BACKENDS:
             raise ValueError(f"backend={self.backend!r} is none of {', '.join(arithmetic.BACKENDS)}")
 
@@ -88,7 +89,7 @@ class Encoding:
         path_bits: bits of the steps' messages, before padding, checksums and tables.
         network_seconds, seconds: time spent in the network, and in all.
         precision: "bf16" where any evaluation of the network has run in it, else "fp32".
-        backend: the library that the network has run on, "ncnn" or "torch".
+        backend, device: the library and the device that the network has run on, as `ddpmcodec.denoiser.Denoiser` has them.
         has_map: whether regions of interest have a map.
         step_kl_bits: KL(q || p) of each step, in bits.
         prefix_psnr: PSNR in dB of the picture after so many steps, for those at which the network was evaluated.
@@ -106,6 +107,7 @@ class Encoding:
     seconds: float
     precision: str
     backend: str
+    device: str
     has_map: bool
     step_kl_bits: list[float] = field(repr=False)
     prefix_psnr: dict[int, float] = field(repr=False)
@@ -122,7 +124,7 @@ class Encoding:
         scored = "" if self.score is None else f", score {self.score:.2f}"
         return (
             f"{len(self.data)} bytes, {self.bpp:.4f} bpp, {reached}{scored}, KL {self.kl_bits:.0f} bits, bits/KL {ratio:.2f},"
-            f" {self.network_seconds:.1f} s network ({self.backend}), {self.seconds - self.network_seconds:.1f} s coder"
+            f" {self.network_seconds:.1f} s network ({self.backend}, {self.device}), {self.seconds - self.network_seconds:.1f} s coder"
         )
 
 
@@ -245,8 +247,15 @@ def encode_pixels(
     shape = shape_for(header, target, options.tune, options.roi)
     budget = check_budget(target, header, extra, container.serialized_size(header, (), shape) + extra)
     wanted = precision.for_encoding(header, target, None if budget is None else budget + extra, options.precision)
-    denoiser = arithmetic.denoiser(found, options.device, wanted, backend=options.backend, bfloat16_from=precision.BFLOAT16_FROM)
     exact = isinstance(target, Lossless)
+    denoiser = arithmetic.denoiser(
+        found,
+        options.device,
+        wanted,
+        backend=options.backend,
+        bfloat16_from=precision.BFLOAT16_FROM,
+        vulkan=precision.allows_vulkan(header, exact),
+    )
     plan = Plan(header, NU_OF_EFFORT[options.effort], options.evaluations, target, budget, shape)
     sender, state = _send(picture, denoiser, header, plan, target, lambda done: progress(done, max(done, options.evaluations)), watch)
     body = tail.encode(picture.pixels, arrays.planes(state.evaluate())) if exact else None
@@ -264,6 +273,7 @@ def encode_pixels(
         time.perf_counter() - begin,
         denoiser.precision,
         denoiser.backend,
+        denoiser.device,
         shape is not None and shape.cell > 0,
         sender.kl_bits,
         sender.psnr,

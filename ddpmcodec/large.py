@@ -14,7 +14,7 @@ from ddpmcodec.noise import folds_of
 from ddpmcodec.prediction import fold_of, predict_x_0
 from ddpmcodec.progress import Note
 from ddpmcodec.shaping import shape_for
-from ddpmcodec.target import Target
+from ddpmcodec.target import Lossless, Target
 
 if TYPE_CHECKING:
     from ddpmcodec.encoder import EncodeOptions
@@ -59,7 +59,14 @@ def announce_encoding(note: Note, picture: "Picture", model: "Model", target: Ta
     if header.network_pixels < LARGE:
         return
     wanted = precision.for_encoding(header, target, target.max_bytes(header, 0, 0), options.precision)
-    denoiser = arithmetic.denoiser(model, options.device, wanted, backend=options.backend, bfloat16_from=precision.BFLOAT16_FROM)
+    denoiser = arithmetic.denoiser(
+        model,
+        options.device,
+        wanted,
+        backend=options.backend,
+        bfloat16_from=precision.BFLOAT16_FROM,
+        vulkan=precision.allows_vulkan(header, isinstance(target, Lossless)),
+    )
     shaped = shape_for(header, target, options.tune, options.roi) is not None
     announce(note, header.pixels, denoiser, options.evaluations, header.network_pixels / header.pixels, shaped)
 

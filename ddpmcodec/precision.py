@@ -3,6 +3,8 @@
 bfloat16 may be used where it makes the pictures of two machines differ by less than .1 dB: at levels from sigma 127.5 of 255 on, since
 errors at higher noise persist as low frequencies, and in files that end above `FINEST_SIGMA`. It is not used for pictures so small that
 it saves no time. Lossless files are always fp32.
+
+So it is with Vulkan, whose drivers differ: it is not chosen for small pictures, whose time goes elsewhere, nor for lossless files.
 """
 
 from ddpmcodec.format.container import Container
@@ -12,7 +14,7 @@ from ddpmcodec.target import Lossless, Psnr, Quality, Target
 
 BFLOAT16_FROM = 0  # the first level at which bfloat16 is used, where it is
 FINEST_SIGMA = 1.5  # of 255
-LEAST_PIXELS = 1 << 16
+LEAST_PIXELS = 1 << 16  # where bfloat16 and Vulkan save time
 HIGHEST_PSNR, HIGHEST_BPP = 45.0, 3.0  # about where a file reaches `FINEST_SIGMA`
 
 
@@ -42,3 +44,8 @@ def for_decoding(parsed: Container, wanted: str = "auto") -> str:
     last = parsed.steps[-1].level if parsed.steps else header.start
     would_show = sigma(header.levels, last) < FINEST_SIGMA
     return "fp32" if wanted == "auto" and (would_show or header.pixels < LEAST_PIXELS) else wanted
+
+
+def allows_vulkan(header: Header, lossless: bool) -> bool:
+    """Whether the device "auto" may be Vulkan."""
+    return header.pixels >= LEAST_PIXELS and not lossless

@@ -214,6 +214,7 @@ def run(
     bpp: float,
     evaluations: int,
     effort: int,
+    device: str,
     backend: str,
     repeats: int,
     say: Note = silent,
@@ -224,7 +225,7 @@ def run(
     Args:
         pixels: (H, W, 3) uint8.
         corner: left and top of the crop on which the Poisson coder is measured; None to leave it out.
-        bpp, evaluations, effort, backend: of the file that is timed.
+        bpp, evaluations, effort, device, backend: of the file that is timed.
         repeats: of the encode and the decode, of whose seconds the medians are taken.
         say: told the tables line by line.
         progress: told how many steps have been measured; how many there are is not known, and 0.
@@ -250,7 +251,15 @@ def run(
 
     say(f"{width}x{height}, {model.name}, {threads} threads of {processor.name()}, medians of {repeats}\n")
     times = timing.measure(
-        pixels, model_name, bpp=bpp, evaluations=evaluations, effort=effort, backend=backend, threads=threads, repeats=repeats
+        pixels,
+        model_name,
+        bpp=bpp,
+        evaluations=evaluations,
+        effort=effort,
+        device=device,
+        backend=backend,
+        threads=threads,
+        repeats=repeats,
     )
     say(timing.table(times))
     steps = told(f"steps of {width}x{height}", measure_trellis(model, pixels, SIGMAS, STEP_BITS))

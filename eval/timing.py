@@ -44,35 +44,36 @@ def _encode(pixels: np.ndarray, model: str, bpp: float, options: EncodeOptions, 
     seconds, _ = _timed(run, repeats)
     network = [e.network_seconds for e in encodings]
     first_encoding = encodings[0]
-    measured = {"data": first_encoding.data, "psnr": first_encoding.psnr, "backend": first_encoding.backend}
+    measured = {name: getattr(first_encoding, name) for name in ("data", "psnr", "backend", "device")}
     return {**measured, "seconds": seconds, "network": network, "peak": _peak_bytes()}
 
 
-def _decode(data: bytes, model: str, backend: str, repeats: int) -> dict[str, Any]:
-    parsed, denoiser = container.parse(data), arithmetic.denoiser(registry.find(model), "cpu", "fp32", backend=backend)
+def _decode(data: bytes, model: str, options: EncodeOptions, repeats: int) -> dict[str, Any]:
+    parsed, found = container.parse(data), registry.find(model)
+    denoiser = arithmetic.denoiser(found, options.device, options.precision, backend=options.backend)
     seconds, state = _timed(lambda: decoder.last_state(parsed, denoiser), repeats)
     network, _ = _timed(lambda: denoiser.predict_x_0(state.x_t, state.level), max(3, repeats))
     return {"seconds": seconds, "evaluation": network, "peak": _peak_bytes()}
 
 
 def measure(
-    pixels: np.ndarray, model: str, *, bpp: float, evaluations: int, effort: int, backend: str, threads: int, repeats: int
+    pixels: np.ndarray, model: str, *, bpp: float, evaluations: int, effort: int, device: str, backend: str, threads: int, repeats: int
 ) -> dict[str, Any]:
-    """Medians of `repeats` runs on the CPU in fp32, JSON-serializable.
+    """Medians of `repeats` runs in fp32, JSON-serializable.
 
     Args:
         pixels: (H, W, 3) uint8.
         model: name or path.
-        backend: of the network, as `models.arithmetic.denoiser` has it.
+        device, backend: of the network, as `models.arithmetic.denoiser` has them.
         threads: of the network and of the search.
 
     Raises:
         WorkerError: a process has died.
     """
-    options = EncodeOptions(evaluations, effort, device="cpu", precision="fp32", backend=backend)
+    options = EncodeOptions(evaluations, effort, device=device, precision="fp32", backend=backend)
     with workers.pool(1, threads, tasks=1) as pool:  # a process for each: memory that one has had, its successor would count
         encoded = pool.submit(_encode, pixels, model, bpp, options, repeats).result()
-        decoded = pool.submit(_decode, encoded["data"], model, backend, repeats).result()
+        decoded = pool.submit(_decode, encoded["data"], model, options, repeats).result()
     return {
         "width": pixels.shape[1],
         "height": pixels.shape[0],
@@ -81,6 +82,7 @@ def measure(
         "evaluations": len(decoder.evaluated_levels(container.parse(encoded["data"]))),
         "effort": effort,
         "backend": encoded["backend"],
+        "device": encoded["device"],
         "threads": threads,
         "repeats": repeats,
         "evaluation_seconds": median(decoded["evaluation"]),
@@ -99,7 +101,7 @@ def table(result: dict[str, Any]) -> str:
     cells = [
         f"{result['width']}x{result['height']}, {result['bpp']:.2f} bpp",
         str(result["evaluations"]),
-        result["backend"],
+        f"{result['backend']}, {result['device']}",
         str(result["threads"]),
         *(f"{result[f'{name}_seconds']:.2f} s" for name in ("evaluation", "encode", "encode_network", "decode")),
         *(f"{result[f'{name}_peak_bytes'] / 1e6:.0f} MB" for name in ("encode", "decode")),

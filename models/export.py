@@ -12,11 +12,11 @@ from ddpmcodec.models.embedding import embedding
 from ddpmcodec.models.identity import canonical_json
 from ddpmcodec.models.libraries import is_installed
 from ddpmcodec.models.model import Model
+from ddpmcodec.models.ncnn_denoiser import TOLERANCE
 from ddpmcodec.models.parameterization import x_0_of
 from ddpmcodec.models.process import abar_of_snr
 
 NEEDS_ONNX = "ONNX needs the package onnx, which is not installed: pip install 'ddpmcodec[onnx]'"
-TOLERANCE = 1e-3  # of x0hat's largest value: a hundred times the rounding of fp32
 PARAM, BIN = "model.ncnn.param", "model.ncnn.bin"  # as ncnn's own converter calls them
 
 

@@ -1,13 +1,15 @@
-"""The denoiser on ncnn: a photo model on the CPU, without torch."""
+"""The denoiser on ncnn: a photo model on the CPU or through Vulkan, without torch."""
 
 import threading
+from collections import defaultdict
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from ddpmcodec import threads
 from ddpmcodec.errors import ModelError
-from ddpmcodec.models import ncnn_graph, photo_layout
+from ddpmcodec.models import ncnn_graph, ncnn_runtime, photo_layout
+from ddpmcodec.models.devices import VulkanDevice
 from ddpmcodec.models.embedding import embedding
 from ddpmcodec.models.model import Model
 from ddpmcodec.models.ncnn_runtime import Network
@@ -16,12 +18,17 @@ from ddpmcodec.models.parameterization import x_0_of
 from ddpmcodec.models.process import abar_of_snr
 
 SMALL = 1 << 14  # pixels, up to which threads wait for each other longer than they work where other programs run
+TOLERANCE = 1e-3  # of the largest value: a hundred times the rounding of fp32
+RUNS = 2  # that have to agree with the CPU: some drivers are right the first time only
+
 _networks: WeakKeyDictionary[Model, Network] = WeakKeyDictionary()
-_loading = threading.Lock()
+# Those on each Vulkan device, or why it has none.
+_on_vulkan: defaultdict[VulkanDevice, WeakKeyDictionary[Model, Network | str]] = defaultdict(WeakKeyDictionary)
+_loading = threading.RLock()
 
 
 def network_of(model: Model, pixels: int) -> Network:
-    """Return the network of a photo model, which is loaded once, and again when it is to have another number of threads.
+    """Return the network of a photo model on the CPU, which is loaded once, and again when it is to have another number of threads.
 
     Args:
         pixels: that it will be run on: a network with one thread will do for small pictures, but no other is loaded for them.
@@ -33,23 +40,69 @@ def network_of(model: Model, pixels: int) -> Network:
         network = _networks.get(model)
         count = threads.count()
         if network is None or network.threads > count or (network.threads < count and pixels > SMALL):
-            layout = photo_layout.parse(model.config)
-            network = Network(*ncnn_graph.graph(layout, model.tensors), ncnn_graph.inputs(layout), count if pixels > SMALL else 1)
-            _networks[model] = network
+            network = _networks[model] = _loaded(model, count if pixels > SMALL else 1)
         return network
 
 
+def network_on(model: Model, gpu: VulkanDevice) -> Network:
+    """Return the network of a photo model on a Vulkan device, which is loaded and compared with the CPU's once.
+
+    Raises:
+        ModelError: ncnn cannot load or run it there, or what it computes is not what the CPU does.
+    """
+    with _loading:
+        ncnn_runtime.start_vulkan()
+        found = _on_vulkan[gpu].get(model)
+        if found is None:
+            try:
+                found = _loaded(model, 1, gpu)
+                _compare(found, model, gpu)
+            except ModelError as e:
+                found = str(e)
+            _on_vulkan[gpu][model] = found
+        if isinstance(found, str):
+            raise ModelError(found)
+        return found
+
+
+def _loaded(model: Model, count: int, gpu: VulkanDevice | None = None) -> Network:
+    layout = photo_layout.parse(model.config)
+    return Network(*ncnn_graph.graph(layout, model.tensors), ncnn_graph.inputs(layout), count, gpu)
+
+
+def _compare(network: Network, model: Model, gpu: VulkanDevice) -> None:
+    """Raise ModelError unless a network on a Vulkan device computes what the CPU does."""
+    side = 4 * photo_layout.parse(model.config).stride
+    x = np.random.default_rng(0).standard_normal((3, side, side), np.float32)
+    e = embedding(model.tensors, 1.0)
+    expected = network_of(model, x[0].size)("v", x=x, e=e)
+    for _ in range(RUNS):
+        v = network("v", x=x, e=e)
+        if v.shape != x.shape or not np.abs(v - expected).max() <= TOLERANCE * np.abs(expected).max():
+            raise ModelError(f"{gpu} computes something else than the CPU does")
+
+
 class NcnnDenoiser:
-    """A photo model that is ready to run (`ddpmcodec.denoiser.Denoiser`)."""
+    """A photo model that is ready to run (`ddpmcodec.denoiser.Denoiser`).
+
+    Args:
+        gpu: the Vulkan device that it runs on; None for the CPU.
+
+    Raises:
+        ModelError: it does not run there (`network_on`).
+    """
 
     backend = "ncnn"
     precision = "fp32"
 
-    def __init__(self, model: Model):
-        self.model = model
+    def __init__(self, model: Model, gpu: VulkanDevice | None = None):
+        self.model, self.gpu = model, gpu
+        self.device = "cpu" if gpu is None else str(gpu)
         self.name, self.hash = model.name, model.hash
         self.levels, self.start, self.best_visited = model.levels, model.start, model.best_visited
         self._stride = photo_layout.parse(model.config).stride
+        if gpu is not None:
+            network_on(model, gpu)
 
     def predict_x_0(self, x_t: np.ndarray, level: int) -> np.ndarray:
         """Return x0hat of pictures x_t, both (P, 3, H, W) float32, not clamped.
@@ -59,7 +112,7 @@ class NcnnDenoiser:
         """
         snr, (height, width) = self.levels.snr(level), x_t.shape[2:]
         e, x_0 = embedding(self.model.tensors, snr), np.empty(x_t.shape, np.float32)
-        network = network_of(self.model, height * width)
+        network = network_of(self.model, height * width) if self.gpu is None else network_on(self.model, self.gpu)
         with np.errstate(over="ignore", invalid="ignore"):  # looked for below
             for out, picture in zip(x_0, x_t, strict=True):
                 [padded] = pad_to_multiple(picture[None], self._stride)

@@ -4,26 +4,99 @@
 - By default it takes all processors, whatever the process may use; a number that is changed after loading is obeyed in part only.
 - Weights and arrays that it is given it may keep a pointer to, may overwrite, and reads as contiguous float32 whatever they are.
 - Inputs of another shape than the network's give zeros, and errors are return codes.
-- A forked child hangs if it computes with several threads where its parent did (`threads.count`).
+- A forked child hangs if it computes with several threads where its parent did (`threads.count`), and cannot use its parent's Vulkan.
+- Without a Vulkan driver it computes on the CPU, saying nothing; with a broken one it may crash, as soon as devices are listed.
+- It writes some lines a Vulkan device to stderr. Its drivers have gone when Python's last objects go, networks among them.
 """
 
+import atexit
 import ctypes
-from collections.abc import Mapping
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 
 from ddpmcodec.errors import ModelError
+from ddpmcodec.models.devices import VulkanDevice
 from ddpmcodec.models.libraries import is_installed
 
 IN_HALF = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_packed", "use_bf16_storage")
 NEEDS_NCNN = "ncnn is not installed: pip install ncnn"
+KINDS = ("discrete", "integrated", "virtual", "software")  # of Vulkan devices, as ncnn numbers them
+LIST = """
+import json, ncnn
+found = [ncnn.get_gpu_info(index) for index in range(ncnn.get_gpu_count())]
+print(json.dumps([(each.type(), each.device_name()) for each in found]))
+"""
+LISTING_SECONDS = 60  # in which a driver has to answer
+
+_process_of_vulkan: int | None = None  # the process that has started it, this one or one that it was forked from
+_on_vulkan: "WeakSet[Network]" = WeakSet()
 
 
 def is_available() -> bool:
     """Whether ncnn is installed; it is not imported."""
     return is_installed("ncnn")
+
+
+@cache
+def vulkan_devices() -> tuple[VulkanDevice, ...]:
+    """List the Vulkan devices here, by a process of its own: none where that fails."""
+    if not is_available() or not sys.executable:
+        return ()
+    with suppress(OSError, ValueError, subprocess.SubprocessError):
+        command = [sys.executable, "-P", "-c", LIST]  # -P: nothing is imported from the directory it runs in
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=LISTING_SECONDS, check=True)
+        return tuple(VulkanDevice(i, KINDS[kind], name) for i, (kind, name) in enumerate(json.loads(done.stdout)))
+    return ()
+
+
+def start_vulkan() -> None:
+    """Start Vulkan in this process, where it has not been.
+
+    Raises:
+        ModelError: a process from which this one was forked has started it.
+    """
+    global _process_of_vulkan
+    if _process_of_vulkan is None:
+        import ncnn
+
+        _process_of_vulkan = os.getpid()
+        with _silent_stderr():
+            ncnn.get_gpu_count()
+        atexit.register(_clear)
+    elif _process_of_vulkan != os.getpid():
+        raise ModelError("a forked process cannot use Vulkan, which its parent has used: start it by spawn, or use the CPU")
+
+
+def _clear() -> None:
+    for network in _on_vulkan:
+        network.clear()
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Let nothing be written to stderr, not even by libraries."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # it is closed
+        yield
+        return
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 class Network:
@@ -34,12 +107,20 @@ class Network:
         weights: of the layers, in their order, or the file that has them.
         inputs: the shape of each input, by name; None for sizes that may be any.
         threads: the number that it computes with.
+        gpu: the Vulkan device that it runs on; None for the CPU.
 
     Raises:
-        ModelError: ncnn cannot load it.
+        ModelError: ncnn cannot load it, or has no such device.
     """
 
-    def __init__(self, text: str | Path, weights: bytes | Path, inputs: Mapping[str, tuple[int | None, ...]], threads: int):
+    def __init__(
+        self,
+        text: str | Path,
+        weights: bytes | Path,
+        inputs: Mapping[str, tuple[int | None, ...]],
+        threads: int,
+        gpu: VulkanDevice | None = None,
+    ):
         import ncnn
 
         self.inputs = dict(inputs)
@@ -47,11 +128,19 @@ class Network:
         self._net = ncnn.Net()
         for option in IN_HALF:
             setattr(self._net.opt, option, False)
-        self._net.opt.use_vulkan_compute = False
+        self._net.opt.use_vulkan_compute = gpu is not None
         # The network's own would keep what the largest picture took.
         self._allocators = ncnn.PoolAllocator(), ncnn.PoolAllocator()
         self._net.opt.blob_allocator, self._net.opt.workspace_allocator = self._allocators
         self._net.opt.num_threads = self.threads = threads
+        self._compute = "compute"
+        if gpu is not None:
+            start_vulkan()
+            if gpu.index >= ncnn.get_gpu_count():
+                raise ModelError(f"there is no {gpu} here any more")
+            self._net.set_vulkan_device(gpu.index)
+            self._compute = f"compute on {gpu}, whose memory may not be enough"
+            _on_vulkan.add(self)
         _check(self._net.load_param_mem(text) if isinstance(text, str) else self._net.load_param(str(text)), "read the layers")
         if isinstance(weights, Path):
             _check(self._net.load_model(str(weights)), "read the weights")
@@ -76,12 +165,16 @@ class Network:
                 own = np.ascontiguousarray(value, np.float32)
                 _check(extractor.input(name, self._mat(own).clone()), f"take {name}")
             code, found = extractor.extract(output)
-            _check(code, "compute")
+            _check(code, self._compute)
             result = np.array(found)  # a copy: the extractor's memory goes
             del found
         for allocator in self._allocators:
             allocator.clear()
         return result
+
+    def clear(self) -> None:
+        """Give up what it has loaded; it computes no more."""
+        self._net.clear()
 
 
 def _check(code: int, what: str) -> None:

@@ -22,7 +22,7 @@ class TorchDenoiser:
         if device.type != "cpu":
             model = copy.copy(model)
             model.network = copy.deepcopy(model.network).to(device)
-        self.model = model
+        self.model, self.device = model, device.type
         self.name, self.hash = model.name, model.hash
         self.levels, self.start, self.best_visited = model.levels, model.start, model.best_visited
         self.bfloat16_from = bfloat16_from

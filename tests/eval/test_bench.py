@@ -137,7 +137,7 @@ def test_the_command_and_its_plot(tmp_path: Path, photo: np.ndarray, model_path:
         assert f"| {m['bits_per_kl']:.3f} | {m['efficiency']:.3f} |" in result.output
     assert "100x80, test-model" in result.output and saved["processor"] == processor.name() and f"of {processor.name()}" in result.output
     times = saved["timing"]
-    assert times["backend"] == "torch" and " bpp | 5 | torch | 1 |" in result.output
+    assert (times["backend"], times["device"]) == ("torch", "cpu") and " bpp | 5 | torch, cpu | 1 |" in result.output
     assert times["evaluations"] == 5 and times["bpp"] <= 1 and times["encode_network_seconds"] < times["encode_seconds"]
     assert 5e7 < times["decode_peak_bytes"] < 3e9 and times["evaluation_seconds"] < times["decode_seconds"]
     pytest.importorskip("matplotlib")

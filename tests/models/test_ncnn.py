@@ -151,7 +151,7 @@ def test_files_of_one_backend_decode_on_the_other(target, photo, model):
     part = photo[:40, :50]
     for ours, theirs in (("ncnn", "torch"), ("torch", "ncnn")):
         encoding = encode_pixels(Picture(part), model, target, EncodeOptions(5, 1, backend=ours))
-        assert encoding.backend == ours and f"s network ({ours})" in encoding.summary()
+        assert encoding.backend == ours and f"s network ({ours}, cpu)" in encoding.summary()
         decoded = np.asarray(ddpmcodec.decode(encoding.data, backend=theirs)).astype(int)
         assert np.abs(decoded - encoding.pixels).max() <= (0 if isinstance(target, Lossless) else 1)
 
@@ -185,7 +185,7 @@ def test_commands_without_torch(before, options, picture_file, tmp_path):
     command = [sys.executable, "-c", COMMANDS.format(before=before), picture_file, *options]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0 and done.stdout == "['ncnn']\n", done.stderr
-    assert "s network (ncnn)" in done.stderr and (tmp_path / "a.png").exists()
+    assert "s network (ncnn, cpu)" in done.stderr and (tmp_path / "a.png").exists()
 
 
 @pytest.mark.parametrize("arguments", [["sample", "-o", "a.png"], ["train", "--config", "tiny", "--data", ".", "--dry-run"]])
