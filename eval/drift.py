@@ -25,7 +25,7 @@ from ddpmcodec import decoder, quality, threads
 from ddpmcodec.chain import State
 from ddpmcodec.denoiser import Denoiser
 from ddpmcodec.encoder import EncodeOptions, Encoding, encode_pixels
-from ddpmcodec.errors import DriftError, PictureError
+from ddpmcodec.errors import DriftError, ModelError, PictureError
 from ddpmcodec.eval.progress import Counter
 from ddpmcodec.format import container, tail
 from ddpmcodec.format.container import Container
@@ -73,6 +73,11 @@ def in_ncnn(model: Model) -> Denoiser:
     return arithmetic.denoiser(model, "cpu", "fp32", backend="ncnn")
 
 
+def on_vulkan(model: Model) -> Denoiser:
+    """On whatever device comes first."""
+    return arithmetic.denoiser(model, "vulkan:0", "fp32")
+
+
 def compiled(model: Model) -> Denoiser:
     return on_cpu(with_network(model, Other(model.network, torch.compile(model.network))))
 
@@ -116,6 +121,7 @@ DECODERS: dict[str, tuple[Callable[[Model], Denoiser], int]] = {
     "without channels_last": (without_channels_last, 2),
     "onnxruntime": (in_onnxruntime, 2),
     "ncnn": (in_ncnn, 2),
+    "Vulkan": (on_vulkan, 2),
 }
 
 
@@ -128,12 +134,14 @@ class Drift:
         pixel: largest difference of an 8-bit value.
         x0hat: largest difference of x0hat where the tail of the lossless file begins, in gray levels.
         exact: the lossless file came back; else it was refused.
+        device: that the network ran on.
     """
 
     psnr: float
     pixel: int
     x0hat: float
     exact: bool
+    device: str
 
 
 class Files:
@@ -177,9 +185,9 @@ def measure(files: Files, name: str) -> Drift:
         try:
             exact = np.array_equal(decoder.pixels(files.lossless, state), files.pixels)
         except DriftError:
-            return Drift(psnr, pixel, x0hat, False)
+            return Drift(psnr, pixel, x0hat, False, other.device)
         assert exact, f"{name}: another picture than the one encoded"
-        return Drift(psnr, pixel, x0hat, True)
+        return Drift(psnr, pixel, x0hat, True, other.device)
 
 
 WITHOUT_NUMBA = """
@@ -209,7 +217,10 @@ def row(files: Files, name: str) -> str:
         d = measure(files, name)
     except ImportError as e:
         return f"| {name} | {e.name} is not here | | | |"
-    return f"| {name} | {d.psnr:.4f} | {d.pixel} | {d.x0hat:.6f} | {'exact' if d.exact else 'refused'} |"
+    except ModelError as e:  # a device, or a library that networks run on
+        return f"| {name} | {e} | | | |"
+    named = name if d.device == "cpu" else f"{name}, {d.device}"
+    return f"| {named} | {d.psnr:.4f} | {d.pixel} | {d.x0hat:.6f} | {'exact' if d.exact else 'refused'} |"
 
 
 def middle(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -228,8 +239,9 @@ def report(pixels: np.ndarray, model_name: str, bpp: float, evaluations: int, sa
     """Say line by line how far decoders drift on (H, W, 3) pixels, as Markdown."""
     model = registry.find(model_name)
     height, width = pixels.shape[:2]
-    lossy = encode_pixels(Picture(pixels), model, Rate(bpp), EncodeOptions(evaluations=evaluations, effort=1, backend="torch"))
-    lossless = encode_pixels(Picture(pixels), model, Lossless(), EncodeOptions(evaluations=evaluations, effort=1, backend="torch"))
+    options = EncodeOptions(evaluations, effort=1, device="cpu", precision="fp32", backend="torch")
+    lossy = encode_pixels(Picture(pixels), model, Rate(bpp), options)
+    lossless = encode_pixels(Picture(pixels), model, Lossless(), options)
     say(f"{width} x {height}, {bpp:g} bpp {lossy.psnr:.2f} dB, lossless {lossless.bpp:.2f} bpp, {threads.count()} threads\n")
     say(HEAD)
     files = Files(pixels, model, lossy, lossless)

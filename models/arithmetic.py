@@ -43,12 +43,7 @@ def kind_of_device(name: str) -> str:
     import torch
 
     accelerator = torch.accelerator.current_accelerator(check_available=True)
-    kind = "cpu" if accelerator is None else accelerator.type
-    if name == "auto":
-        return kind if kind == "cuda" else "cpu"
-    if name != kind:
-        raise ModelError(f"torch finds no {name.upper()} device here")
-    return kind
+    return devices.of_torch(name, None if accelerator is None else accelerator.type)
 
 
 def vulkan_device(name: str) -> VulkanDevice:

@@ -21,16 +21,16 @@ class VulkanDevice(NamedTuple):
     """A device that ncnn lists.
 
     Attributes:
-        index: its place in the list.
+        number: its place in the list, from 0 on.
         kind: one of `GPUS`, "virtual" or "software".
     """
 
-    index: int
+    number: int
     kind: str
     name: str
 
     def __str__(self) -> str:
-        return f"vulkan:{self.index} {self.name}"
+        return f"vulkan:{self.number} {self.name}"
 
 
 def check(name: str) -> None:
@@ -60,12 +60,28 @@ def named(name: str, found: Sequence[VulkanDevice]) -> VulkanDevice:
         ModelError: there is none.
     """
     numbered = ONE_OF_VULKAN.fullmatch(name)
-    chosen = next((each for each in found if each.index == int(numbered[1])), None) if numbered else best(found)
+    chosen = next((each for each in found if each.number == int(numbered[1])), None) if numbered else best(found)
     if chosen is None:
         wanted = name if numbered else "GPU with Vulkan"
         others = ", ".join(f"{each} ({each.kind})" for each in found)
         raise ModelError(f"there is no {wanted} here, only {others}" if found else "there is no Vulkan device here")
     return chosen
+
+
+def of_torch(name: str, found: str | None) -> str:
+    """Return the kind, "cpu" or one of `OF_TORCH`, that a name stands for: "auto" is cuda where that is here, and no other.
+
+    Args:
+        found: the kind of accelerator that torch finds here; None where it finds none.
+
+    Raises:
+        ModelError: it is another one.
+    """
+    if name == "auto":
+        return "cuda" if found == "cuda" else "cpu"
+    if name != found:
+        raise ModelError(f"torch finds no {name.upper()} device here")
+    return name
 
 
 def is_better(gpu: VulkanDevice, bfloat16: bool) -> bool:

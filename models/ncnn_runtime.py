@@ -52,7 +52,7 @@ def vulkan_devices() -> tuple[VulkanDevice, ...]:
     """List the Vulkan devices here, by a process of its own: none where that fails."""
     if not is_available() or not sys.executable:
         return ()
-    with suppress(OSError, ValueError, subprocess.SubprocessError):
+    with suppress(OSError, ValueError, IndexError, subprocess.SubprocessError):
         command = [sys.executable, "-P", "-c", LIST]  # -P: nothing is imported from the directory it runs in
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=LISTING_SECONDS, check=True)
         return tuple(VulkanDevice(i, KINDS[kind], name) for i, (kind, name) in enumerate(json.loads(done.stdout)))
@@ -123,7 +123,7 @@ class Network:
     ):
         import ncnn
 
-        self.inputs = dict(inputs)
+        self.inputs, self.gpu = dict(inputs), gpu
         self._mat = ncnn.Mat
         self._net = ncnn.Net()
         for option in IN_HALF:
@@ -133,13 +133,11 @@ class Network:
         self._allocators = ncnn.PoolAllocator(), ncnn.PoolAllocator()
         self._net.opt.blob_allocator, self._net.opt.workspace_allocator = self._allocators
         self._net.opt.num_threads = self.threads = threads
-        self._compute = "compute"
         if gpu is not None:
             start_vulkan()
-            if gpu.index >= ncnn.get_gpu_count():
+            if gpu.number >= ncnn.get_gpu_count():
                 raise ModelError(f"there is no {gpu} here any more")
-            self._net.set_vulkan_device(gpu.index)
-            self._compute = f"compute on {gpu}, whose memory may not be enough"
+            self._net.set_vulkan_device(gpu.number)
             _on_vulkan.add(self)
         _check(self._net.load_param_mem(text) if isinstance(text, str) else self._net.load_param(str(text)), "read the layers")
         if isinstance(weights, Path):
@@ -165,7 +163,7 @@ class Network:
                 own = np.ascontiguousarray(value, np.float32)
                 _check(extractor.input(name, self._mat(own).clone()), f"take {name}")
             code, found = extractor.extract(output)
-            _check(code, self._compute)
+            _check(code, "compute" if self.gpu is None else f"compute on {self.gpu}, whose memory may not be enough")
             result = np.array(found)  # a copy: the extractor's memory goes
             del found
         for allocator in self._allocators:

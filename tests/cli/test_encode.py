@@ -160,6 +160,21 @@ def test_lossless(run, drawing):
         assert np.array_equal(before, after)
 
 
+@pytest.mark.parametrize("backend", ["ncnn", "torch"])
+def test_more_threads_than_processors(backend, run, photo, thread_counts):
+    """Of the network and of the search, whose one long step here is enough work for several threads."""
+    pytest.importorskip(backend)
+    Image.fromarray(photo).save("photo.png")
+    options = ["--model", "test-model", "--bpp", "4", "--evaluations", "2", "--effort", "5", "--backend", backend]
+    made = {}
+    for count in (1, 64):
+        run("encode", "photo.png", "-o", "out.ddpm", *options, "--threads", count)
+        run("decode", "out.ddpm", "-o", "out.png", "--backend", backend, "--threads", count)
+        with Image.open("out.png") as image:
+            made[count] = np.asarray(image).astype(int)
+    assert np.abs(made[64] - made[1]).max() <= 1
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

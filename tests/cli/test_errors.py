@@ -57,6 +57,28 @@ def broken(data):
     ]
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--device", "vulkan:999"),
+        ("--device", "vulkan:0", "--backend", "torch"),
+        ("--device", "vulkan:0", "--model", "tiny"),
+        ("--device", "mps" if sys.platform == "linux" else "cuda"),
+        ("--device", "cpu", "--model", "tiny", "--backend", "ncnn"),
+    ],
+    ids=" ".join,
+)
+def test_devices_that_are_not_here_or_cannot_run_it(fails, folder, old, options):
+    fails(MODEL, "encode", "in.png", "-o", "old.ddpm", *ENCODE, *options)
+    if "--model" not in options:
+        fails(MODEL, "decode", "in.ddpm", "-o", "old.png", *options)
+
+
+def test_a_device_without_such_a_name(fails):
+    said = fails(2, "encode", "in.png", "-o", "new.ddpm", *ENCODE, "--device", "vulkan:x")
+    assert "device 'vulkan:x' is not one of auto, cpu, vulkan, cuda, mps, xpu, vulkan:N" in said
+
+
 def test_files_that_cannot_be_decoded(fails, folder, old, drawing_encoding):
     for name, code, data in broken(drawing_encoding.data):
         Path("bad.ddpm").write_bytes(data)

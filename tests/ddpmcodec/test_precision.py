@@ -117,7 +117,7 @@ def test_auto_is_fp32_for_small_pictures(asked, model):
 
 
 def test_a_device_that_is_not_there(photo, model, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: None)
     assert arithmetic.kind_of_device("auto") == "cpu"
     with pytest.raises(ModelError, match="CUDA"):
         ddpmcodec.encode(photo[:8, :8], model=model.name, device="cuda")
