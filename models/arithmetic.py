@@ -84,7 +84,7 @@ def denoiser(
 
     Args:
         device: one of `devices.DEVICES`, or vulkan:N; "auto" is cuda where there is one, else Vulkan where it may be and is better
-            (`devices.is_better`), else the CPU. Vulkan that does not compute what the CPU does is passed over.
+            (`devices.is_better`), else the CPU. Vulkan that does not compute what the CPU does, or fails, is passed over.
         precision: one of `PRECISIONS`; "auto" is bf16 where that is fast.
         backend: one of `BACKENDS`; "auto" is ncnn for photo models on Vulkan, and on the CPU, where it is installed and bf16 is not to run.
             A `network` that has been put in a model's place runs on torch only.
@@ -133,7 +133,7 @@ def _on_better_gpu(model: Model, bfloat16: bool) -> Denoiser | None:
     if gpu is None or not devices.is_better(gpu, bfloat16):
         return None
     try:
-        return NcnnDenoiser(model, gpu)
+        return NcnnDenoiser(model, gpu, or_cpu=True)
     except ModelError:
         return None
 

@@ -87,6 +87,7 @@ class NcnnDenoiser:
 
     Args:
         gpu: the Vulkan device that it runs on; None for the CPU.
+        or_cpu: the CPU takes over where the device fails later on, for want of memory perhaps.
 
     Raises:
         ModelError: it does not run there (`network_on`).
@@ -95,8 +96,8 @@ class NcnnDenoiser:
     backend = "ncnn"
     precision = "fp32"
 
-    def __init__(self, model: Model, gpu: VulkanDevice | None = None):
-        self.model, self.gpu = model, gpu
+    def __init__(self, model: Model, gpu: VulkanDevice | None = None, or_cpu: bool = False):
+        self.model, self.gpu, self.or_cpu = model, gpu, or_cpu
         self.device = "cpu" if gpu is None else str(gpu)
         self.name, self.hash = model.name, model.hash
         self.levels, self.start, self.best_visited = model.levels, model.start, model.best_visited
@@ -112,11 +113,10 @@ class NcnnDenoiser:
         """
         snr, (height, width) = self.levels.snr(level), x_t.shape[2:]
         e, x_0 = embedding(self.model.tensors, snr), np.empty(x_t.shape, np.float32)
-        network = network_of(self.model, height * width) if self.gpu is None else network_on(self.model, self.gpu)
         with np.errstate(over="ignore", invalid="ignore"):  # looked for below
             for out, picture in zip(x_0, x_t, strict=True):
                 [padded] = pad_to_multiple(picture[None], self._stride)
-                v = network("v", x=padded, e=e)
+                v = self._v(padded, e)
                 if v.shape != padded.shape:
                     raise ModelError(f"ncnn computes {v.shape} of {padded.shape}")
                 out[:] = x_0_of("v", v[:, :height, :width], picture, abar_of_snr(snr), None)
@@ -124,3 +124,14 @@ class NcnnDenoiser:
         if not finite:
             raise ModelError(f"model {self.name!r} predicts values that are not numbers")
         return x_0
+
+    def _v(self, x: np.ndarray, e: np.ndarray) -> np.ndarray:
+        """Return v of a picture (3, H, W) whose sides are multiples of the stride."""
+        if self.gpu is not None:
+            try:
+                return network_on(self.model, self.gpu)("v", x=x, e=e)
+            except ModelError:
+                if not self.or_cpu:
+                    raise
+                self.gpu, self.device = None, "cpu"
+        return network_of(self.model, x[0].size)("v", x=x, e=e)

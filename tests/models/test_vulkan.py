@@ -98,6 +98,23 @@ def test_a_device_that_computes_something_else_is_refused_and_auto_passes_it_ove
     assert len(runs) == 2  # tried once
 
 
+def test_where_a_device_fails_on_the_way_the_cpu_takes_over_for_auto(gpu, model, listed, monkeypatch):
+    listed(gpu._replace(kind="discrete"))
+    asked, auto = (arithmetic.denoiser(model, device, vulkan=True) for device in ("vulkan", "auto"))
+    x_t, expected = noise(1, 3, 20, 30), arithmetic.denoiser(model, "cpu").predict_x_0(noise(1, 3, 20, 30), 0)
+    compute = ncnn_runtime.Network.__call__
+
+    def out_of_memory(network, output, **arrays):
+        if network.gpu is not None:
+            ncnn_runtime._check(-100, "compute")
+        return compute(network, output, **arrays)
+
+    monkeypatch.setattr(ncnn_runtime.Network, "__call__", out_of_memory)
+    with pytest.raises(ModelError, match="ncnn cannot compute"):
+        asked.predict_x_0(x_t, 0)
+    assert auto.device.startswith("vulkan:0") and np.array_equal(auto.predict_x_0(x_t, 0), expected) and auto.device == "cpu"
+
+
 def test_a_device_that_has_gone(gpu, model):
     with pytest.raises(ModelError, match="no vulkan:99 gone here any more"):
         NcnnDenoiser(model, VulkanDevice(99, "discrete", "gone"))
