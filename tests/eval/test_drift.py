@@ -8,6 +8,8 @@ from PIL import Image
 from ddpmcodec.cli import main
 from ddpmcodec.encoder import EncodeOptions, encode_pixels
 from ddpmcodec.eval import drift
+from ddpmcodec.format import tail
+from ddpmcodec.models import ncnn_runtime
 from ddpmcodec.picture import Picture
 from ddpmcodec.target import Lossless, Rate
 
@@ -33,6 +35,22 @@ def test_onnxruntime(files):
         pytest.importorskip(module)
     d = drift.measure(files[0], "onnxruntime")
     assert d.exact and d.psnr < 0.01 and d.pixel <= 1 and 0 < d.x0hat < 2.5e-4
+
+
+@pytest.mark.parametrize("name", ["ncnn", "Vulkan"])
+def test_ncnn(files, name):
+    pytest.importorskip("ncnn")
+    if name == "Vulkan" and not ncnn_runtime.vulkan_devices():
+        pytest.skip("needs a Vulkan device: Debian's mesa-vulkan-drivers is enough")
+    d = drift.measure(files[0], name)
+    assert d.exact and d.psnr < 0.01 and d.pixel <= 1 and 0 < d.x0hat < tail.MARGIN * tail.MARGIN_UNIT
+    assert d.device == (str(ncnn_runtime.vulkan_devices()[0]) if name == "Vulkan" else "cpu")
+
+
+def test_a_device_that_is_not_here_has_a_row_that_says_so(files, monkeypatch):
+    pytest.importorskip("ncnn")
+    monkeypatch.setattr(ncnn_runtime, "vulkan_devices", tuple)
+    assert drift.row(files[0], "Vulkan") == "| Vulkan | there is no Vulkan device here | | | |"
 
 
 def test_too_little_precision_is_refused(files):
