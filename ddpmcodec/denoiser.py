@@ -33,7 +33,7 @@ class Denoiser(Protocol):
 
     @property
     def precision(self) -> str:
-        """The precision: "bf16" where any evaluation so far has run in bfloat16, else "fp32"."""
+        """The precision: "bf16" where any evaluation so far has run in bfloat16, "fp16" where Vulkan stores it, else "fp32"."""
 
     @property
     def backend(self) -> str:

@@ -88,8 +88,7 @@ class Encoding:
         kl_bits: the ideal number of bits, the sum over steps of KL(q || p).
         path_bits: bits of the steps' messages, before padding, checksums and tables.
         network_seconds, seconds: time spent in the network, and in all.
-        precision: "bf16" where any evaluation of the network has run in it, else "fp32".
-        backend, device: the library and the device that the network has run on, as `ddpmcodec.denoiser.Denoiser` has them.
+        precision, backend, device: what the network has run in and on, as `ddpmcodec.denoiser.Denoiser` has them.
         has_map: whether regions of interest have a map.
         step_kl_bits: KL(q || p) of each step, in bits.
         prefix_psnr: PSNR in dB of the picture after so many steps, for those at which the network was evaluated.

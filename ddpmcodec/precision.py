@@ -2,9 +2,9 @@
 
 bfloat16 may be used where it makes the pictures of two machines differ by less than .1 dB: at levels from sigma 127.5 of 255 on, since
 errors at higher noise persist as low frequencies, and in files that end above `FINEST_SIGMA`. It is not used for pictures so small that
-it saves no time. Lossless files are always fp32.
+it saves no time. Lossless files are always fp32. fp16, which Vulkan stores, errs less: it may be used where bfloat16 may, at all levels.
 
-So it is with Vulkan, whose drivers differ: it is not chosen for small pictures, whose time goes elsewhere, nor for lossless files.
+Vulkan itself is not chosen for small pictures, whose time goes elsewhere, nor for lossless files, as drivers differ.
 """
 
 from ddpmcodec.format.container import Container
@@ -19,7 +19,7 @@ HIGHEST_PSNR, HIGHEST_BPP = 45.0, 3.0  # about where a file reaches `FINEST_SIGM
 
 
 def for_encoding(header: Header, target: Target, max_bytes: int | None, wanted: str = "auto") -> str:
-    """Return the precision to ask for in encoding: `wanted`, but "fp32" where bfloat16 would show or must not be used.
+    """Return the precision to ask for in encoding: `wanted`, but "fp32" where less would show or must not be used.
 
     Args:
         max_bytes: the most bytes that the file may have; None where there is no limit.

@@ -100,7 +100,7 @@ class Decoder:
     def _picture(self, state: State) -> Image.Image:
         """Return the first picture at a state."""
         assert self._parsed is not None
-        if self._parsed.tail is not None and state.index == len(self._parsed.steps) and state.denoiser.precision == "bf16":
+        if self._parsed.tail is not None and state.index == len(self._parsed.steps) and state.denoiser.precision != "fp32":
             # The tail alone shows that the file is lossless: decode it again in fp32, as lossless files are.
             state = decoder.last_state(self._parsed, api.denoiser_of(self._parsed, *self._model))
         return picture.to_images(decoder.pixels(self._parsed, state), self._parsed)[0]

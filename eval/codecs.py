@@ -39,7 +39,7 @@ class Coded:
     """One file: its bytes, the picture it decodes to, (H, W, 3) uint8, seconds to encode and to decode it.
 
     Attributes:
-        precision: "fp32" or "bf16", where a network has run.
+        precision: "fp32", "bf16" or "fp16", where a network has run.
         data: the file itself, where it is one of ours that was made for its rate.
     """
 

@@ -78,6 +78,10 @@ def on_vulkan(model: Model) -> Denoiser:
     return arithmetic.denoiser(model, "vulkan:0", "fp32")
 
 
+def on_vulkan_in_fp16(model: Model) -> Denoiser:
+    return arithmetic.denoiser(model, "vulkan:0", "fp16")
+
+
 def compiled(model: Model) -> Denoiser:
     return on_cpu(with_network(model, Other(model.network, torch.compile(model.network))))
 
@@ -122,6 +126,7 @@ DECODERS: dict[str, tuple[Callable[[Model], Denoiser], int]] = {
     "onnxruntime": (in_onnxruntime, 2),
     "ncnn": (in_ncnn, 2),
     "Vulkan": (on_vulkan, 2),
+    "Vulkan, fp16": (on_vulkan_in_fp16, 2),
 }
 
 

@@ -2,7 +2,7 @@
 
 Photo models run on ncnn, on the CPU or through Vulkan, or on torch, the paper's on torch; torch is imported only where it is to run, or
 where there may be CUDA. bfloat16 is for convolutions alone: the noise level, which scales and shifts their output, stays in fp32,
-and sums are fp32 everywhere.
+and sums are fp32 everywhere. fp16 is how Vulkan stores what it computes in fp32.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # the command line needs the names, and no torch
     from ddpmcodec.denoiser import Denoiser
     from ddpmcodec.models.model import Model
 
-PRECISIONS = ("auto", "fp32", "bf16")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 BACKENDS = ("auto", "ncnn", "torch")
 
 
@@ -85,7 +85,7 @@ def denoiser(
     Args:
         device: one of `devices.DEVICES`, or vulkan:N; "auto" is cuda where there is one, else Vulkan where it may be and is better
             (`devices.is_better`), else the CPU. Vulkan that does not compute what the CPU does, or fails, is passed over.
-        precision: one of `PRECISIONS`; "auto" is bf16 where that is fast.
+        precision: one of `PRECISIONS`; "auto" is fp16 on Vulkan, and bf16 where that is fast.
         backend: one of `BACKENDS`; "auto" is ncnn for photo models on Vulkan, and on the CPU, where it is installed and bf16 is not to run.
             A `network` that has been put in a model's place runs on torch only.
         bfloat16_from: the first level at which bf16 is used, where it is.
@@ -100,8 +100,10 @@ def denoiser(
         raise ValueError(f"precision {precision!r} is not one of {PRECISIONS}")
     if backend not in BACKENDS:
         raise ValueError(f"backend {backend!r} is not one of {BACKENDS}")
-    if precision == "bf16" and not model.is_photo:
+    if precision in ("bf16", "fp16") and not model.is_photo:
         raise ModelError(f"model {model.name!r} runs in fp32 only")
+    if precision == "fp16" and not devices.is_vulkan(device):
+        raise ModelError(f"fp16 is for Vulkan, and the device is {device}")
     if backend == "ncnn" or devices.is_vulkan(device):
         _check_ncnn(model, device, precision, backend)
     kind = "cpu" if backend == "ncnn" or devices.is_vulkan(device) else kind_of_device(device)
@@ -111,8 +113,8 @@ def denoiser(
         from ddpmcodec.models.ncnn_denoiser import NcnnDenoiser
 
         if devices.is_vulkan(device):
-            return NcnnDenoiser(model, vulkan_device(device))
-        found = _on_better_gpu(model, fast) if vulkan and device == "auto" else None
+            return NcnnDenoiser(model, vulkan_device(device), precision != "fp32")
+        found = _on_better_gpu(model, precision != "fp32", fast) if vulkan and device == "auto" else None
         if found is not None or not fast:
             return found or NcnnDenoiser(model)
     require_torch(f"model {model.name!r}")
@@ -123,8 +125,12 @@ def denoiser(
     return TorchDenoiser(model, torch.device(kind), bfloat16_from if fast else None)
 
 
-def _on_better_gpu(model: Model, bfloat16: bool) -> Denoiser | None:
-    """Return a photo model on the Vulkan device that is better than the CPU, which may be fast at bfloat16; None where none is."""
+def _on_better_gpu(model: Model, half: bool, bfloat16: bool) -> Denoiser | None:
+    """Return a photo model on the Vulkan device that is better than the CPU, which may be fast at bfloat16; None where none is.
+
+    Args:
+        half: it may be stored in fp16.
+    """
     from ddpmcodec.models.ncnn_denoiser import NcnnDenoiser
 
     if not devices.may_have_vulkan():
@@ -133,7 +139,7 @@ def _on_better_gpu(model: Model, bfloat16: bool) -> Denoiser | None:
     if gpu is None or not devices.is_better(gpu, bfloat16):
         return None
     try:
-        return NcnnDenoiser(model, gpu, or_cpu=True)
+        return NcnnDenoiser(model, gpu, half, or_cpu=True)
     except ModelError:
         return None
 
@@ -146,7 +152,7 @@ def _check_ncnn(model: Model, device: str, precision: str, backend: str) -> None
     if not model.is_photo:
         raise ModelError(f"model {model.name!r} is no photo model, and {name} runs no other")
     if precision == "bf16":
-        raise ModelError(f"{name} runs in fp32, not in bf16")
+        raise ModelError(f"{name} runs no bf16")
     if device in devices.OF_TORCH:
         raise ModelError(f"ncnn runs on the CPU and on Vulkan, not on {device.upper()}")
     if not ncnn_runtime.is_available():

@@ -19,11 +19,12 @@ from ddpmcodec.models.process import abar_of_snr
 
 SMALL = 1 << 14  # pixels, up to which threads wait for each other longer than they work where other programs run
 TOLERANCE = 1e-3  # of the largest value: a hundred times the rounding of fp32
+HALF_TOLERANCE = 2e-2  # five times that of fp16
 RUNS = 2  # that have to agree with the CPU: some drivers are right the first time only
 
 _networks: WeakKeyDictionary[Model, Network] = WeakKeyDictionary()
-# Those on each Vulkan device, or why it has none.
-_on_vulkan: defaultdict[VulkanDevice, WeakKeyDictionary[Model, Network | str]] = defaultdict(WeakKeyDictionary)
+# Those on each Vulkan device, in fp16 or not, or why it has none.
+_on_vulkan: defaultdict[tuple[VulkanDevice, bool], WeakKeyDictionary[Model, Network | str]] = defaultdict(WeakKeyDictionary)
 _loading = threading.RLock()
 
 
@@ -44,33 +45,34 @@ def network_of(model: Model, pixels: int) -> Network:
         return network
 
 
-def network_on(model: Model, gpu: VulkanDevice) -> Network:
-    """Return the network of a photo model on a Vulkan device, which is loaded and compared with the CPU's once.
+def network_on(model: Model, gpu: VulkanDevice, half: bool = False) -> Network:
+    """Return the network of a photo model on a Vulkan device, stored in fp16 or fp32, which is loaded and compared with the CPU's once.
 
     Raises:
         ModelError: ncnn cannot load or run it there, or what it computes is not what the CPU does.
     """
     with _loading:
         ncnn_runtime.start_vulkan()
-        found = _on_vulkan[gpu].get(model)
+        networks = _on_vulkan[gpu, half]
+        found = networks.get(model)
         if found is None:
             try:
-                found = _loaded(model, 1, gpu)
-                _compare(found, model, gpu)
+                found = _loaded(model, 1, gpu, half)
+                _compare(found, model, gpu, HALF_TOLERANCE if half else TOLERANCE)
             except ModelError as e:
                 found = str(e)
-            _on_vulkan[gpu][model] = found
+            networks[model] = found
         if isinstance(found, str):
             raise ModelError(found)
         return found
 
 
-def _loaded(model: Model, count: int, gpu: VulkanDevice | None = None) -> Network:
+def _loaded(model: Model, count: int, gpu: VulkanDevice | None = None, half: bool = False) -> Network:
     layout = photo_layout.parse(model.config)
-    return Network(*ncnn_graph.graph(layout, model.tensors), ncnn_graph.inputs(layout), count, gpu)
+    return Network(*ncnn_graph.graph(layout, model.tensors), ncnn_graph.inputs(layout), count, gpu, half)
 
 
-def _compare(network: Network, model: Model, gpu: VulkanDevice) -> None:
+def _compare(network: Network, model: Model, gpu: VulkanDevice, tolerance: float) -> None:
     """Raise ModelError unless a network on a Vulkan device computes what the CPU does."""
     side = 4 * photo_layout.parse(model.config).stride
     x = np.random.default_rng(0).standard_normal((3, side, side), np.float32)
@@ -78,7 +80,7 @@ def _compare(network: Network, model: Model, gpu: VulkanDevice) -> None:
     expected = network_of(model, x[0].size)("v", x=x, e=e)
     for _ in range(RUNS):
         v = network("v", x=x, e=e)
-        if v.shape != x.shape or not np.abs(v - expected).max() <= TOLERANCE * np.abs(expected).max():
+        if v.shape != x.shape or not np.abs(v - expected).max() <= tolerance * np.abs(expected).max():
             raise ModelError(f"{gpu} computes something else than the CPU does")
 
 
@@ -87,6 +89,7 @@ class NcnnDenoiser:
 
     Args:
         gpu: the Vulkan device that it runs on; None for the CPU.
+        half: fp16 is stored there, not fp32.
         or_cpu: the CPU takes over where the device fails later on, for want of memory perhaps.
 
     Raises:
@@ -94,16 +97,16 @@ class NcnnDenoiser:
     """
 
     backend = "ncnn"
-    precision = "fp32"
 
-    def __init__(self, model: Model, gpu: VulkanDevice | None = None, or_cpu: bool = False):
-        self.model, self.gpu, self.or_cpu = model, gpu, or_cpu
+    def __init__(self, model: Model, gpu: VulkanDevice | None = None, half: bool = False, or_cpu: bool = False):
+        self.model, self.gpu, self.half, self.or_cpu = model, gpu, half, or_cpu
+        self.precision = "fp16" if half else "fp32"
         self.device = "cpu" if gpu is None else str(gpu)
         self.name, self.hash = model.name, model.hash
         self.levels, self.start, self.best_visited = model.levels, model.start, model.best_visited
         self._stride = photo_layout.parse(model.config).stride
         if gpu is not None:
-            network_on(model, gpu)
+            network_on(model, gpu, half)
 
     def predict_x_0(self, x_t: np.ndarray, level: int) -> np.ndarray:
         """Return x0hat of pictures x_t, both (P, 3, H, W) float32, not clamped.
@@ -129,7 +132,7 @@ class NcnnDenoiser:
         """Return v of a picture (3, H, W) whose sides are multiples of the stride."""
         if self.gpu is not None:
             try:
-                return network_on(self.model, self.gpu)("v", x=x, e=e)
+                return network_on(self.model, self.gpu, self.half)("v", x=x, e=e)
             except ModelError:
                 if not self.or_cpu:
                     raise

@@ -108,6 +108,7 @@ class Network:
         inputs: the shape of each input, by name; None for sizes that may be any.
         threads: the number that it computes with.
         gpu: the Vulkan device that it runs on; None for the CPU.
+        half: keep weights and what layers compute in fp16, where the device can; they compute in fp32.
 
     Raises:
         ModelError: ncnn cannot load it, or has no such device.
@@ -120,6 +121,7 @@ class Network:
         inputs: Mapping[str, tuple[int | None, ...]],
         threads: int,
         gpu: VulkanDevice | None = None,
+        half: bool = False,
     ):
         import ncnn
 
@@ -127,7 +129,7 @@ class Network:
         self._mat = ncnn.Mat
         self._net = ncnn.Net()
         for option in IN_HALF:
-            setattr(self._net.opt, option, False)
+            setattr(self._net.opt, option, half and option == "use_fp16_storage")
         self._net.opt.use_vulkan_compute = gpu is not None
         # The network's own would keep what the largest picture took.
         self._allocators = ncnn.PoolAllocator(), ncnn.PoolAllocator()

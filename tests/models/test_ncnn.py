@@ -213,7 +213,7 @@ def test_auto(model, paper_model, monkeypatch, without):
 def test_what_ncnn_cannot_do(photo, model, paper_model, without):
     for found, device, precision, text in (
         (paper_model(), "auto", "fp32", "no photo model"),
-        (model, "auto", "bf16", "not in bf16"),
+        (model, "auto", "bf16", "ncnn runs no bf16"),
         (model, "cuda", "fp32", "not on CUDA"),
     ):
         with pytest.raises(ModelError, match=text):

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 import ddpmcodec
+from ddpmcodec import quality
 from ddpmcodec.encoder import EncodeOptions, encode_pixels
 from ddpmcodec.errors import ModelError
-from ddpmcodec.models import arithmetic, devices, ncnn_runtime
+from ddpmcodec.models import arithmetic, devices, ncnn_runtime, registry
 from ddpmcodec.models.devices import VulkanDevice
 from ddpmcodec.models.ncnn_denoiser import NcnnDenoiser
 from ddpmcodec.picture import Picture
-from ddpmcodec.target import Lossless, Rate
+from ddpmcodec.target import Lossless, Psnr, Rate
 
 pytest.importorskip("ncnn")
 NONE = {"VK_DRIVER_FILES": os.devnull, "VK_ICD_FILENAMES": os.devnull}  # what a loader of Vulkan finds no driver with
@@ -55,6 +56,22 @@ def test_as_on_the_cpu_from_the_first_run_on(gpu, model, size):
         assert np.array_equal(first, second) and np.array_equal(x_t, before)
 
 
+def test_fp16_errs_by_its_rounding(gpu, model):
+    half, exact = (arithmetic.denoiser(model, "vulkan:0", precision) for precision in ("auto", "fp32"))
+    assert (half.precision, exact.precision) == ("fp16", "fp32")
+    for level in (-1500, 1200):
+        expected = exact.predict_x_0(noise(1, 3, 33, 47), level)
+        assert 1e-4 < np.abs(half.predict_x_0(noise(1, 3, 33, 47), level) - expected).max() / np.abs(expected).max() < 2e-2
+
+
+def test_fp16_moves_a_picture_of_45_dB_by_less_than_a_tenth(gpu, photo):
+    photo_2 = registry.find()
+    fine = encode_pixels(Picture(photo[:48, :64]), photo_2, Psnr(45), EncodeOptions(evaluations=12, effort=1, device="cpu"))
+    pixels = np.asarray(ddpmcodec.decode(fine.data, device="vulkan:0", precision="fp16"))
+    assert fine.psnr >= 45 and abs(quality.psnr(photo[:48, :64], pixels) - fine.psnr) < 0.1
+    assert not np.array_equal(pixels, fine.pixels)
+
+
 @pytest.mark.parametrize("target", [Rate(2), Lossless()])
 def test_files_of_one_device_decode_on_the_other(gpu, target, photo, model):
     for ours, theirs in (("vulkan:0", "cpu"), ("cpu", "vulkan:0")):
@@ -62,6 +79,15 @@ def test_files_of_one_device_decode_on_the_other(gpu, target, photo, model):
         assert encoding.device.startswith(ours) and f"s network (ncnn, {encoding.device})" in encoding.summary()
         decoded = np.asarray(ddpmcodec.decode(encoding.data, device=theirs)).astype(int)
         assert np.abs(decoded - encoding.pixels).max() <= (0 if isinstance(target, Lossless) else 1)
+
+
+def test_lossless_files_are_fp32_whatever_is_asked(gpu, photo, model):
+    options = EncodeOptions(4, 1, device="vulkan:0", precision="fp16")
+    made = [encode_pixels(Picture(photo[:24, :32]), model, target, options) for target in (Rate(2), Lossless())]
+    assert [encoding.precision for encoding in made] == ["fp16", "fp32"]
+    assert np.array_equal(np.asarray(ddpmcodec.decode(made[1].data, device="vulkan:0", precision="fp16")), photo[:24, :32])
+    *_, (_, last) = ddpmcodec.Decoder(device="vulkan:0", precision="fp16").feed(made[1].data)
+    assert np.array_equal(np.asarray(last), photo[:24, :32])
 
 
 def test_auto(gpu, model, listed, monkeypatch):
@@ -124,10 +150,14 @@ def test_what_vulkan_cannot_do(gpu, model, paper_model):
     for found, options, text in (
         (paper_model(), {}, "no photo model, and device vulkan:0 runs no other"),
         (model, {"backend": "torch"}, "needs the backend ncnn, not torch"),
-        (model, {"precision": "bf16"}, "fp32, not in bf16"),
+        (model, {"precision": "bf16"}, "device vulkan:0 runs no bf16"),
+        (paper_model(), {"precision": "fp16"}, "runs in fp32 only"),
     ):
         with pytest.raises(ModelError, match=text):
             arithmetic.denoiser(found, "vulkan:0", **options)
+    for device in ("auto", "cpu"):
+        with pytest.raises(ModelError, match=f"fp16 is for Vulkan, and the device is {device}"):
+            arithmetic.denoiser(model, device, "fp16")
 
 
 def test_a_listing_that_crashes_or_says_nothing_of_use_lists_nothing(monkeypatch):
