@@ -2,7 +2,7 @@
 
 bfloat16 may be used where it makes the pictures of two machines differ by less than .1 dB: at levels from sigma 127.5 of 255 on, since
 errors at higher noise persist as low frequencies, and in files that end above `FINEST_SIGMA`. It is not used for pictures so small that
-it saves no time. Lossless files are always fp32. fp16, which Vulkan stores, errs less: it may be used where bfloat16 may, at all levels.
+it saves no time. Lossless files are always fp32. fp16, which Vulkan stores, moves pictures about as much when it is used at all levels.
 
 Vulkan itself is not chosen for small pictures, whose time goes elsewhere, nor for lossless files, as drivers differ.
 """

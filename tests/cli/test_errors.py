@@ -65,6 +65,7 @@ def broken(data):
         ("--device", "vulkan:0", "--model", "tiny"),
         ("--device", "mps" if sys.platform == "linux" else "cuda"),
         ("--device", "cpu", "--model", "tiny", "--backend", "ncnn"),
+        ("--precision", "fp16"),
     ],
     ids=" ".join,
 )
