@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from ddpmcodec import decoder, workers
+from ddpmcodec import api, decoder, workers
 from ddpmcodec.encoder import EncodeOptions, encode_pixels
 from ddpmcodec.format import container
-from ddpmcodec.models import arithmetic, registry
+from ddpmcodec.models import registry
 from ddpmcodec.picture import Picture
 from ddpmcodec.target import Rate
 
@@ -49,8 +49,8 @@ def _encode(pixels: np.ndarray, model: str, bpp: float, options: EncodeOptions, 
 
 
 def _decode(data: bytes, model: str, options: EncodeOptions, repeats: int) -> dict[str, Any]:
-    parsed, found = container.parse(data), registry.find(model)
-    denoiser = arithmetic.denoiser(found, options.device, options.precision, backend=options.backend)
+    parsed = container.parse(data)
+    denoiser = api.denoiser_of(parsed, model, options.device, options.precision, options.backend)
     seconds, state = _timed(lambda: decoder.last_state(parsed, denoiser), repeats)
     network, _ = _timed(lambda: denoiser.predict_x_0(state.x_t, state.level), max(3, repeats))
     return {"seconds": seconds, "evaluation": network, "peak": _peak_bytes()}
