@@ -55,7 +55,7 @@ def _saved(image: Image.Image, kind: str, **options: Any) -> str:
 
 def figure(svg: bytes, alt: str) -> str:
     """Return a figure as HTML."""
-    return f'<img class="plot" alt="{html.escape(alt)}" src="{data_uri(svg, "image/svg+xml")}">'
+    return f'<div class="scroll"><img class="plot" alt="{html.escape(alt)}" src="{data_uri(svg, "image/svg+xml")}"></div>'
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "numbers") -> str:

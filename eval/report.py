@@ -69,8 +69,8 @@ def bd_rates(ours: Curve, others: Sequence[Curve], low: float, high: float) -> I
         try:
             found = curves.mean_bd_rate(other, ours, metric=metric, low=low, high=high)
         except EvaluationError:  # a published curve has no pictures
-            return f"({of_means:+.1f} %)"
-        return f"{found.percent:+.1f} % ({of_means:+.1f} %)"
+            return f"({of_means:+.1f})"
+        return f"{found.percent:+.1f} ({of_means:+.1f})"
 
     for other in others:
         yield [other.name, *(cell(other, metric) for metric in METRICS)]
@@ -151,7 +151,7 @@ def report(ours: Curve, others: Sequence[Curve], viewers: Sequence[tuple[str, st
     parts = [page.section("Rate-distortion", page.figure(plot, "quality over rate"))]
     if used:
         note = (
-            f"The rate that {ours.name} needs more than each codec at the same quality, less where negative: mean of the pictures'"
+            f"The rate in % that {ours.name} needs more than each codec at the same quality, less where negative: mean of the pictures'"
             " Bjontegaard delta rates, Akima interpolation of log rate; in parentheses that of the mean curves."
         )
         parts.append(page.section("BD-rate", page.table(["codec", *(heads[i] for i in used)], kept), page.paragraph(note)))
