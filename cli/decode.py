@@ -84,7 +84,8 @@ def directory_of(output: str) -> str:
 
 def decode_one(file: str, output: str, say: Say, chosen: dict[str, Any]) -> list[str]:
     """A file of a batch: the cells of its row."""
-    from ddpmcodec import api, decoder, large
+    from ddpmcodec import api, decoder, large, reconstruction
+    from ddpmcodec.reconstruction import Reconstruction
 
     data = files.read(file)[: chosen["max_bytes"]]
     with files.naming(file):
@@ -95,9 +96,10 @@ def decode_one(file: str, output: str, say: Say, chosen: dict[str, Any]) -> list
         output = directory_of(output)
         files.check_apart(parts(output, header.pictures), [file])
     if (fit := chosen["fit"]) is None:
-        large.announce_decoding(lambda text: say(f"{output}: {text}"), parsed, denoiser)
-        state = decoder.last_state(parsed, denoiser)
-        pixels, used = decoder.reconstructed(parsed, state, chosen["reconstruct"], chosen["seed"]), str(state.index)
+        shown = Reconstruction(chosen["reconstruct"], chosen["orientations"], chosen["seed"])
+        large.announce_decoding(lambda text: say(f"{output}: {text}"), parsed, denoiser, shown)
+        state = decoder.last_state(parsed, denoiser, orientations=shown.orientations)
+        pixels, used = reconstruction.pixels(parsed, state, shown), str(state.index)
     else:
         pixels, used = decoder.fitting(parsed, denoiser, fit), "a few"
     save_all(pixels, parsed, output, Style(background=chosen["background"]), say, fit=fit)
@@ -114,8 +116,12 @@ def decode_one(file: str, output: str, say: Say, chosen: dict[str, Any]) -> list
     "--fit", type=click.IntRange(1), metavar="N", help="Reduced to N pixels a side at most, from as few steps as show there: fast."
 )
 @click.option("--every", type=click.Path(file_okay=False), metavar="DIR", help="Also write the picture after every step, step-000.png ...")
-@click.option("--reconstruct", type=click.Choice(["mean", "sample"]), default="mean", show_default=True,
-              help="mean: the best PSNR. sample: draw the rest of the chain (Algorithm 4).")  # fmt: skip
+@click.option("--reconstruct", type=click.Choice(["mean", "flow", "sample"]), default="mean", show_default=True,
+              help="mean: x0hat. flow: sharper, by half of what the probability flow adds. sample: draw the rest of the chain "
+              "(Algorithm 4).")  # fmt: skip
+@click.option("--orientations", type=click.Choice(["1", "2", "4", "8"]), default="1", show_default=True,
+              callback=lambda context, option, value: int(value),
+              help="x0hat is the mean over so many turned and mirrored pictures: closer to the original, and slower.")  # fmt: skip
 @click.option("--format", "kind", callback=saving.format_option, metavar="NAME", help="Of -o, in place of its extension: PNG, JPEG ...")
 @click.option("--output-quality", type=click.IntRange(1, 100), metavar="1..100", help="Of JPEG, WebP, AVIF, HEIC and JPEG XL; 100 is "
               "lossless where the format can be [default: 95; of lossless files 100].")  # fmt: skip
@@ -145,8 +151,8 @@ def command(inputs, output, fit, every, kind, output_quality, recursive, jobs, s
     """
     if output is None and every is None:
         raise click.UsageError("give -o FILE, --every DIR, or both")
-    if fit is not None and (every is not None or chosen["reconstruct"] != "mean"):
-        raise click.UsageError("--fit goes without --every and --reconstruct")
+    if fit is not None and (every is not None or chosen["reconstruct"] != "mean" or chosen["orientations"] > 1):
+        raise click.UsageError("--fit goes without --every, --reconstruct and --orientations")
     found = folders.listed(inputs, output, recursive, folders.is_coded)
     if len(found) > 1 or any(below or source not in inputs for source, below in found):
         if output is None or every is not None:
@@ -159,7 +165,7 @@ def command(inputs, output, fit, every, kind, output_quality, recursive, jobs, s
         return
     batch.refuse(jobs, skip_existing)
     [file] = inputs
-    reconstruct, quiet, background = chosen["reconstruct"], chosen["quiet"], chosen["background"]
+    quiet, background = chosen["quiet"], chosen["background"]
     style = Style(output_quality, background, kind)
 
     def say(text: str) -> None:
@@ -169,7 +175,8 @@ def command(inputs, output, fit, every, kind, output_quality, recursive, jobs, s
     data = files.read(file)[: chosen["max_bytes"]]
     options.use_threads(threads)
 
-    from ddpmcodec import api, decoder, large
+    from ddpmcodec import api, decoder, large, reconstruction
+    from ddpmcodec.reconstruction import Reconstruction
 
     with files.naming(file):
         parsed = api.open_file(data, chosen["steps"], chosen["max_pixels"])
@@ -185,11 +192,12 @@ def command(inputs, output, fit, every, kind, output_quality, recursive, jobs, s
     if output is not None and several:
         files.check_apart(parts(output, pictures), inputs)
     if every is not None:
-        shown = frames(every, parsed)
-        files.check_apart(chain.from_iterable(parts(each, pictures) for each in shown) if several else shown, inputs)
+        on_the_way = frames(every, parsed)
+        files.check_apart(chain.from_iterable(parts(each, pictures) for each in on_the_way) if several else on_the_way, inputs)
     denoiser = api.denoiser_of(parsed, chosen["model"], chosen["device"], chosen["precision"], chosen["backend"])
+    shown = Reconstruction(chosen["reconstruct"], chosen["orientations"], chosen["seed"])
     if not quiet and fit is None:
-        large.announce_decoding(lambda text: say(f"{output or every}: {text}"), parsed, denoiser)
+        large.announce_decoding(lambda text: say(f"{output or every}: {text}"), parsed, denoiser, shown)
 
     for directory in (every, output if several else None):
         if directory is not None:
@@ -202,17 +210,18 @@ def command(inputs, output, fit, every, kind, output_quality, recursive, jobs, s
         return
     with options.progress_bar("decode", quiet) as progress:
         if every is None:
-            state = decoder.last_state(parsed, denoiser, progress)
+            state = decoder.last_state(parsed, denoiser, progress, shown.orientations)
         else:
-            for state, path in zip(decoder.states(parsed, denoiser), shown, strict=True):
+            for state, path in zip(decoder.states(parsed, denoiser), on_the_way, strict=True):
                 save_all(decoder.pixels(parsed, state), parsed, path, Style(background=background), say if state.index == 0 else silent,
-                         times=len(shown))  # fmt: skip
-                progress(state.index + 1, len(shown))
-    exact = parsed.tail is not None and reconstruct == "mean"
+                         times=len(on_the_way))  # fmt: skip
+                progress(state.index + 1, len(on_the_way))
+            state = decoder.oriented(parsed, state, shown.orientations)
+    exact = decoder.has_exact(parsed, state) and shown.kind != "sample"
     loss = ""
     if output is not None:
-        with options.progress_bar("sample", quiet or reconstruct == "mean") as progress:
-            pixels = decoder.reconstructed(parsed, state, reconstruct, chosen["seed"], progress)
+        with options.progress_bar(shown.kind, quiet or shown.kind == "mean") as progress:
+            pixels = reconstruction.pixels(parsed, state, shown, progress)
         loss = save_all(pixels, parsed, output, style, say, exact)
     how = f"; {loss}" if loss else ", losslessly" if exact else ""
     say(f"{output or every}: decoded from {state.index} of {len(parsed.steps)} steps{how}")

@@ -263,6 +263,7 @@ def decode_pictures(
     *,
     model: ModelName | None = None,
     reconstruct: str = "mean",
+    orientations: int = 1,
     seed: int = 0,
     max_pixels: int | None = None,
     device: str = "auto",
@@ -275,7 +276,9 @@ def decode_pictures(
     Args:
         steps: use only the first so many steps, and not the tail of a lossless file.
         model: the denoiser, or its name or path, where it is not found by the file's own name.
-        reconstruct: "mean", x0hat, has the best PSNR; "sample" draws the rest of the chain (Algorithm 4).
+        reconstruct: "mean" is x0hat; "flow" looks sharper, by half of what the probability flow adds to it (3 evaluations more); "sample"
+            draws the rest of the chain (Algorithm 4). A lossless file that is whole has its exact picture, unless a sample is asked for.
+        orientations: 1, 2, 4 or 8: x0hat is the mean over so many turned and mirrored pictures, which errs less: .1 to .25 dB.
         seed: of the noise of "sample", in [0, 2^64).
         max_pixels: refuse pictures of more pixels in all (default `ddpmcodec.picture.MAX_PIXELS`).
         device, precision, backend: as `encode`. With precision "auto" a file that ends at very little noise is decoded in fp32; a lossless
@@ -287,7 +290,7 @@ def decode_pictures(
         ValueError: an option is out of its range.
     """
     parsed = open_file(data, steps, max_pixels)
-    return _decoded(parsed, model, reconstruct, seed, device, precision, backend, progress)
+    return _decoded(parsed, model, reconstruct, orientations, seed, device, precision, backend, progress)
 
 
 class DecodeOptions(TypedDict, total=False):
@@ -295,6 +298,7 @@ class DecodeOptions(TypedDict, total=False):
 
     model: ModelName | None
     reconstruct: str
+    orientations: int
     seed: int
     device: str
     precision: str
@@ -306,6 +310,7 @@ def _decoded(
     parsed: Container,
     model: ModelName | None = None,
     reconstruct: str = "mean",
+    orientations: int = 1,
     seed: int = 0,
     device: str = "auto",
     precision: str = "auto",
@@ -313,14 +318,12 @@ def _decoded(
     progress: Progress = silent,
 ) -> list[Image.Image]:
     """Return the pictures of a parsed file."""
-    from ddpmcodec import decoder, picture
+    from ddpmcodec import decoder, picture, reconstruction
+    from ddpmcodec.reconstruction import Reconstruction
 
-    if reconstruct not in ("mean", "sample"):
-        raise ValueError(f"reconstruct is 'mean' or 'sample', not {reconstruct!r}")
-    if not 0 <= arguments.integer("seed", seed) < 1 << 64:
-        raise ValueError(f"seed = {seed} is out of range: 0 ... 2^64 - 1")
-    state = decoder.last_state(parsed, denoiser_of(parsed, model, device, precision, backend), progress)
-    return picture.to_images(decoder.reconstructed(parsed, state, reconstruct, seed, progress), parsed)
+    shown = Reconstruction(reconstruct, orientations, seed)
+    state = decoder.last_state(parsed, denoiser_of(parsed, model, device, precision, backend), progress, orientations)
+    return picture.to_images(reconstruction.pixels(parsed, state, shown, progress), parsed)
 
 
 def decode_progressive(

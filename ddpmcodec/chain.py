@@ -13,7 +13,7 @@ import numpy as np
 from ddpmcodec import gray
 from ddpmcodec.channel.channel import Channel
 from ddpmcodec.channel.randomness import STREAM_CHROMA, STREAM_START, SharedRandomness
-from ddpmcodec.denoiser import Denoiser
+from ddpmcodec.denoiser import Predictor
 from ddpmcodec.format.header import CHANNELS, Header
 from ddpmcodec.format.steptable import Step
 from ddpmcodec.noise import Noise
@@ -30,7 +30,7 @@ class State:
         previous_x0hat: the x0hat that the last step used; None before the first step, or when released.
     """
 
-    denoiser: Denoiser
+    denoiser: Predictor
     noise: Noise
     index: int
     level: int
@@ -58,7 +58,7 @@ class State:
 Peer = Callable[[State], tuple[Step, bytes] | None]
 
 
-def walk(denoiser: Denoiser, header: Header, noise: Noise, randomness: SharedRandomness, channel: Channel, peer: Peer) -> Iterator[State]:
+def walk(denoiser: Predictor, header: Header, noise: Noise, randomness: SharedRandomness, channel: Channel, peer: Peer) -> Iterator[State]:
     """Yield every state from x_T on, until `peer` has no further step: Algorithm 4, and with an encoder as peer Algorithm 3."""
     shape = (header.pictures, CHANNELS, header.height, header.width)
     state = State(denoiser, noise, 0, header.start, noise.start(randomness.gaussians(math.prod(shape), STREAM_START).reshape(shape)))

@@ -1,6 +1,5 @@
 """The decoder, which makes a picture of any prefix of a file (Algorithm 4 of arXiv 2006.11239)."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -9,20 +8,17 @@ import numpy as np
 from ddpmcodec import arrays
 from ddpmcodec.chain import Peer, State, walk
 from ddpmcodec.channel.channel import TrellisChannel
-from ddpmcodec.channel.randomness import STREAM_SAMPLING, SharedRandomness
+from ddpmcodec.channel.randomness import SharedRandomness
 from ddpmcodec.denoiser import Denoiser
 from ddpmcodec.format import tail
 from ddpmcodec.format.container import VERSION, Container
 from ddpmcodec.format.steptable import Step
 from ddpmcodec.models.levels import sigma
-from ddpmcodec.models.process import snr_of_sigma
 from ddpmcodec.noise import noise_of
+from ddpmcodec.orientations import Oriented
 from ddpmcodec.prediction import predict_x_0
 from ddpmcodec.progress import Progress, silent
 
-# Sampling the rest of the chain: ratio of snr between its levels, and the noise (of 255) at which it ends.
-SAMPLING_RATIO = 1.5
-SAMPLING_END = 1.0
 FIT_SIGMA = 20.0  # of 255: noise in a reduced picture, whose x0hat is then 29 to 31 dB from the original (256 pixels of a photo of .7 Mpx)
 
 
@@ -50,12 +46,18 @@ def evaluated_levels(container: Container) -> list[int]:
     return [reached[i] for i in range(whole) if container.steps[i].evaluate] + [reached[whole]]
 
 
-def last_state(container: Container, denoiser: Denoiser, progress: Progress = silent) -> State:
-    """Return the state after the last whole step; `progress` is called with the network evaluations done and in all."""
+def last_state(container: Container, denoiser: Denoiser, progress: Progress = silent, orientations: int = 1) -> State:
+    """Return the state after the last whole step; `progress` is called with the network evaluations done and in all.
+
+    Args:
+        orientations: of the state, as `oriented`.
+    """
     total = len(evaluated_levels(container))
     done = 0
     for state in states(container, denoiser):
         following = container.steps[state.index] if state.index < len(container.messages) else None
+        if following is None:
+            state = oriented(container, state, orientations)
         if following is None or following.evaluate:
             state.evaluate()  # the walk would do it later, and progress would not be told
             done += 1
@@ -63,47 +65,27 @@ def last_state(container: Container, denoiser: Denoiser, progress: Progress = si
     return state
 
 
+def oriented(container: Container, state: State, orientations: int) -> State:
+    """Return a state whose x0hat is the mean over so many orientations; the same where the exact picture is made of its x0hat."""
+    if orientations == 1 or has_exact(container, state):
+        return state
+    return State(Oriented(state.denoiser, orientations), state.noise, state.index, state.level, state.x_t)
+
+
+def has_exact(container: Container, state: State) -> bool:
+    """Whether the file has the exact picture at a state: a lossless file, whole, at its end."""
+    return container.tail is not None and state.index == len(container.steps)
+
+
 def pixels(container: Container, state: State) -> np.ndarray:
-    """Return the picture at a state, (P H, W, 3) uint8: x0hat, or the exact one where the payload ends in a lossless file.
+    """Return the picture at a state, (P H, W, 3) uint8: x0hat, or the exact one where the file has it.
 
     Raises:
         DriftError: the exact picture cannot be recovered here.
     """
-    if container.tail is None or state.index < len(container.steps):
+    if container.tail is None or not has_exact(container, state):
         return arrays.to_pixels(state.evaluate())
     return tail.decode(container.tail, arrays.planes(state.evaluate()))
-
-
-def reconstructed(container: Container, state: State, reconstruct: str, seed: int = 0, progress: Progress = silent) -> np.ndarray:
-    """Return the picture at a state, (P H, W, 3) uint8: that of `pixels` for "mean", of `sample` for "sample".
-
-    Raises:
-        DriftError: the exact picture cannot be recovered here.
-    """
-    return arrays.to_pixels(sample(state, seed, progress)) if reconstruct == "sample" else pixels(container, state)
-
-
-def sample(state: State, seed: int = 0, progress: Progress = silent) -> np.ndarray:
-    """Sample x_0 from p given a state: Algorithm 4's stochastic decoder, which draws the rest of the chain.
-
-    Args:
-        seed: of the decoder's own noise, in [0, 2^64).
-
-    Returns:
-        x_0, (P, 3, H, W) in [-1, 1].
-    """
-    levels = state.denoiser.levels
-    begin, end = math.log(levels.snr(state.level)), math.log(snr_of_sigma(SAMPLING_END))  # logarithms: a model's snr may be next to nothing
-    count = max(0, math.ceil((end - begin) / math.log(SAMPLING_RATIO)))
-    visited = [levels.nearest(math.exp(begin + (i + 1) * math.log(SAMPLING_RATIO))) for i in range(count)]
-    randomness = SharedRandomness(seed, VERSION)
-    for i, level in enumerate(visited):
-        if levels.distance(state.level, level) > 0:
-            z = randomness.gaussians(state.x_t.size, STREAM_SAMPLING, i).reshape(state.x_t.shape)
-            x_s = state.noise.sample(state.x_t, state.evaluate(), state.level, level, z)
-            state = State(state.denoiser, state.noise, state.index, level, x_s)
-        progress(i + 1, count)
-    return state.evaluate()
 
 
 def fitting(container: Container, denoiser: Denoiser, side: int, progress: Progress = silent) -> np.ndarray:

@@ -8,7 +8,22 @@ import numpy as np
 from ddpmcodec.models.levels import Levels
 
 
-class Denoiser(Protocol):
+class Predictor(Protocol):
+    """A function that predicts pictures."""
+
+    @property
+    def levels(self) -> Levels:
+        """The numbering of its noise levels."""
+
+    def predict_x_0(self, x_t: np.ndarray, level: int) -> np.ndarray:
+        """Return x0hat of pictures x_t, both (P, 3, H, W) float32 of any size, not clamped.
+
+        Raises:
+            ModelError: the network predicts values that are not numbers.
+        """
+
+
+class Denoiser(Predictor, Protocol):
     """A network that is ready to run; `models/` has them, one for each library that networks run on."""
 
     @property
@@ -18,10 +33,6 @@ class Denoiser(Protocol):
     @property
     def hash(self) -> bytes:
         """The first bytes of its SHA-256 (models/identity.py)."""
-
-    @property
-    def levels(self) -> Levels:
-        """The numbering of its noise levels."""
 
     @property
     def start(self) -> int:
@@ -42,10 +53,3 @@ class Denoiser(Protocol):
     @property
     def device(self) -> str:
         """The device that it runs on: "cpu", "cuda", "mps", "xpu", or "vulkan:N" and a GPU's name."""
-
-    def predict_x_0(self, x_t: np.ndarray, level: int) -> np.ndarray:
-        """Return x0hat of pictures x_t, both (P, 3, H, W) float32 of any size, not clamped.
-
-        Raises:
-            ModelError: the network predicts values that are not numbers.
-        """

@@ -13,6 +13,7 @@ from ddpmcodec.models import arithmetic
 from ddpmcodec.noise import folds_of
 from ddpmcodec.prediction import fold_of, predict_x_0
 from ddpmcodec.progress import Note
+from ddpmcodec.reconstruction import MEAN, Reconstruction, visited
 from ddpmcodec.shaping import shape_for
 from ddpmcodec.target import Lossless, Target
 
@@ -71,9 +72,11 @@ def announce_encoding(note: Note, picture: "Picture", model: "Model", target: Ta
     announce(note, header.pixels, denoiser, options.evaluations, header.network_pixels / header.pixels, shaped)
 
 
-def announce_decoding(note: Note, parsed: Container, denoiser: Denoiser) -> None:
+def announce_decoding(note: Note, parsed: Container, denoiser: Denoiser, shown: Reconstruction = MEAN) -> None:
     """Announce a file to be decoded."""
     header = parsed.header
     folds = folds_of(header, parsed.shape)
-    evaluations = sum(fold_of(header.levels, level, folds) ** -2 for level in decoder.evaluated_levels(parsed))
+    *coded, last = decoder.evaluated_levels(parsed)
+    beyond = shown.orientations * [last, *visited(shown.kind, header.levels, last)]
+    evaluations = sum(fold_of(header.levels, level, folds) ** -2 for level in coded + beyond)
     announce(note, header.pixels, denoiser, evaluations, header.network_pixels / header.pixels, parsed.shape is not None)

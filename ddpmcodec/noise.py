@@ -1,7 +1,7 @@
 """The noise of the chain: white, or shaped in frequency, colour and place (models/whitening.py).
 
 A noise knows how x_T begins, what of x_t the network sees, which picture its prediction is, and where q(x_s | x_t, x_0) lies. The chain
-knows nothing else of it. Everything here is part of the format.
+knows nothing else of it. Everything here is part of the format, but for `flow`.
 """
 
 import math
@@ -40,6 +40,9 @@ class Noise(Protocol):
 
     def sample(self, x_t: np.ndarray, x0hat: np.ndarray, level_t: int, level_s: int, z: np.ndarray) -> np.ndarray:
         """Return x_s: p's mean plus q's standard deviation times z, whose memory is reused."""
+
+    def flow(self, x_t: np.ndarray, x0hat: np.ndarray, level_t: int, level_s: int) -> np.ndarray:
+        """Return x_s by a step of DDIM without noise (arXiv 2010.02502, equation 12). Only what is shown has it, not the chain."""
 
 
 def step_posterior(levels: Levels, level_s: int, level_t: int) -> Posterior:
@@ -86,6 +89,14 @@ class White:
             x_s += np.float32(q.x_0_weight) * known
             x_s += np.float32(q.x_t_weight) * before
         return z
+
+    def flow(self, x_t: np.ndarray, x0hat: np.ndarray, level_t: int, level_s: int) -> np.ndarray:
+        """Return sqrt(abar_s) x0hat + sqrt(1 - abar_s) eps for the eps that x0hat leaves of x_t (`Noise.flow`)."""
+        abar_t, abar_s = (abar_of_snr(self.header.levels.snr(level)) for level in (level_t, level_s))
+        x_t_weight = math.sqrt((1 - abar_s) / (1 - abar_t))
+        x_s = np.float32(x_t_weight) * x_t
+        x_s += np.float32(math.sqrt(abar_s) - x_t_weight * math.sqrt(abar_t)) * x0hat
+        return x_s
 
 
 class Shaped:
@@ -172,14 +183,26 @@ class Shaped:
             np.sqrt(np.maximum(spread, 0, out=spread), out=spread)
             spread *= np.float32(snr_s**-0.5)
             z[:, colours] *= spread * m_s
-            for u_s, x, u_t in zip(z, x0hat, x_t, strict=True):
-                for c in range(COLOURS)[colours]:
-                    known = whitening.coefficient_plane(x, c, self.field)
-                    u_s[c] += known
-                    np.subtract(u_t[c], known, out=known)
-                    known *= r
-                    u_s[c] += known
+            self._add_mean(z, x_t, x0hat, colours, r)
         return z
+
+    def flow(self, x_t: np.ndarray, x0hat: np.ndarray, level_t: int, level_s: int) -> np.ndarray:
+        """Return u_0hat + sigma_i(s) / sigma_i(t) (u_t - u_0hat) (`Noise.flow`)."""
+        ratio = np.float32(math.sqrt(self.levels.snr(level_t) / self.levels.snr(level_s)))
+        u_s = np.zeros_like(x_t)
+        for colours, m in self.raised(self.power(level_s) - self.power(level_t)):
+            self._add_mean(u_s, x_t, x0hat, colours, m * ratio)
+        return u_s
+
+    def _add_mean(self, u_s: np.ndarray, u_t: np.ndarray, x0hat: np.ndarray, colours: slice, r: np.ndarray) -> None:
+        """Add u_0hat + r (u_t - u_0hat) to u_s, for some elements of T."""
+        for after, x, before in zip(u_s, x0hat, u_t, strict=True):
+            for c in range(COLOURS)[colours]:
+                known = whitening.coefficient_plane(x, c, self.field)
+                after[c] += known
+                np.subtract(before[c], known, out=known)
+                known *= r
+                after[c] += known
 
 
 def folds_of(header: Header, shape: Shape | None) -> Folds:

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from ddpmcodec.denoiser import Denoiser
+from ddpmcodec.denoiser import Predictor
 from ddpmcodec.models.levels import Levels
 from ddpmcodec.models.process import abar_of_snr
 
@@ -22,7 +22,7 @@ GRAIN = 64  # tiles begin at multiples of it
 HALO = 64  # pixels that a tile's prediction sees beyond it: enough that no seam was measured (up to 128 were tried)
 
 
-def predict_x_0(denoiser: Denoiser, x_t: np.ndarray, level: int, folds: Folds = FOLDS, clamps: bool = True) -> np.ndarray:
+def predict_x_0(denoiser: Predictor, x_t: np.ndarray, level: int, folds: Folds = FOLDS, clamps: bool = True) -> np.ndarray:
     """Return x0hat(x_t, t), (P, 3, H, W) float32, of x_t of the same shape in white noise.
 
     Args:
@@ -78,7 +78,7 @@ def tiles(size: int) -> list[tuple[int, int]]:
     return [(begin, min(begin + step, size)) for begin in range(0, size, step)]
 
 
-def _tiled(denoiser: Denoiser, x_t: np.ndarray, level: int, clamps: bool) -> np.ndarray:
+def _tiled(denoiser: Predictor, x_t: np.ndarray, level: int, clamps: bool) -> np.ndarray:
     """Return x0hat, (P, 3, H, W), evaluated tile by tile."""
     rows, columns = (tiles(size) for size in x_t.shape[2:])
     x0hat = np.empty_like(x_t)

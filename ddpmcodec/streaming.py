@@ -8,6 +8,7 @@ from PIL import Image
 from ddpmcodec import api, decoder, picture
 from ddpmcodec.arguments import content
 from ddpmcodec.chain import State
+from ddpmcodec.denoiser import Denoiser
 from ddpmcodec.errors import DdpmcodecError, TruncatedFileError
 from ddpmcodec.format.container import END, Container
 from ddpmcodec.format.steptable import Step
@@ -38,6 +39,7 @@ class Decoder:
         self._max_pixels = max_pixels
         self._data = bytearray()
         self._parsed: Container | None = None
+        self._denoiser: Denoiser | None = None
         self._states: Iterator[State] | None = None
         self._last: State | None = None
         self._needed = 1  # bytes: with fewer, parsing again can find nothing new
@@ -76,7 +78,8 @@ class Decoder:
                 return  # not even the step table yet
             self.complete = parsed.complete
             if self._states is None:
-                self._states = decoder.states(parsed, api.denoiser_of(parsed, *self._model), self._receive)
+                self._denoiser = api.denoiser_of(parsed, *self._model)
+                self._states = decoder.states(parsed, self._denoiser, self._receive)
             exact_now = before is not None and before.tail is None and parsed.tail is not None
             if exact_now and self._last is not None and self._last.index == len(parsed.steps):
                 yield self._last.index, self._picture(self._last)
@@ -99,8 +102,8 @@ class Decoder:
 
     def _picture(self, state: State) -> Image.Image:
         """Return the first picture at a state."""
-        assert self._parsed is not None
-        if self._parsed.tail is not None and state.index == len(self._parsed.steps) and state.denoiser.precision != "fp32":
+        assert self._parsed is not None and self._denoiser is not None
+        if decoder.has_exact(self._parsed, state) and self._denoiser.precision != "fp32":
             # The tail alone shows that the file is lossless: decode it again in fp32, as lossless files are.
             state = decoder.last_state(self._parsed, api.denoiser_of(self._parsed, *self._model))
         return picture.to_images(decoder.pixels(self._parsed, state), self._parsed)[0]

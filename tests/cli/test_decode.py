@@ -80,8 +80,20 @@ def test_every_with_output_and_steps(run, drawing_encoding):
 def test_reconstruct_a_sample(run, drawing_encoding):
     run("decode", "in.ddpm", "-o", "out.png", "--reconstruct", "sample", "--seed", 5)
     assert np.array_equal(pixels("out.png"), ddpmcodec.decode(drawing_encoding.data, reconstruct="sample", seed=5))
-    run("decode", "in.ddpm", "-o", "mean.png", "--reconstruct", "mean")
+    run("decode", "in.ddpm", "-o", "mean.png", "--reconstruct", "mean", "--orientations", 1)
     assert np.array_equal(pixels("mean.png"), drawing_encoding.pixels)
+
+
+def test_reconstruct_by_the_flow_and_over_orientations(run, drawing_encoding):
+    run("decode", "in.ddpm", "-o", "out.png", "--reconstruct", "flow", "--orientations", 2, "--steps", 2)
+    expected = np.asarray(ddpmcodec.decode(drawing_encoding.data, 2, reconstruct="flow", orientations=2))
+    assert np.array_equal(pixels("out.png"), expected)
+    run("decode", "in.ddpm", "-o", "again.png", "--every", "frames", "--reconstruct", "flow", "--orientations", 2, "--steps", 2)
+    assert np.array_equal(pixels("again.png"), expected)
+    assert np.array_equal(pixels("frames/step-002.png"), ddpmcodec.decode(drawing_encoding.data, 2))
+    Path("too.ddpm").write_bytes(drawing_encoding.data)
+    run("decode", "in.ddpm", "too.ddpm", "-o", "pictures/", "--orientations", 8)
+    assert np.array_equal(pixels("pictures/in.png"), ddpmcodec.decode(drawing_encoding.data, orientations=8))
 
 
 def test_a_model_by_path(run, monkeypatch, model_path, drawing_encoding):
@@ -104,6 +116,7 @@ def test_pipes(run, drawing_encoding):
         ("in.ddpm", "-o", "out.png", "--steps", "-1"),
         ("in.ddpm", "-o", "out.png", "--bytes", "-1"),
         ("in.ddpm", "-o", "out.png", "--reconstruct", "best"),
+        ("in.ddpm", "-o", "out.png", "--orientations", "3"),
         ("in.ddpm", "-o", "out.png", "--seed", "x"),
     ],
     ids=" ".join,
@@ -171,6 +184,6 @@ def test_fewer_steps_show_in_a_smaller_picture(photo, model):
     assert sorted(set(totals)) == list(dict.fromkeys(totals)) and len(set(totals)) == 3
 
 
-@pytest.mark.parametrize("options", [["--every", "x"], ["--reconstruct", "sample"]])
+@pytest.mark.parametrize("options", [["--every", "x"], ["--reconstruct", "sample"], ["--orientations", 2]])
 def test_what_does_not_go_with_fit(fails, options):
     fails(2, "decode", "in.ddpm", "-o", "x.png", "--fit", 32, *options)

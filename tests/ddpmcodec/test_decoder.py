@@ -1,5 +1,4 @@
 import itertools
-import math
 from pathlib import Path
 
 import numpy as np
@@ -54,38 +53,3 @@ def test_pictures_get_better_step_by_step(large_encoding, photo, model):
     assert len(psnr) == len(parsed.steps) + 1
     assert psnr[-1] > psnr[0] + 25
     assert all(after > before - 0.5 for before, after in itertools.pairwise(psnr))
-
-
-def test_sampling_draws_from_p(encoding, photo, model):
-    """The stochastic decoder: seeded, and as far from x0hat as x0hat is from the picture, where the network knows its error."""
-    parsed = container.parse(encoding.data).first(6)
-    state = decoder.last_state(parsed, arithmetic.denoiser(model, "cpu", "fp32"))
-    progress = []
-    a = decoder.sample(state, 1, lambda *p: progress.append(p))
-    assert progress[-1][0] == progress[-1][1] == len(progress)
-    b, c = decoder.sample(state, 1), decoder.sample(state, 2)
-    assert np.array_equal(a, b) and not np.array_equal(a, c)
-    assert np.abs(a).max() <= 1
-    x_0 = arrays.from_pixels(photo)
-    error = [np.square(x - x_0).mean() for x in (state.evaluate(), a, c)]
-    assert error[0] < error[1] and error[0] < error[2]
-    rms = math.sqrt(np.square(a - state.evaluate()).mean() / error[0])
-    assert 0.3 < rms < 2
-
-
-def test_sampling_adds_what_the_mean_lacks(encoding, photo, model):
-    """Neighbouring pixels of a sample differ about as much as the photo's; those of x0hat at high noise much less."""
-    parsed = container.parse(encoding.data).first(4)
-    state = decoder.last_state(parsed, arithmetic.denoiser(model, "cpu", "fp32"))
-
-    def roughness(x):
-        return np.square(x[..., 1:] - x[..., :-1]).mean()
-
-    assert roughness(state.evaluate()) < roughness(decoder.sample(state, 0))
-
-
-def test_sampling_of_a_discrete_chain(photo, discrete_model):
-    e = encode_pixels(Picture(photo[:20, :20]), discrete_model, Rate(10), EncodeOptions(evaluations=5, effort=1))
-    state = decoder.last_state(container.parse(e.data), arithmetic.denoiser(discrete_model, "cpu", "fp32"))
-    x = decoder.sample(state, 3)
-    assert x.shape == (1, 3, 20, 20) and np.isfinite(x).all()

@@ -1,5 +1,6 @@
 """Shaped noise against its equations: the posterior, the energy of steps, the law of u_t along a chain, and the picture that comes out."""
 
+import itertools
 import math
 
 import numpy as np
@@ -73,6 +74,38 @@ def test_steps_are_samples_of_the_posterior(shape, t, s):
     unit = rng.standard_normal((3, height, width))
     away = noise.sample(u_t, x0hat, t, s, z_of(unit))[0] - at_mean
     np.testing.assert_allclose(away, unit / np.sqrt(precision), atol=3e-5 * scale, rtol=2e-3)
+
+
+@pytest.mark.parametrize("shape", [None, *SHAPES.values()], ids=["white", *SHAPES])
+def test_the_flow_of_a_gaussian_is_the_closed_form(shape):
+    """Of u_0 ~ N(0, c^2), with x0hat its exact mean: du / dsigma = sigma u / (c^2 + sigma^2), whose solution is a ratio of roots.
+
+    DDIM is Euler's method for it, so that half the step has half the error.
+    """
+    height, width, t, s, c = 37, 70, 300, 2200, 0.4
+    noise = noise_of(header_of(width, height), shape)
+    u = np.random.default_rng(0).standard_normal((1, 3, height, width)).astype(np.float32)
+
+    def scale(level):
+        return math.sqrt(1 / (1 + 2 ** (-level / 256))) if shape is None else 1.0
+
+    def of_level(level):
+        return np.full((3, height, width), 2 ** (-level / 512)) if shape is None else sigma_i(shape, height, width, level)
+
+    def led(count):
+        levels = np.linspace(t, s, count + 1).round().astype(int).tolist()
+        x_t = u * np.float32(scale(t))
+        for before, after in itertools.pairwise(levels):
+            u_0 = (x_t[0] / scale(before) * c**2 / (c**2 + of_level(before) ** 2)).astype(np.float32)
+            x0hat = u_0 if shape is None else whitening.picture_(u_0, noise.field)
+            x_t = noise.flow(x_t, x0hat[None], before, after)
+        return x_t[0] / scale(s)
+
+    expected = u[0] * np.sqrt((c**2 + of_level(s) ** 2) / (c**2 + of_level(t) ** 2))
+    errors = [np.abs(led(count) - expected).max() / np.abs(expected).max() for count in (95, 190, 380)]
+    assert errors[0] < 0.05
+    for coarse, fine in itertools.pairwise(errors):
+        assert fine == pytest.approx(coarse / 2, rel=0.15)
 
 
 @pytest.mark.parametrize("gray", [False, True])

@@ -1,0 +1,135 @@
+"""The picture that is shown of a file: x0hat, or one that is better for the eye. It is not in the chain, and not part of the format."""
+
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ddpmcodec import arguments, arrays, decoder
+from ddpmcodec.chain import State
+from ddpmcodec.channel.randomness import STREAM_SAMPLING, SharedRandomness
+from ddpmcodec.format.container import VERSION, Container
+from ddpmcodec.models.levels import Levels
+from ddpmcodec.models.process import snr_of_sigma
+from ddpmcodec.orientations import COUNTS
+from ddpmcodec.progress import Progress, silent
+
+KINDS = ("mean", "flow", "sample")
+# Sampling the rest of the chain: ratio of snr between its levels, and the noise (of 255) at which it ends.
+SAMPLING_RATIO = 1.5
+SAMPLING_END = 1.0
+# The probability flow: evaluations, x0hat's own among them; the noise (of 255) at which it ends; and how much of its end is shown.
+FLOW_EVALUATIONS = 4
+FLOW_END = 1.5
+FLOW_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """A choice of what is shown.
+
+    Attributes:
+        kind: "mean", x0hat; "flow", x0hat and a share of the end of the probability flow; "sample", the end of a chain that is drawn.
+        orientations: of which x0hat is the mean: 1, 2, 4 or 8 (`ddpmcodec.orientations`).
+        seed: of the noise of "sample", in [0, 2^64).
+
+    Raises:
+        ValueError: one is out of its range.
+        TypeError: a number is none.
+    """
+
+    kind: str = "mean"
+    orientations: int = 1
+    seed: int = 0
+
+    def __post_init__(self):
+        if self.kind not in KINDS:
+            raise ValueError(f"reconstruct is 'mean', 'flow' or 'sample', not {self.kind!r}")
+        if arguments.integer("orientations", self.orientations) not in COUNTS:
+            raise ValueError(f"orientations = {self.orientations} is out of range: 1, 2, 4 or 8")
+        if not 0 <= arguments.integer("seed", self.seed) < 1 << 64:
+            raise ValueError(f"seed = {self.seed} is out of range: 0 ... 2^64 - 1")
+
+
+MEAN = Reconstruction()
+
+
+def visited(kind: str, levels: Levels, level: int) -> list[int]:
+    """Return the levels at which a reconstruction evaluates the network beyond the level that the file leads to."""
+    if kind == "mean":
+        return []
+    begin = math.log(levels.snr(level))  # logarithms: a model's snr may be next to nothing
+    if kind == "sample":
+        ratio = math.log(SAMPLING_RATIO)
+        count = math.ceil((math.log(snr_of_sigma(SAMPLING_END)) - begin) / ratio)
+    else:
+        count = FLOW_EVALUATIONS - 1
+        ratio = (math.log(snr_of_sigma(FLOW_END)) - begin) / count
+    places = [level, *(levels.nearest(math.exp(begin + (i + 1) * ratio)) for i in range(count))]
+    return [after for before, after in itertools.pairwise(places) if levels.distance(before, after) > 0]
+
+
+def pixels(container: Container, state: State, reconstruction: Reconstruction, progress: Progress = silent) -> np.ndarray:
+    """Return the picture at a state, (P H, W, 3) uint8; the exact one where the file has it, unless it is to be a sample.
+
+    Args:
+        progress: called with the network evaluations done and to do, beyond the state's own.
+
+    Raises:
+        DriftError: the exact picture cannot be recovered here.
+        ModelError: the network predicts values that are not numbers.
+    """
+    if reconstruction.kind == "sample":
+        return arrays.to_pixels(sample(state, reconstruction.seed, progress))
+    if reconstruction.kind == "flow" and not decoder.has_exact(container, state):
+        return arrays.to_pixels(flow(state, progress))
+    return decoder.pixels(container, state)
+
+
+def sample(state: State, seed: int = 0, progress: Progress = silent) -> np.ndarray:
+    """Sample x_0 from p given a state: Algorithm 4's stochastic decoder, which draws the rest of the chain.
+
+    Args:
+        seed: of the decoder's own noise, in [0, 2^64).
+
+    Returns:
+        x_0, (P, 3, H, W) in [-1, 1].
+    """
+    randomness = SharedRandomness(seed, VERSION)
+
+    def drawn(state: State, level: int, i: int) -> np.ndarray:
+        z = randomness.gaussians(state.x_t.size, STREAM_SAMPLING, i).reshape(state.x_t.shape)
+        return state.noise.sample(state.x_t, state.evaluate(), state.level, level, z)
+
+    return _end(state, "sample", drawn, progress)
+
+
+def flow(state: State, progress: Progress = silent, share: float = FLOW_SHARE) -> np.ndarray:
+    """Return x0hat and a share of the probability flow's end: x_0 where DDIM without noise (arXiv 2010.02502) leads from x_t.
+
+    x0hat is the mean of all x_0 that x_t can stand for, and lacks the details in which they differ; the flow's end is one of them.
+
+    Args:
+        share: 0 is x0hat, 1 the end.
+
+    Returns:
+        x_0, (P, 3, H, W) in [-1, 1].
+    """
+
+    def led(state: State, level: int, i: int) -> np.ndarray:
+        return state.noise.flow(state.x_t, state.evaluate(), state.level, level)
+
+    mean = state.evaluate()
+    return mean + np.float32(share) * (_end(state, "flow", led, progress) - mean)
+
+
+def _end(state: State, kind: str, step: Callable[[State, int, int], np.ndarray], progress: Progress) -> np.ndarray:
+    """Return x0hat at the end of a chain whose x_s `step` makes of a state, the next level, and its number."""
+    levels = visited(kind, state.denoiser.levels, state.level)
+    for i, level in enumerate(levels):
+        state = State(state.denoiser, state.noise, state.index, level, step(state, level, i))
+        state.evaluate()
+        progress(i + 1, len(levels))
+    return state.evaluate()
