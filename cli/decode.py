@@ -98,7 +98,7 @@ def decode_one(file: str, output: str, say: Say, chosen: dict[str, Any]) -> list
     if (fit := chosen["fit"]) is None:
         shown = Reconstruction(chosen["reconstruct"], chosen["orientations"], chosen["seed"])
         large.announce_decoding(lambda text: say(f"{output}: {text}"), parsed, denoiser, shown)
-        state = decoder.last_state(parsed, denoiser, orientations=shown.orientations)
+        state = decoder.last_state(parsed, denoiser, evaluate=shown.orientations == 1)
         pixels, used = reconstruction.pixels(parsed, state, shown), str(state.index)
     else:
         pixels, used = decoder.fitting(parsed, denoiser, fit), "a few"
@@ -210,13 +210,12 @@ def command(inputs, output, fit, every, kind, output_quality, recursive, jobs, s
         return
     with options.progress_bar("decode", quiet) as progress:
         if every is None:
-            state = decoder.last_state(parsed, denoiser, progress, shown.orientations)
+            state = decoder.last_state(parsed, denoiser, progress, evaluate=shown.orientations == 1)
         else:
             for state, path in zip(decoder.states(parsed, denoiser), on_the_way, strict=True):
                 save_all(decoder.pixels(parsed, state), parsed, path, Style(background=background), say if state.index == 0 else silent,
                          times=len(on_the_way))  # fmt: skip
                 progress(state.index + 1, len(on_the_way))
-            state = decoder.oriented(parsed, state, shown.orientations)
     exact = decoder.has_exact(parsed, state) and shown.kind != "sample"
     loss = ""
     if output is not None:

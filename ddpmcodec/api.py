@@ -322,7 +322,7 @@ def _decoded(
     from ddpmcodec.reconstruction import Reconstruction
 
     shown = Reconstruction(reconstruct, orientations, seed)
-    state = decoder.last_state(parsed, denoiser_of(parsed, model, device, precision, backend), progress, orientations)
+    state = decoder.last_state(parsed, denoiser_of(parsed, model, device, precision, backend), progress, evaluate=orientations == 1)
     return picture.to_images(reconstruction.pixels(parsed, state, shown, progress), parsed)
 
 

@@ -15,7 +15,6 @@ from ddpmcodec.format.container import VERSION, Container
 from ddpmcodec.format.steptable import Step
 from ddpmcodec.models.levels import sigma
 from ddpmcodec.noise import noise_of
-from ddpmcodec.orientations import Oriented
 from ddpmcodec.prediction import predict_x_0
 from ddpmcodec.progress import Progress, silent
 
@@ -46,30 +45,20 @@ def evaluated_levels(container: Container) -> list[int]:
     return [reached[i] for i in range(whole) if container.steps[i].evaluate] + [reached[whole]]
 
 
-def last_state(container: Container, denoiser: Denoiser, progress: Progress = silent, orientations: int = 1) -> State:
+def last_state(container: Container, denoiser: Denoiser, progress: Progress = silent, evaluate: bool = True) -> State:
     """Return the state after the last whole step; `progress` is called with the network evaluations done and in all.
 
     Args:
-        orientations: of the state, as `oriented`.
+        evaluate: the last state too, which would evaluate the network later else.
     """
-    total = len(evaluated_levels(container))
+    total = len(evaluated_levels(container)) - (not evaluate)
     done = 0
     for state in states(container, denoiser):
-        following = container.steps[state.index] if state.index < len(container.messages) else None
-        if following is None:
-            state = oriented(container, state, orientations)
-        if following is None or following.evaluate:
+        if container.steps[state.index].evaluate if state.index < len(container.messages) else evaluate:
             state.evaluate()  # the walk would do it later, and progress would not be told
             done += 1
             progress(done, total)
     return state
-
-
-def oriented(container: Container, state: State, orientations: int) -> State:
-    """Return a state whose x0hat is the mean over so many orientations; the same where the exact picture is made of its x0hat."""
-    if orientations == 1 or has_exact(container, state):
-        return state
-    return State(Oriented(state.denoiser, orientations), state.noise, state.index, state.level, state.x_t)
 
 
 def has_exact(container: Container, state: State) -> bool:

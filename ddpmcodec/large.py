@@ -77,6 +77,6 @@ def announce_decoding(note: Note, parsed: Container, denoiser: Denoiser, shown: 
     header = parsed.header
     folds = folds_of(header, parsed.shape)
     *coded, last = decoder.evaluated_levels(parsed)
-    beyond = shown.orientations * [last, *visited(shown.kind, header.levels, last)]
-    evaluations = sum(fold_of(header.levels, level, folds) ** -2 for level in coded + beyond)
+    evaluated = [*coded, *shown.orientations * [last], *visited(shown.kind, header.levels, last)]
+    evaluations = sum(fold_of(header.levels, level, folds) ** -2 for level in evaluated)
     announce(note, header.pixels, denoiser, evaluations, header.network_pixels / header.pixels, parsed.shape is not None)

@@ -190,8 +190,9 @@ class Shaped:
         """Return u_0hat + sigma_i(s) / sigma_i(t) (u_t - u_0hat) (`Noise.flow`)."""
         ratio = np.float32(math.sqrt(self.levels.snr(level_t) / self.levels.snr(level_s)))
         u_s = np.zeros_like(x_t)
-        for colours, m in self.raised(self.power(level_s) - self.power(level_t)):
-            self._add_mean(u_s, x_t, x0hat, colours, m * ratio)
+        for colours, r in self.raised(self.power(level_s) - self.power(level_t)):
+            r *= ratio
+            self._add_mean(u_s, x_t, x0hat, colours, r)
         return u_s
 
     def _add_mean(self, u_s: np.ndarray, u_t: np.ndarray, x0hat: np.ndarray, colours: slice, r: np.ndarray) -> None:

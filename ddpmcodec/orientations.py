@@ -1,6 +1,6 @@
 """The mean of a network's predictions over turned and mirrored pictures, which errs less than one. It is not part of the format.
 
-The noise that a network sees is white, so that it is turned noise in every orientation.
+The noise that a network sees is white: turned or mirrored, it is still white, and the picture still a picture.
 """
 
 from dataclasses import dataclass

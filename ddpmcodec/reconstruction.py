@@ -13,8 +13,10 @@ from ddpmcodec.channel.randomness import STREAM_SAMPLING, SharedRandomness
 from ddpmcodec.format.container import VERSION, Container
 from ddpmcodec.models.levels import Levels
 from ddpmcodec.models.process import snr_of_sigma
-from ddpmcodec.orientations import COUNTS
+from ddpmcodec.orientations import COUNTS, Oriented
 from ddpmcodec.progress import Progress, silent
+
+Step = Callable[[State, np.ndarray, int, int], np.ndarray]  # x_s of a state, its x0hat, the next level and the number of the step
 
 KINDS = ("mean", "flow", "sample")
 # Sampling the rest of the chain: ratio of snr between its levels, and the noise (of 255) at which it ends.
@@ -23,7 +25,7 @@ SAMPLING_END = 1.0
 # The probability flow: evaluations, x0hat's own among them; the noise (of 255) at which it ends; and how much of its end is shown.
 FLOW_EVALUATIONS = 4
 FLOW_END = 1.5
-FLOW_SHARE = 0.5
+FLOW_SHARE = 0.3
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,8 @@ class Reconstruction:
     """A choice of what is shown.
 
     Attributes:
-        kind: "mean", x0hat; "flow", x0hat and a share of the end of the probability flow; "sample", the end of a chain that is drawn.
-        orientations: of which x0hat is the mean: 1, 2, 4 or 8 (`ddpmcodec.orientations`).
+        kind: "mean", "flow" or "sample": as the functions of this module that have these names.
+        orientations: of which the state's x0hat is the mean: 1, 2, 4 or 8 (`ddpmcodec.orientations`).
         seed: of the noise of "sample", in [0, 2^64).
 
     Raises:
@@ -71,65 +73,79 @@ def visited(kind: str, levels: Levels, level: int) -> list[int]:
     return [after for before, after in itertools.pairwise(places) if levels.distance(before, after) > 0]
 
 
-def pixels(container: Container, state: State, reconstruction: Reconstruction, progress: Progress = silent) -> np.ndarray:
+def pixels(container: Container, state: State, shown: Reconstruction = MEAN, progress: Progress = silent) -> np.ndarray:
     """Return the picture at a state, (P H, W, 3) uint8; the exact one where the file has it, unless it is to be a sample.
 
     Args:
-        progress: called with the network evaluations done and to do, beyond the state's own.
+        progress: as `flow` and `sample` call it.
 
     Raises:
         DriftError: the exact picture cannot be recovered here.
         ModelError: the network predicts values that are not numbers.
     """
-    if reconstruction.kind == "sample":
-        return arrays.to_pixels(sample(state, reconstruction.seed, progress))
-    if reconstruction.kind == "flow" and not decoder.has_exact(container, state):
-        return arrays.to_pixels(flow(state, progress))
-    return decoder.pixels(container, state)
+    if shown.kind == "sample":
+        x_0 = sample(state, shown.seed, shown.orientations, progress)
+    elif decoder.has_exact(container, state):
+        return decoder.pixels(container, state)
+    elif shown.kind == "flow":
+        x_0 = flow(state, shown.orientations, progress)
+    else:
+        x_0 = mean(state, shown.orientations)
+    return arrays.to_pixels(x_0)
 
 
-def sample(state: State, seed: int = 0, progress: Progress = silent) -> np.ndarray:
-    """Sample x_0 from p given a state: Algorithm 4's stochastic decoder, which draws the rest of the chain.
-
-    Args:
-        seed: of the decoder's own noise, in [0, 2^64).
-
-    Returns:
-        x_0, (P, 3, H, W) in [-1, 1].
-    """
-    randomness = SharedRandomness(seed, VERSION)
-
-    def drawn(state: State, level: int, i: int) -> np.ndarray:
-        z = randomness.gaussians(state.x_t.size, STREAM_SAMPLING, i).reshape(state.x_t.shape)
-        return state.noise.sample(state.x_t, state.evaluate(), state.level, level, z)
-
-    return _end(state, "sample", drawn, progress)
+def mean(state: State, orientations: int = 1) -> np.ndarray:
+    """Return x0hat, (P, 3, H, W) in [-1, 1], the mean over so many orientations of what the network sees."""
+    if orientations == 1:
+        return state.evaluate()
+    return State(Oriented(state.denoiser, orientations), state.noise, state.index, state.level, state.x_t).evaluate()
 
 
-def flow(state: State, progress: Progress = silent, share: float = FLOW_SHARE) -> np.ndarray:
-    """Return x0hat and a share of the probability flow's end: x_0 where DDIM without noise (arXiv 2010.02502) leads from x_t.
+def flow(state: State, orientations: int = 1, progress: Progress = silent, share: float = FLOW_SHARE) -> np.ndarray:
+    """Return x0hat and a share of the way to the probability flow's end: x_0 where DDIM without noise (arXiv 2010.02502) leads from x_t.
 
     x0hat is the mean of all x_0 that x_t can stand for, and lacks the details in which they differ; the flow's end is one of them.
 
     Args:
+        orientations: of x0hat; those of the way have one.
+        progress: called with the network evaluations done and in all, beyond x0hat.
         share: 0 is x0hat, 1 the end.
 
     Returns:
         x_0, (P, 3, H, W) in [-1, 1].
     """
 
-    def led(state: State, level: int, i: int) -> np.ndarray:
-        return state.noise.flow(state.x_t, state.evaluate(), state.level, level)
+    def led(state: State, x0hat: np.ndarray, level: int, i: int) -> np.ndarray:
+        return state.noise.flow(state.x_t, x0hat, state.level, level)
 
-    mean = state.evaluate()
-    return mean + np.float32(share) * (_end(state, "flow", led, progress) - mean)
+    x0hat = mean(state, orientations)
+    return x0hat + np.float32(share) * (_end("flow", state, x0hat, led, progress) - x0hat)
 
 
-def _end(state: State, kind: str, step: Callable[[State, int, int], np.ndarray], progress: Progress) -> np.ndarray:
-    """Return x0hat at the end of a chain whose x_s `step` makes of a state, the next level, and its number."""
+def sample(state: State, seed: int = 0, orientations: int = 1, progress: Progress = silent) -> np.ndarray:
+    """Sample x_0 from p given a state: Algorithm 4's stochastic decoder, which draws the rest of the chain.
+
+    Args:
+        seed: of the decoder's own noise, in [0, 2^64).
+        orientations, progress: as `flow`.
+
+    Returns:
+        x_0, (P, 3, H, W) in [-1, 1].
+    """
+    randomness = SharedRandomness(seed, VERSION)
+
+    def drawn(state: State, x0hat: np.ndarray, level: int, i: int) -> np.ndarray:
+        z = randomness.gaussians(state.x_t.size, STREAM_SAMPLING, i).reshape(state.x_t.shape)
+        return state.noise.sample(state.x_t, x0hat, state.level, level, z)
+
+    return _end("sample", state, mean(state, orientations), drawn, progress)
+
+
+def _end(kind: str, state: State, x0hat: np.ndarray, step: Step, progress: Progress) -> np.ndarray:
+    """Return x0hat at the end of a chain that goes on from a state and its x0hat."""
     levels = visited(kind, state.denoiser.levels, state.level)
     for i, level in enumerate(levels):
-        state = State(state.denoiser, state.noise, state.index, level, step(state, level, i))
-        state.evaluate()
+        state = State(state.denoiser, state.noise, state.index, level, step(state, x0hat, level, i))
+        x0hat = state.evaluate()
         progress(i + 1, len(levels))
-    return state.evaluate()
+    return x0hat

@@ -22,7 +22,7 @@ def test_sampling_draws_from_p(encoding, photo, model):
     parsed = container.parse(encoding.data).first(6)
     state = decoder.last_state(parsed, arithmetic.denoiser(model, "cpu", "fp32"))
     progress = []
-    a = reconstruction.sample(state, 1, lambda *p: progress.append(p))
+    a = reconstruction.sample(state, 1, progress=lambda *p: progress.append(p))
     assert progress[-1][0] == progress[-1][1] == len(progress)
     b, c = reconstruction.sample(state, 1), reconstruction.sample(state, 2)
     assert np.array_equal(a, b) and not np.array_equal(a, c)
@@ -68,9 +68,10 @@ def test_the_flow_is_ddim(encoding, model):
     assert sigma(levels, before) == pytest.approx(1.5, rel=2e-3)
     end = denoiser.predict_x_0(x.astype(np.float32), before).clip(-1, 1)
     mean, told = state.evaluate(), []
-    np.testing.assert_allclose(reconstruction.flow(state, lambda *p: told.append(p), share=1), end, atol=1e-4)
-    np.testing.assert_allclose(reconstruction.flow(state), (mean + end) / 2, atol=1e-4)
+    np.testing.assert_allclose(reconstruction.flow(state, progress=lambda *p: told.append(p), share=1), end, atol=1e-4)
+    np.testing.assert_allclose(reconstruction.flow(state), mean + 0.3 * (end - mean), atol=1e-4)
     assert np.array_equal(reconstruction.flow(state, share=0), mean)
+    assert np.array_equal(reconstruction.flow(state, 4, share=0), reconstruction.mean(state, 4))
     assert told == [(1, 3), (2, 3), (3, 3)]
 
 
