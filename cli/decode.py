@@ -117,7 +117,7 @@ def decode_one(file: str, output: str, say: Say, chosen: dict[str, Any]) -> list
 )
 @click.option("--every", type=click.Path(file_okay=False), metavar="DIR", help="Also write the picture after every step, step-000.png ...")
 @click.option("--reconstruct", type=click.Choice(["mean", "flow", "sample"]), default="mean", show_default=True,
-              help="mean: x0hat. flow: sharper, by half of what the probability flow adds. sample: draw the rest of the chain "
+              help="mean: x0hat. flow: sharper, by a share of what the probability flow adds. sample: draw the rest of the chain "
               "(Algorithm 4).")  # fmt: skip
 @click.option("--orientations", type=click.Choice(["1", "2", "4", "8"]), default="1", show_default=True,
               callback=lambda context, option, value: int(value),
