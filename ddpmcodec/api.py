@@ -277,8 +277,8 @@ def decode_pictures(
         steps: use only the first so many steps, and not the tail of a lossless file.
         model: the denoiser, or its name or path, where it is not found by the file's own name.
         reconstruct: "mean" is x0hat; "flow" looks sharper, by a share of what the probability flow adds to it (3 evaluations more);
-            "sample" draws the rest of the chain (Algorithm 4). A lossless file that is whole has its exact picture, unless a sample is asked for.
-        orientations: 1, 2, 4 or 8: x0hat is the mean over so many turned and mirrored pictures, which errs less: .1 to .25 dB.
+            "sample" draws the rest of the chain (Algorithm 4). A lossless file that is whole shows its exact picture, but for "sample".
+        orientations: 1, 2, 4 or 8: x0hat is the mean over so many turned and mirrored pictures, which errs less.
         seed: of the noise of "sample", in [0, 2^64).
         max_pixels: refuse pictures of more pixels in all (default `ddpmcodec.picture.MAX_PIXELS`).
         device, precision, backend: as `encode`. With precision "auto" a file that ends at very little noise is decoded in fp32; a lossless

@@ -22,7 +22,8 @@ KINDS = ("mean", "flow", "sample")
 # Sampling the rest of the chain: ratio of snr between its levels, and the noise (of 255) at which it ends.
 SAMPLING_RATIO = 1.5
 SAMPLING_END = 1.0
-# The probability flow: evaluations, x0hat's own among them; the noise (of 255) at which it ends; and how much of its end is shown.
+# The probability flow: evaluations, x0hat's own among them; the noise (of 255) at which it ends; and the share of the way there that is
+# shown, with which, over two orientations, no metric loses (docs/benchmarks.md).
 FLOW_EVALUATIONS = 4
 FLOW_END = 1.5
 FLOW_SHARE = 0.3
@@ -104,7 +105,7 @@ def mean(state: State, orientations: int = 1) -> np.ndarray:
 def flow(state: State, orientations: int = 1, progress: Progress = silent, share: float = FLOW_SHARE) -> np.ndarray:
     """Return x0hat and a share of the way to the probability flow's end: x_0 where DDIM without noise (arXiv 2010.02502) leads from x_t.
 
-    x0hat is the mean of all x_0 that x_t can stand for, and lacks the details in which they differ; the flow's end is one of them.
+    x0hat is the mean of all x_0 that x_t can stand for, and lacks the details in which they differ; the flow's end is like one of them.
 
     Args:
         orientations: of x0hat; those of the way have one.

@@ -127,6 +127,19 @@ def test_orientations_are_averaged_at_the_last_state(photo, model, tune, count):
     assert np.array_equal(decoded, encoding.pixels) == (count == 1)
 
 
+@pytest.mark.parametrize("tune", ["psnr", "perception"])
+def test_several_gray_pictures(drawing, model, tune):
+    """Each is near its own mean; none gets colour, or another's content."""
+    sources = [drawing[..., 1], drawing[::-1, ::-1, 1]]
+    data = ddpmcodec.encode(sources, model=model, bpp=2, evaluations=6, effort=1, tune=tune)
+    means = ddpmcodec.decode_pictures(data, model=model)
+    shown = ddpmcodec.decode_pictures(data, model=model, reconstruct="flow", orientations=8)
+    assert [image.mode for image in shown] == ["L", "L"]
+    for mean, image in zip(means, shown, strict=True):
+        difference = np.asarray(image, float) - np.asarray(mean, float)
+        assert 0 < np.square(difference).mean() < 0.1 * np.asarray(mean, float).var()
+
+
 def test_a_whole_lossless_file_shows_the_exact_picture(drawing, model):
     data = encode_pixels(Picture(drawing), model, Lossless(), EncodeOptions(6, 1)).data
     steps = len(container.parse(data).steps)
