@@ -151,6 +151,8 @@ def command(inputs, output, fit, every, kind, output_quality, recursive, jobs, s
     """
     if output is None and every is None:
         raise click.UsageError("give -o FILE, --every DIR, or both")
+    if fit is not None and chosen["precision"] == "auto":
+        chosen["precision"] = "fp32"  # torch, which bf16 needs, takes longer to import than it would save
     if fit is not None and (every is not None or chosen["reconstruct"] != "mean" or chosen["orientations"] > 1):
         raise click.UsageError("--fit goes without --every, --reconstruct and --orientations")
     found = folders.listed(inputs, output, recursive, folders.is_coded)
