@@ -112,7 +112,7 @@ def speed(command: Callable) -> Callable:
         click.option("--evaluations", type=click.IntRange(2, 1000), metavar="N", help="Take N network evaluations to decode, instead of "
                      "what --speed says: more are slower, files smaller."),
         click.option("--speed", type=click.Choice([*SPEEDS]), default=NORMAL, show_default=True, help="Of encoding and "
-                     "decoding: 768x512 takes some 5, 13 or 26 s on two cores; files are 15 % larger with fast, 2 to 4 % smaller with best."),
+                     "decoding: 768x512 takes some 5, 13 or 26 s on two cores; files are 15 % larger, or 2 to 4 % smaller."),
     ):  # fmt: skip
         command = option(command)
     return command
