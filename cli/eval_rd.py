@@ -118,6 +118,7 @@ def measure(
     if publish:
         if publishing.OURS not in names:
             raise click.UsageError(f"--publish publishes --codec {publishing.OURS}, which is not among those given")
+        files.make_directory(publish)  # which refuses stdout
         output = str(Path(publish) / publishing.RESULTS)
     rates = sorted(set(rates)) or rd.RATES
     published = [curves.parse(file, files.read(file)) for file in published_files]

@@ -385,3 +385,4 @@ def test_publishing(directory: Path, tmp_path: Path, model_path: str):
     assert sorted(path.name for path in (out / "results").iterdir()) == ["ddpm-files.json", "jpeg.json", "pictures.csv"]
     assert run(directory, "--codec", "jpeg", "--publish", out).exit_code == 2
     assert run(directory, "--publish", out, "-o", tmp_path).exit_code == 2
+    assert run(directory, "--publish", "-").exit_code == 12
