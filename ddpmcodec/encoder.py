@@ -212,6 +212,25 @@ class Sender:
         return step, self.messages[-1]
 
 
+def denoiser_for(model: Model, header: Header, target: Target, max_bytes: int | None, options: EncodeOptions) -> Denoiser:
+    """Return a model as the encoder of such a picture runs it.
+
+    Args:
+        max_bytes: the most bytes that the file may have; None where there is no limit.
+
+    Raises:
+        ModelError: there is no such device or library, or it cannot run the model.
+    """
+    return arithmetic.denoiser(
+        model,
+        options.device,
+        precision.for_encoding(header, target, max_bytes, options.precision),
+        backend=options.backend,
+        bfloat16_from=precision.BFLOAT16_FROM,
+        vulkan=precision.allows_vulkan(header, isinstance(target, Lossless)),
+    )
+
+
 def encode_pixels(
     picture: Picture,
     model: str | Path | Model,
@@ -245,16 +264,8 @@ def encode_pixels(
     extra = container.extra_size(alpha_body, picture.metadata)
     shape = shape_for(header, target, options.tune, options.roi)
     budget = check_budget(target, header, extra, container.serialized_size(header, (), shape) + extra)
-    wanted = precision.for_encoding(header, target, None if budget is None else budget + extra, options.precision)
+    denoiser = denoiser_for(found, header, target, None if budget is None else budget + extra, options)
     exact = isinstance(target, Lossless)
-    denoiser = arithmetic.denoiser(
-        found,
-        options.device,
-        wanted,
-        backend=options.backend,
-        bfloat16_from=precision.BFLOAT16_FROM,
-        vulkan=precision.allows_vulkan(header, exact),
-    )
     plan = Plan(header, NU_OF_EFFORT[options.effort], options.evaluations, target, budget, shape)
     sender, state = _send(picture, denoiser, header, plan, target, lambda done: progress(done, max(done, options.evaluations)), watch)
     body = tail.encode(picture.pixels, arrays.planes(state.evaluate())) if exact else None

@@ -5,17 +5,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ddpmcodec import decoder, precision
+from ddpmcodec import decoder
 from ddpmcodec.denoiser import Denoiser
 from ddpmcodec.format.container import Container
 from ddpmcodec.format.header import Header
-from ddpmcodec.models import arithmetic
 from ddpmcodec.noise import folds_of
 from ddpmcodec.prediction import fold_of, predict_x_0
 from ddpmcodec.progress import Note
 from ddpmcodec.reconstruction import MEAN, Reconstruction, visited
 from ddpmcodec.shaping import shape_for
-from ddpmcodec.target import Lossless, Target
+from ddpmcodec.target import Target
 
 if TYPE_CHECKING:
     from ddpmcodec.encoder import EncodeOptions
@@ -59,15 +58,9 @@ def announce_encoding(note: Note, picture: "Picture", model: "Model", target: Ta
     header = Header(width, rows // picture.count, model.name, model.hash, model.levels, model.start, pictures=picture.count)
     if header.network_pixels < LARGE:
         return
-    wanted = precision.for_encoding(header, target, target.max_bytes(header, 0, 0), options.precision)
-    denoiser = arithmetic.denoiser(
-        model,
-        options.device,
-        wanted,
-        backend=options.backend,
-        bfloat16_from=precision.BFLOAT16_FROM,
-        vulkan=precision.allows_vulkan(header, isinstance(target, Lossless)),
-    )
+    from ddpmcodec.encoder import denoiser_for  # decoding does without
+
+    denoiser = denoiser_for(model, header, target, target.max_bytes(header, 0, 0), options)
     shaped = shape_for(header, target, options.tune, options.roi) is not None
     announce(note, header.pixels, denoiser, options.evaluations, header.network_pixels / header.pixels, shaped)
 
