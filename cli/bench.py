@@ -41,15 +41,17 @@ def command(photo, bpp, repeats, poisson, crop, output, evaluations, effort, mod
         files.check_writable(output, [photo, model])
 
     from ddpmcodec import picture
+    from ddpmcodec.encoder import EncodeOptions
     from ddpmcodec.eval import bench
     from ddpmcodec.models import registry
 
     data = files.read(photo)
     with files.naming(photo):
         pixels = picture.read(data, page=page).pixels
+    timed = EncodeOptions(evaluations, effort, device=device, precision="fp32", backend=backend)
     with options.progress_bar("bench", quiet) as progress:
-        document = bench.run(pixels, model or registry.DEFAULT, crop if poisson else None, bpp=bpp, evaluations=evaluations, effort=effort,
-                             device=device, backend=backend, repeats=repeats, say=tqdm.write, progress=progress)  # fmt: skip
+        document = bench.run(pixels, model or registry.DEFAULT, crop if poisson else None, bpp=bpp, options=timed, repeats=repeats,
+                             say=tqdm.write, progress=progress)  # fmt: skip
     if output is not None:
         document["photo"]["name"] = printable(Path(photo).name)
         files.write_json(output, document)

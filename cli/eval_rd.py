@@ -73,9 +73,7 @@ def command(denoise, whitened, lossless, together, **chosen):
     ddpmcodec eval rd kodak/ --codec ddpm-files --codec avif --codec jxl --publish published/
     ddpmcodec eval rd kodak/ --codec ddpm --codec json:compressai/results/image/kodak/vtm.json -o results/
     """
-    for_codecs = bool(
-        chosen["codecs"] or chosen["rates"] or chosen["lpips"] or chosen["metric_names"] or chosen["scores"] or chosen["publish"]
-    )
+    for_codecs = any(chosen[name] for name in ("codecs", "rates", "lpips", "metric_names", "scores", "publish"))
     if denoise is not None and (for_codecs or lossless):
         raise click.UsageError("--denoise goes without --codec, --bpp, --at, --metric, --lpips, --publish and --lossless")
     if lossless and for_codecs:
@@ -114,7 +112,7 @@ def measure(
     from ddpmcodec.eval import rate_distortion as rd
 
     found, left_out = pictures.find(paths, stride), notes.LeftOut()
-    names, published_files = choice.split(codecs or publishing.DEFAULT if publish else codecs)
+    names, published_files = choice.split(codecs or (publishing.DEFAULT if publish else ()))
     if publish:
         if publishing.OURS not in names:
             raise click.UsageError(f"--publish publishes --codec {publishing.OURS}, which is not among those given")

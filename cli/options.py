@@ -4,6 +4,7 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -98,24 +99,28 @@ model = click.option(
     help="Use this denoiser: a name that `ddpmcodec models` lists, a .safetensors file or a diffusers folder.",
 )
 threads = click.option("--threads", type=click.IntRange(1, 256), metavar="N", help="Use N CPU threads [default: all cores].")
-evaluations = click.option("--evaluations", type=click.IntRange(2, 1000), default=plan.DEFAULT_EVALUATIONS, show_default=True, metavar="N",
-                           help="Take N network evaluations to decode: more are slower, files smaller.")  # fmt: skip
-effort = click.option("--effort", type=click.IntRange(1, 5), default=plan.DEFAULT_EFFORT, show_default=True, metavar="1..5",
-                      help="Search so hard for words of the channel: 4 ... 1 are faster, files 1, 2, 4 and 6 % larger.")  # fmt: skip
+
+
+def _evaluations(instead: str = "", **default: Any) -> Callable:
+    return click.option("--evaluations", type=click.IntRange(2, 1000), metavar="N", help=f"Take N network evaluations to decode{instead}: "
+                        "more are slower, files smaller.", **default)  # fmt: skip
+
+
+def _effort(instead: str = "", **default: Any) -> Callable:
+    return click.option("--effort", type=click.IntRange(1, 5), metavar="1..5", help=f"Search so hard for words of the channel{instead}: "
+                        "4 ... 1 are faster, files 1, 2, 4 and 6 % larger than with 5.", **default)  # fmt: skip
+
+
+evaluations = _evaluations(default=plan.DEFAULT_EVALUATIONS, show_default=True)
+effort = _effort(default=plan.DEFAULT_EFFORT, show_default=True)
+_speed = click.option("--speed", type=click.Choice([*SPEEDS]), default=NORMAL, show_default=True, help="Of encoding and decoding: 768x512 "
+                      "takes some 5, 13 or 26 s on two cores; files are 15 % larger, or 2 to 4 % smaller.")  # fmt: skip
 
 
 def speed(command: Callable) -> Callable:
     """Add --speed, and --evaluations and --effort that override it: what `ddpmcodec.speed.choose` takes."""
-    for option in (
-        click.option("--effort", type=click.IntRange(1, 5), metavar="1..5", help="Search so hard for words of the channel, instead of "
-                     "what --speed says: 4 ... 1 are faster, files 1, 2, 4 and 6 % larger than with 5."),
-        click.option("--evaluations", type=click.IntRange(2, 1000), metavar="N", help="Take N network evaluations to decode, instead of "
-                     "what --speed says: more are slower, files smaller."),
-        click.option("--speed", type=click.Choice([*SPEEDS]), default=NORMAL, show_default=True, help="Of encoding and "
-                     "decoding: 768x512 takes some 5, 13 or 26 s on two cores; files are 15 % larger, or 2 to 4 % smaller."),
-    ):  # fmt: skip
-        command = option(command)
-    return command
+    preset = ", instead of what --speed says"
+    return _speed(_evaluations(preset)(_effort(preset)(command)))
 
 
 jobs = click.option("-j", "--jobs", type=click.IntRange(1, 1024), metavar="N", help="To a directory: run N processes [default: all cores].")

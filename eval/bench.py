@@ -18,6 +18,7 @@ from ddpmcodec import arrays
 from ddpmcodec import threads as computing
 from ddpmcodec.channel.channel import Channel, TrellisChannel, codeword
 from ddpmcodec.channel.randomness import STREAM_SAMPLING, SharedRandomness
+from ddpmcodec.encoder import EncodeOptions
 from ddpmcodec.errors import EvaluationError
 from ddpmcodec.eval import timing
 from ddpmcodec.eval.poisson import CHUNK_BITS, PoissonChannel
@@ -212,10 +213,7 @@ def run(
     corner: tuple[int, int] | None,
     *,
     bpp: float,
-    evaluations: int,
-    effort: int,
-    device: str,
-    backend: str,
+    options: EncodeOptions,
     repeats: int,
     say: Note = silent,
     progress: Progress = silent,
@@ -225,7 +223,7 @@ def run(
     Args:
         pixels: (H, W, 3) uint8.
         corner: left and top of the crop on which the Poisson coder is measured; None to leave it out.
-        bpp, evaluations, effort, device, backend: of the file that is timed.
+        bpp, options: of the file that is timed (`timing.measure`).
         repeats: of the encode and the decode, of whose seconds the medians are taken.
         say: told the tables line by line.
         progress: told how many steps have been measured; how many there are is not known, and 0.
@@ -250,17 +248,7 @@ def run(
         return done
 
     say(f"{width}x{height}, {model.name}, {threads} threads of {processor.name()}, medians of {repeats}\n")
-    times = timing.measure(
-        pixels,
-        model_name,
-        bpp=bpp,
-        evaluations=evaluations,
-        effort=effort,
-        device=device,
-        backend=backend,
-        threads=threads,
-        repeats=repeats,
-    )
+    times = timing.measure(pixels, model_name, bpp=bpp, options=options, threads=threads, repeats=repeats)
     say(timing.table(times))
     steps = told(f"steps of {width}x{height}", measure_trellis(model, pixels, SIGMAS, STEP_BITS))
     say(f"\nBits sent per ideal bit conveyed, and microseconds a bit sent: means over noise levels\n\n{summary(steps)}")

@@ -56,21 +56,18 @@ def _decode(data: bytes, model: str, options: EncodeOptions, repeats: int) -> di
     return {"seconds": seconds, "evaluation": network, "peak": _peak_bytes()}
 
 
-def measure(
-    pixels: np.ndarray, model: str, *, bpp: float, evaluations: int, effort: int, device: str, backend: str, threads: int, repeats: int
-) -> dict[str, Any]:
-    """Medians of `repeats` runs in fp32, JSON-serializable.
+def measure(pixels: np.ndarray, model: str, *, bpp: float, options: EncodeOptions, threads: int, repeats: int) -> dict[str, Any]:
+    """Return medians of `repeats` runs, JSON-serializable.
 
     Args:
         pixels: (H, W, 3) uint8.
         model: name or path.
-        device, backend: of the network, as `models.arithmetic.denoiser` has them.
+        options: of the encode; device, precision and backend are the decoder's, too.
         threads: of the network and of the search.
 
     Raises:
         WorkerError: a process has died.
     """
-    options = EncodeOptions(evaluations, effort, device=device, precision="fp32", backend=backend)
     with workers.pool(1, threads, tasks=1) as pool:  # a process for each: memory that one has had, its successor would count
         encoded = pool.submit(_encode, pixels, model, bpp, options, repeats).result()
         decoded = pool.submit(_decode, encoded["data"], model, options, repeats).result()
@@ -80,7 +77,7 @@ def measure(
         "bpp": 8 * len(encoded["data"]) / (pixels.shape[0] * pixels.shape[1]),
         "psnr": encoded["psnr"],
         "evaluations": len(decoder.evaluated_levels(container.parse(encoded["data"]))),
-        "effort": effort,
+        "effort": options.effort,
         "backend": encoded["backend"],
         "device": encoded["device"],
         "threads": threads,

@@ -43,12 +43,12 @@ def view(data: bytes, name: str, shown: Iterable[tuple[int, Image.Image]], origi
     info = api.info(data)
     area = info["width"] * info["height"] * info["pictures"]
     files: list[dict[str, Any]] = []
+    before = None if original is None else np.asarray(original.convert("RGB"))
     for size, image in shown:
         entry: dict[str, Any] = {"bytes": size, "bpp": 8 * size / area, "psnr": None}
         entry |= {"src": page.picture_uri(image), "small": page.thumbnail_uri(image)}
-        if original is not None:
-            before, after = (np.asarray(each.convert("RGB")) for each in (original, image))
-            psnr = quality.psnr(before, after, _visible(image))
+        if before is not None:
+            psnr = quality.psnr(before, np.asarray(image.convert("RGB")), _visible(image))
             entry["psnr"] = psnr
             if math.isinf(psnr):
                 del entry["psnr"]

@@ -25,6 +25,7 @@ def multiplies_bfloat16() -> bool:
 
 def name() -> str:
     """Return the processor's name, and which of the instructions that speed depends on it has."""
-    flags = [flag for flag in NAMED if flag in _said("flags").split()]
+    said = _said("flags").split()
+    flags = [flag for flag in NAMED if flag in said]
     called = _said("model name") or platform.processor() or platform.machine()
     return f"{called} ({', '.join(flags)})" if flags else called
