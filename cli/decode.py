@@ -84,8 +84,7 @@ def directory_of(output: str) -> str:
 
 def decode_one(file: str, output: str, say: Say, chosen: dict[str, Any]) -> list[str]:
     """A file of a batch: the cells of its row."""
-    from ddpmcodec import api, decoder, large, reconstruction
-    from ddpmcodec.reconstruction import Reconstruction
+    from ddpmcodec import api, large, reconstruction
 
     data = files.read(file)[: chosen["max_bytes"]]
     with files.naming(file):
@@ -96,12 +95,12 @@ def decode_one(file: str, output: str, say: Say, chosen: dict[str, Any]) -> list
         output = directory_of(output)
         files.check_apart(parts(output, header.pictures), [file])
     if (fit := chosen["fit"]) is None:
-        shown = Reconstruction(chosen["reconstruct"], chosen["orientations"], chosen["seed"])
+        shown = reconstruction.choice(header.levels, chosen["reconstruct"], chosen["orientations"], chosen["seed"])
         large.announce_decoding(lambda text: say(f"{output}: {text}"), parsed, denoiser, shown)
-        state = decoder.last_state(parsed, denoiser, evaluate=shown.orientations == 1)
-        pixels, used = reconstruction.pixels(parsed, state, shown), str(state.index)
+        state, pixels = reconstruction.decoded(parsed, denoiser, shown)
+        used = str(state.index)
     else:
-        pixels, used = decoder.fitting(parsed, denoiser, fit), "a few"
+        pixels, used = reconstruction.fitting(parsed, denoiser, fit), "a few"
     save_all(pixels, parsed, output, Style(background=chosen["background"]), say, fit=fit)
     return [f"{header.width} x {header.height}", f"{used} of {len(parsed.steps)}"]
 
@@ -115,13 +114,13 @@ def decode_one(file: str, output: str, say: Say, chosen: dict[str, Any]) -> list
 @click.option(
     "--fit", type=click.IntRange(1), metavar="N", help="Reduced to N pixels a side at most, from as few steps as show there: fast."
 )
-@click.option("--every", type=click.Path(file_okay=False), metavar="DIR", help="Also write the picture after every step, step-000.png ...")
-@click.option("--reconstruct", type=click.Choice(["mean", "flow", "sample"]), default="mean", show_default=True,
+@click.option("--every", type=click.Path(file_okay=False), metavar="DIR", help="Also write x0hat after every step, step-000.png ...")
+@click.option("--reconstruct", type=click.Choice(["auto", "mean", "flow", "sample"]), default="auto", show_default=True,
               help="mean: x0hat. flow: sharper, by a share of what the probability flow adds. sample: draw the rest of the chain "
-              "(Algorithm 4).")  # fmt: skip
-@click.option("--orientations", type=click.Choice(["1", "2", "4", "8"]), default="1", show_default=True,
-              callback=lambda context, option, value: int(value),
-              help="x0hat is the mean over so many turned and mirrored pictures: closer to the original, and slower.")  # fmt: skip
+              "(Algorithm 4). auto: flow; mean with models of discrete timesteps.")  # fmt: skip
+@click.option("--orientations", type=click.Choice(["1", "2", "4", "8"]), callback=lambda context, option, value: value and int(value),
+              help="x0hat is the mean over so many turned and mirrored pictures: closer to the original, and slower [default: 2; 1 "
+              "with models of discrete timesteps].")  # fmt: skip
 @click.option("--format", "kind", callback=saving.format_option, metavar="NAME", help="Of -o, in place of its extension: PNG, JPEG ...")
 @click.option("--output-quality", type=click.IntRange(1, 100), metavar="1..100", help="Of JPEG, WebP, AVIF, HEIC and JPEG XL; 100 is "
               "lossless where the format can be [default: 95; of lossless files 100].")  # fmt: skip
@@ -153,7 +152,7 @@ def command(inputs, output, fit, every, kind, output_quality, recursive, jobs, s
         raise click.UsageError("give -o FILE, --every DIR, or both")
     if fit is not None and chosen["precision"] == "auto":
         chosen["precision"] = "fp32"  # torch, which bf16 needs, takes longer to import than it would save
-    if fit is not None and (every is not None or chosen["reconstruct"] != "mean" or chosen["orientations"] > 1):
+    if fit is not None and (every is not None or chosen["reconstruct"] != "auto" or chosen["orientations"] is not None):
         raise click.UsageError("--fit goes without --every, --reconstruct and --orientations")
     found = folders.listed(inputs, output, recursive, folders.is_coded)
     if len(found) > 1 or any(below or source not in inputs for source, below in found):
@@ -178,7 +177,6 @@ def command(inputs, output, fit, every, kind, output_quality, recursive, jobs, s
     options.use_threads(threads)
 
     from ddpmcodec import api, decoder, large, reconstruction
-    from ddpmcodec.reconstruction import Reconstruction
 
     with files.naming(file):
         parsed = api.open_file(data, chosen["steps"], chosen["max_pixels"])
@@ -197,7 +195,7 @@ def command(inputs, output, fit, every, kind, output_quality, recursive, jobs, s
         on_the_way = frames(every, parsed)
         files.check_apart(chain.from_iterable(parts(each, pictures) for each in on_the_way) if several else on_the_way, inputs)
     denoiser = api.denoiser_of(parsed, chosen["model"], chosen["device"], chosen["precision"], chosen["backend"])
-    shown = Reconstruction(chosen["reconstruct"], chosen["orientations"], chosen["seed"])
+    shown = reconstruction.choice(parsed.header.levels, chosen["reconstruct"], chosen["orientations"], chosen["seed"])
     if not quiet and fit is None:
         large.announce_decoding(lambda text: say(f"{output or every}: {text}"), parsed, denoiser, shown)
 
@@ -206,23 +204,21 @@ def command(inputs, output, fit, every, kind, output_quality, recursive, jobs, s
             files.make_directory(directory)
     if fit is not None:
         with options.progress_bar("decode", quiet) as progress:
-            pixels = decoder.fitting(parsed, denoiser, fit, progress)
+            pixels = reconstruction.fitting(parsed, denoiser, fit, progress)
         save_all(pixels, parsed, output, style, say, fit=fit)
         say(f"{output}: decoded to fit {fit} pixels a side")
         return
     with options.progress_bar("decode", quiet) as progress:
         if every is None:
-            state = decoder.last_state(parsed, denoiser, progress, evaluate=shown.orientations == 1)
+            state, pixels = reconstruction.decoded(parsed, denoiser, shown, progress)
         else:
             for state, path in zip(decoder.states(parsed, denoiser), on_the_way, strict=True):
                 save_all(decoder.pixels(parsed, state), parsed, path, Style(background=background), say if state.index == 0 else silent,
                          times=len(on_the_way))  # fmt: skip
                 progress(state.index + 1, len(on_the_way))
+            if output is not None:
+                pixels = reconstruction.pixels(parsed, state, shown)
     exact = decoder.has_exact(parsed, state) and shown.kind != "sample"
-    loss = ""
-    if output is not None:
-        with options.progress_bar(shown.kind, quiet or shown.kind == "mean") as progress:
-            pixels = reconstruction.pixels(parsed, state, shown, progress)
-        loss = save_all(pixels, parsed, output, style, say, exact)
+    loss = save_all(pixels, parsed, output, style, say, exact) if output is not None else ""
     how = f"; {loss}" if loss else ", losslessly" if exact else ""
     say(f"{output or every}: decoded from {state.index} of {len(parsed.steps)} steps{how}")

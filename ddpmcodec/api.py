@@ -262,8 +262,8 @@ def decode_pictures(
     steps: int | None = None,
     *,
     model: ModelName | None = None,
-    reconstruct: str = "mean",
-    orientations: int = 1,
+    reconstruct: str = "auto",
+    orientations: int | None = None,
     seed: int = 0,
     max_pixels: int | None = None,
     device: str = "auto",
@@ -277,8 +277,10 @@ def decode_pictures(
         steps: use only the first so many steps, and not the tail of a lossless file.
         model: the denoiser, or its name or path, where it is not found by the file's own name.
         reconstruct: "mean" is x0hat; "flow" looks sharper, by a share of what the probability flow adds to it (3 evaluations more);
-            "sample" draws the rest of the chain (Algorithm 4). A lossless file that is whole shows its exact picture, but for "sample".
-        orientations: 1, 2, 4 or 8: x0hat is the mean over so many turned and mirrored pictures, which errs less.
+            "sample" draws the rest of the chain (Algorithm 4); "auto" is "flow", and "mean" with models of discrete timesteps. A lossless
+            file that is whole shows its exact picture, but for "sample".
+        orientations: 1, 2, 4 or 8: x0hat is the mean over so many turned and mirrored pictures, which errs less. By default 2, and 1 with
+            models of discrete timesteps.
         seed: of the noise of "sample", in [0, 2^64).
         max_pixels: refuse pictures of more pixels in all (default `ddpmcodec.picture.MAX_PIXELS`).
         device, precision, backend: as `encode`. With precision "auto" a file that ends at very little noise is decoded in fp32; a lossless
@@ -298,7 +300,7 @@ class DecodeOptions(TypedDict, total=False):
 
     model: ModelName | None
     reconstruct: str
-    orientations: int
+    orientations: int | None
     seed: int
     device: str
     precision: str
@@ -309,8 +311,8 @@ class DecodeOptions(TypedDict, total=False):
 def _decoded(
     parsed: Container,
     model: ModelName | None = None,
-    reconstruct: str = "mean",
-    orientations: int = 1,
+    reconstruct: str = "auto",
+    orientations: int | None = None,
     seed: int = 0,
     device: str = "auto",
     precision: str = "auto",
@@ -318,12 +320,11 @@ def _decoded(
     progress: Progress = silent,
 ) -> list[Image.Image]:
     """Return the pictures of a parsed file."""
-    from ddpmcodec import decoder, picture, reconstruction
-    from ddpmcodec.reconstruction import Reconstruction
+    from ddpmcodec import picture, reconstruction
 
-    shown = Reconstruction(reconstruct, orientations, seed)
-    state = decoder.last_state(parsed, denoiser_of(parsed, model, device, precision, backend), progress, evaluate=orientations == 1)
-    return picture.to_images(reconstruction.pixels(parsed, state, shown, progress), parsed)
+    shown = reconstruction.choice(parsed.header.levels, reconstruct, orientations, seed)
+    _, pixels = reconstruction.decoded(parsed, denoiser_of(parsed, model, device, precision, backend), shown, progress)
+    return picture.to_images(pixels, parsed)
 
 
 def decode_progressive(
@@ -336,7 +337,7 @@ def decode_progressive(
     precision: str = "auto",
     backend: str = "auto",
 ) -> Iterator[tuple[int, Image.Image]]:
-    """Yield every picture on the way, (step, picture) after 0, 1, ... whole steps; the first where a file holds several.
+    """Yield every picture on the way, x0hat after 0, 1, ... whole steps, as (step, picture); the first where a file holds several.
 
     Arguments and errors are those of `decode_pictures`.
     """

@@ -1,7 +1,6 @@
 """The decoder, which makes a picture of any prefix of a file (Algorithm 4 of arXiv 2006.11239)."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 
@@ -13,12 +12,8 @@ from ddpmcodec.denoiser import Denoiser
 from ddpmcodec.format import tail
 from ddpmcodec.format.container import VERSION, Container
 from ddpmcodec.format.steptable import Step
-from ddpmcodec.models.levels import sigma
 from ddpmcodec.noise import noise_of
-from ddpmcodec.prediction import predict_x_0
 from ddpmcodec.progress import Progress, silent
-
-FIT_SIGMA = 20.0  # of 255: noise in a reduced picture, whose x0hat is then 29 to 31 dB from the original (256 pixels of a photo of .7 Mpx)
 
 
 def states(container: Container, denoiser: Denoiser, peer: Peer | None = None) -> Iterator[State]:
@@ -75,23 +70,3 @@ def pixels(container: Container, state: State) -> np.ndarray:
     if container.tail is None or not has_exact(container, state):
         return arrays.to_pixels(state.evaluate())
     return tail.decode(container.tail, arrays.planes(state.evaluate()))
-
-
-def fitting(container: Container, denoiser: Denoiser, side: int, progress: Progress = silent) -> np.ndarray:
-    """Return the picture, (P H, W, 3) uint8, for someone who will reduce it to `side` pixels at most: fast, as fine details will not show.
-
-    It is that of as many steps as reach `FIT_SIGMA` there: means of r^2 pixels have 1 / r of the noise. The network sees the means of 2 x 2
-    or 4 x 4 pixels for it, where these are still finer.
-    """
-    header = container.header
-    ratio = max(header.width, header.height) / side
-    if ratio <= 1:
-        return pixels(container, last_state(container, denoiser, progress))
-    received = container.steps[: len(container.messages)]
-    enough = (i for i, step in enumerate(received, 1) if sigma(header.levels, step.level) <= FIT_SIGMA * ratio)
-    count = next(enough, len(received))
-    for state in states(replace(container, messages=container.messages[:count]), denoiser):
-        progress(state.index, count + 1)
-    folds = next((((fold, state.level),) for fold in (4, 2) if fold <= ratio), state.noise.folds)
-    predicted = predict_x_0(denoiser, state.noise.seen(state.x_t, state.level), state.level, folds, state.noise.clamps)
-    return arrays.to_pixels(state.noise.picture(predicted, state.level))

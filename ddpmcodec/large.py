@@ -5,14 +5,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ddpmcodec import decoder
 from ddpmcodec.denoiser import Denoiser
 from ddpmcodec.format.container import Container
 from ddpmcodec.format.header import Header
 from ddpmcodec.noise import folds_of
 from ddpmcodec.prediction import fold_of, predict_x_0
 from ddpmcodec.progress import Note
-from ddpmcodec.reconstruction import MEAN, Reconstruction, visited
+from ddpmcodec.reconstruction import MEAN, Reconstruction, evaluated_levels
 from ddpmcodec.shaping import shape_for
 from ddpmcodec.target import Target
 
@@ -69,7 +68,5 @@ def announce_decoding(note: Note, parsed: Container, denoiser: Denoiser, shown: 
     """Announce a file to be decoded."""
     header = parsed.header
     folds = folds_of(header, parsed.shape)
-    *coded, last = decoder.evaluated_levels(parsed)
-    evaluated = [*coded, *shown.orientations * [last], *visited(shown.kind, header.levels, last)]
-    evaluations = sum(fold_of(header.levels, level, folds) ** -2 for level in evaluated)
+    evaluations = sum(fold_of(header.levels, level, folds) ** -2 for level in evaluated_levels(parsed, shown))
     announce(note, header.pixels, denoiser, evaluations, header.network_pixels / header.pixels, parsed.shape is not None)

@@ -3,17 +3,19 @@
 import itertools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ddpmcodec import arguments, arrays, decoder
 from ddpmcodec.chain import State
 from ddpmcodec.channel.randomness import STREAM_SAMPLING, SharedRandomness
+from ddpmcodec.denoiser import Denoiser
 from ddpmcodec.format.container import VERSION, Container
-from ddpmcodec.models.levels import Levels
+from ddpmcodec.models.levels import Levels, sigma
 from ddpmcodec.models.process import snr_of_sigma
 from ddpmcodec.orientations import COUNTS, Oriented
+from ddpmcodec.prediction import predict_x_0
 from ddpmcodec.progress import Progress, silent
 
 Step = Callable[[State, np.ndarray, int, int], np.ndarray]  # x_s of a state, its x0hat, the next level and the number of the step
@@ -27,6 +29,7 @@ SAMPLING_END = 1.0
 FLOW_EVALUATIONS = 4
 FLOW_END = 1.5
 FLOW_SHARE = 0.3
+FIT_SIGMA = 20.0  # of 255: noise in a reduced picture, whose x0hat is then 29 to 31 dB from the original (256 pixels of a photo of .7 Mpx)
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Reconstruction:
 
     def __post_init__(self):
         if self.kind not in KINDS:
-            raise ValueError(f"reconstruct is 'mean', 'flow' or 'sample', not {self.kind!r}")
+            raise ValueError(f"reconstruct is 'auto', 'mean', 'flow' or 'sample', not {self.kind!r}")
         if arguments.integer("orientations", self.orientations) not in COUNTS:
             raise ValueError(f"orientations = {self.orientations} is out of range: 1, 2, 4 or 8")
         if not 0 <= arguments.integer("seed", self.seed) < 1 << 64:
@@ -57,6 +60,21 @@ class Reconstruction:
 
 
 MEAN = Reconstruction()
+SHARPER = Reconstruction("flow", 2)
+
+
+def choice(levels: Levels, kind: str = "auto", orientations: int | None = None, seed: int = 0) -> Reconstruction:
+    """Return what to show of files with these noise levels.
+
+    Args:
+        kind: as of `Reconstruction`, or "auto": flow; x0hat, as in the paper, with models of its timesteps.
+        orientations: None is 2; 1 with models of timesteps, many of which know pictures upright only.
+
+    Raises:
+        ValueError, TypeError: as `Reconstruction`.
+    """
+    default = MEAN if levels.counts_timesteps else SHARPER
+    return Reconstruction(default.kind if kind == "auto" else kind, default.orientations if orientations is None else orientations, seed)
 
 
 def visited(kind: str, levels: Levels, level: int) -> list[int]:
@@ -72,6 +90,33 @@ def visited(kind: str, levels: Levels, level: int) -> list[int]:
         ratio = (math.log(snr_of_sigma(FLOW_END)) - begin) / count
     places = [level, *(levels.nearest(math.exp(begin + (i + 1) * ratio)) for i in range(count))]
     return [after for before, after in itertools.pairwise(places) if levels.distance(before, after) > 0]
+
+
+def evaluated_levels(container: Container, shown: Reconstruction) -> list[int]:
+    """Return the levels at which `decoded` evaluates the network."""
+    *coded, last = decoder.evaluated_levels(container)
+    if container.tail is not None and shown.kind != "sample":
+        return [*coded, last]
+    return [*coded, *shown.orientations * [last], *visited(shown.kind, container.header.levels, last)]
+
+
+def decoded(
+    container: Container, denoiser: Denoiser, shown: Reconstruction = MEAN, progress: Progress = silent
+) -> tuple[State, np.ndarray]:
+    """Return the state after the last whole step, and the picture that is shown of it as `pixels` returns it.
+
+    Args:
+        progress: called with the network evaluations done and in all.
+
+    Raises:
+        DriftError, ModelError: as `pixels`.
+    """
+    total, last = len(evaluated_levels(container, shown)), decoder.evaluated_levels(container)[-1]
+    before = total - len(visited(shown.kind, container.header.levels, last))
+    state = decoder.last_state(container, denoiser, lambda done, _: progress(done, total), evaluate=shown.orientations == 1)
+    picture = pixels(container, state, shown, lambda done, _: progress(before + done, total))
+    progress(total, total)
+    return state, picture
 
 
 def pixels(container: Container, state: State, shown: Reconstruction = MEAN, progress: Progress = silent) -> np.ndarray:
@@ -150,3 +195,23 @@ def _end(kind: str, state: State, x0hat: np.ndarray, step: Step, progress: Progr
         x0hat = state.evaluate()
         progress(i + 1, len(levels))
     return x0hat
+
+
+def fitting(container: Container, denoiser: Denoiser, side: int, progress: Progress = silent) -> np.ndarray:
+    """Return the picture, (P H, W, 3) uint8, for someone who will reduce it to `side` pixels at most: fast, as fine details will not show.
+
+    It is that of as many steps as reach `FIT_SIGMA` there: means of r^2 pixels have 1 / r of the noise. The network sees the means of 2 x 2
+    or 4 x 4 pixels for it, where these are still finer.
+    """
+    header = container.header
+    ratio = max(header.width, header.height) / side
+    if ratio <= 1:
+        return decoded(container, denoiser, choice(container.header.levels), progress)[1]
+    received = container.steps[: len(container.messages)]
+    enough = (i for i, step in enumerate(received, 1) if sigma(header.levels, step.level) <= FIT_SIGMA * ratio)
+    count = next(enough, len(received))
+    for state in decoder.states(replace(container, messages=container.messages[:count]), denoiser):
+        progress(state.index, count + 1)
+    folds = next((((fold, state.level),) for fold in (4, 2) if fold <= ratio), state.noise.folds)
+    predicted = predict_x_0(denoiser, state.noise.seen(state.x_t, state.level), state.level, folds, state.noise.clamps)
+    return arrays.to_pixels(state.noise.picture(predicted, state.level))

@@ -16,7 +16,7 @@ from ddpmcodec.models.model import Model
 
 
 class Decoder:
-    """A decoder of one file, which is fed in pieces of any size.
+    """A decoder of one file, which is fed in pieces of any size. Its pictures are x0hat, and exact at the end of a lossless file.
 
     Args:
         model, max_pixels, device, precision, backend: as `ddpmcodec.decode`.

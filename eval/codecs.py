@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ddpmcodec import api, arrays, decoder, plan
+from ddpmcodec import api, arrays, decoder, plan, reconstruction
 from ddpmcodec.encoder import EncodeOptions, encode_pixels
 from ddpmcodec.errors import RateError
 from ddpmcodec.eval.versions import versions
@@ -17,6 +17,7 @@ from ddpmcodec.format import container
 from ddpmcodec.models import registry
 from ddpmcodec.models.model import Model
 from ddpmcodec.picture import Picture
+from ddpmcodec.reconstruction import Reconstruction
 from ddpmcodec.target import MAX_BPP, Rate
 
 # Our encodes go this much beyond the highest rate, so that it lies on the curve: a share, and bytes for the rounding of small files.
@@ -116,15 +117,21 @@ class Ddpm:
     def _model(self) -> Model:
         return registry.find(self.model)
 
+    @property
+    def _shown(self) -> Reconstruction:
+        """How files are shown: as `api.decode` does it."""
+        return reconstruction.choice(self._model().levels)
+
     def description(self) -> str:
         options = f"{self.evaluations} evaluations, effort {self.effort}, tune {self.tune}"
         files = "a file for each rate" if self.rates else "every prefix of one encode a picture"
-        return f"ddpmcodec with {self._model().name}, {files}, {options}"
+        shown = f", {self._shown.kind}, orientations {self._shown.orientations}" if self.rates else ""
+        return f"ddpmcodec with {self._model().name}, {files}, {options}{shown}"
 
     def settings(self) -> dict[str, Any]:
         own = {"bpp": self.bpp, "evaluations": self.evaluations, "effort": self.effort, "tune": self.tune}
         if self.rates:
-            own["rates"] = [*self.rates]
+            own |= {"rates": [*self.rates], "reconstruct": self._shown.kind, "orientations": self._shown.orientations}
         return {"model": self._model().identity(), **own, "versions": versions("ddpmcodec", "torch")}
 
     def check(self) -> None:

@@ -507,7 +507,7 @@ def malformed() -> dict[str, tuple[str, type[DdpmcodecError], Callable[[], bytes
 def described(name: str, about: str, data: bytes) -> dict:
     """The manifest's entry of a file that decodes, and its picture."""
     parsed = container.parse(data)
-    images = api.decode_pictures(data)
+    images = api.decode_pictures(data, reconstruct="mean", orientations=1)
     Image.fromarray(np.concatenate([np.asarray(image) for image in images])).save(SET / f"{name}.png", optimize=True)
     return {
         "about": about,

@@ -29,7 +29,7 @@ def test_commands_and_options():
     assert offered("") == [("plain", name) for name in COMMANDS]
     assert offered("enc") == [("plain", "encode")]
     assert offered("encode", "--target") == [("plain", "--target-size")]
-    assert offered("decode", "in.ddpm", "--reconstruct", "") == [("plain", kind) for kind in ("mean", "flow", "sample")]
+    assert offered("decode", "in.ddpm", "--reconstruct", "") == [("plain", kind) for kind in ("auto", "mean", "flow", "sample")]
 
 
 @pytest.mark.parametrize("words", [("decode", "pho"), ("decode", "a.ddpm", "-o", "pho"), ("encode", "a.png", "b.png", "pho")], ids=" ".join)

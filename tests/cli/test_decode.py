@@ -8,13 +8,15 @@ import pytest
 from PIL import Image
 
 import ddpmcodec
-from ddpmcodec import api, decoder
+from ddpmcodec import api, reconstruction
 from ddpmcodec.encoder import EncodeOptions, encode_pixels
 from ddpmcodec.format import container
 from ddpmcodec.format.metadata import Metadata
 from ddpmcodec.picture import Picture
 from ddpmcodec.quality import psnr
 from ddpmcodec.target import Quality
+
+X0HAT = ("--reconstruct", "mean", "--orientations", 1)
 
 
 def pixels(path):
@@ -23,7 +25,7 @@ def pixels(path):
 
 
 def test_the_picture_is_the_encoders(run, drawing_encoding):
-    result = run("decode", "in.ddpm", "-o", "out.png")
+    result = run("decode", "in.ddpm", "-o", "out.png", *X0HAT)
     assert np.array_equal(pixels("out.png"), drawing_encoding.pixels)
     steps = len(container.parse(drawing_encoding.data).steps)
     assert (result.stdout, result.stderr) == ("", f"out.png: decoded from {steps} of {steps} steps\n")
@@ -59,7 +61,7 @@ def test_bytes(run, drawing_encoding):
     assert np.array_equal(pixels("out.png"), ddpmcodec.decode(data, 2))
     assert result.stderr.count("\n") == 1 and "from 2 of" in result.stderr
     assert run("decode", "in.ddpm", "-o", "out.png", "--bytes", end, "--quiet").stderr == ""
-    run("decode", "in.ddpm", "-o", "out.png", "--bytes", 10**9)
+    run("decode", "in.ddpm", "-o", "out.png", "--bytes", 10**9, *X0HAT)
     assert np.array_equal(pixels("out.png"), drawing_encoding.pixels)
 
 
@@ -72,7 +74,7 @@ def test_every(run, drawing_encoding):
 
 
 def test_every_with_output_and_steps(run, drawing_encoding):
-    run("decode", "in.ddpm", "--every", "frames", "-o", "out.png", "--steps", 1)
+    run("decode", "in.ddpm", "--every", "frames", "-o", "out.png", "--steps", 1, *X0HAT)
     assert len(list(Path("frames").iterdir())) == 2
     assert np.array_equal(pixels("out.png"), pixels("frames/step-001.png"))
 
@@ -80,7 +82,7 @@ def test_every_with_output_and_steps(run, drawing_encoding):
 def test_reconstruct_a_sample(run, drawing_encoding):
     run("decode", "in.ddpm", "-o", "out.png", "--reconstruct", "sample", "--seed", 5)
     assert np.array_equal(pixels("out.png"), ddpmcodec.decode(drawing_encoding.data, reconstruct="sample", seed=5))
-    run("decode", "in.ddpm", "-o", "mean.png", "--reconstruct", "mean", "--orientations", 1)
+    run("decode", "in.ddpm", "-o", "mean.png", *X0HAT)
     assert np.array_equal(pixels("mean.png"), drawing_encoding.pixels)
 
 
@@ -90,7 +92,7 @@ def test_reconstruct_by_the_flow_and_over_orientations(run, drawing_encoding):
     assert np.array_equal(pixels("out.png"), expected)
     run("decode", "in.ddpm", "-o", "again.png", "--every", "frames", "--reconstruct", "flow", "--orientations", 2, "--steps", 2)
     assert np.array_equal(pixels("again.png"), expected)
-    assert np.array_equal(pixels("frames/step-002.png"), ddpmcodec.decode(drawing_encoding.data, 2))
+    assert np.array_equal(pixels("frames/step-002.png"), ddpmcodec.decode(drawing_encoding.data, 2, reconstruct="mean", orientations=1))
     Path("too.ddpm").write_bytes(drawing_encoding.data)
     run("decode", "in.ddpm", "too.ddpm", "-o", "pictures/", "--orientations", 8)
     assert np.array_equal(pixels("pictures/in.png"), ddpmcodec.decode(drawing_encoding.data, orientations=8))
@@ -98,12 +100,12 @@ def test_reconstruct_by_the_flow_and_over_orientations(run, drawing_encoding):
 
 def test_a_model_by_path(run, monkeypatch, model_path, drawing_encoding):
     monkeypatch.delenv("DDPMCODEC_MODELS")
-    run("decode", "in.ddpm", "-o", "out.png", "--model", model_path)
+    run("decode", "in.ddpm", "-o", "out.png", "--model", model_path, *X0HAT)
     assert np.array_equal(pixels("out.png"), drawing_encoding.pixels)
 
 
 def test_pipes(run, drawing_encoding):
-    out = run("decode", "-", "-o", "-", input=drawing_encoding.data).stdout_bytes
+    out = run("decode", "-", "-o", "-", *X0HAT, input=drawing_encoding.data).stdout_bytes
     Path("out.png").write_bytes(out)
     assert out.startswith(b"\x89PNG") and np.array_equal(pixels("out.png"), drawing_encoding.pixels)
 
@@ -136,7 +138,7 @@ def with_exif(tags: dict[int, int | str], size: int = 0) -> None:
 def test_exif_does_not_say_how_a_tiff_is_laid_out(run, drawing_encoding):
     """As phones have the size in it; and rows to a strip that would make a table of gigabytes."""
     with_exif({256: 9, 257: 2**31 - 1, 278: 1, 258: 16, 259: 5, 274: 6, 277: 7, 271: "Maker"})
-    assert run("decode", "in.ddpm", "-o", "out.tiff").stderr.count("\n") == 1
+    assert run("decode", "in.ddpm", "-o", "out.tiff", *X0HAT).stderr.count("\n") == 1
     assert np.array_equal(pixels("out.tiff"), drawing_encoding.pixels)
     with Image.open("out.tiff") as image:
         assert image.getexif()[271] == "Maker"
@@ -179,7 +181,7 @@ def test_fewer_steps_show_in_a_smaller_picture(photo, model):
     parsed = api.open_file(encode_pixels(Picture(photo), model, Quality(60), EncodeOptions(evaluations=12, effort=1)).data)
     totals = []
     for side in (20, 50, 100):
-        fitted = decoder.fitting(parsed, api.denoiser_of(parsed, model), side, lambda done, total: totals.append(total))
+        fitted = reconstruction.fitting(parsed, api.denoiser_of(parsed, model), side, lambda done, total: totals.append(total))
         assert fitted.shape == photo.shape
     assert sorted(set(totals)) == list(dict.fromkeys(totals)) and len(set(totals)) == 3
 

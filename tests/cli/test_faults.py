@@ -138,7 +138,7 @@ def test_stderr_that_is_closed(folder, drawing_encoding):
     done = run("decode", "in.ddpm", "-o", "out.png", redirect="2>&-")
     assert (done.returncode, done.stdout) == (0, b"")
     with Image.open("out.png") as image:
-        assert np.array_equal(np.asarray(image), drawing_encoding.pixels)
+        assert np.array_equal(np.asarray(image), ddpmcodec.decode(drawing_encoding.data))
     done = run("encode", "nowhere", "in.png", "-o", "coded/", "-j", 1, *FAST, redirect="2>&-")
     assert (done.returncode, done.stdout) == (3, b"")
     assert container.parse(Path("coded/in.ddpm").read_bytes()).complete

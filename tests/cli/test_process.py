@@ -25,7 +25,7 @@ def png(photo):
 
 def test_encode_and_decode_through_pipes(png, photo, model_path, tmp_path):
     encode = [COMMAND, "encode", "-", "-o", "-", "--bpp", "3", "--evaluations", "6", "--effort", "1", "--model", model_path]
-    decode = [COMMAND, "decode", "-", "-o", "-", "--model", model_path]
+    decode = [COMMAND, "decode", "-", "-o", "-", "--model", model_path, "--reconstruct", "mean", "--orientations", "1"]
     with (
         subprocess.Popen(
             [*encode, "--threads", "2"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path

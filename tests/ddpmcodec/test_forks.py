@@ -26,7 +26,7 @@ def encoded(seed):
 
 def decoded(data):
     signal.alarm(200)
-    return np.asarray(ddpmcodec.decode(data, backend=sys.argv[1])).astype(int)
+    return np.asarray(ddpmcodec.decode(data, reconstruct="mean", orientations=1, backend=sys.argv[1])).astype(int)
 
 def measured(picture):
     signal.alarm(200)

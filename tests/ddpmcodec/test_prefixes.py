@@ -13,7 +13,7 @@ from ddpmcodec.target import Rate, VisitedLevels
 
 
 def decoded(data, **options):
-    return np.asarray(ddpmcodec.decode(data, **options))
+    return np.asarray(ddpmcodec.decode(data, reconstruct="mean", orientations=1, **options))
 
 
 def test_no_steps_hold_nothing_of_the_picture(drawing, drawing_encoding, photo, model):
