@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ddpmcodec import api, arrays, decoder, plan, reconstruction
+from ddpmcodec import api, decoder, plan, reconstruction
 from ddpmcodec.encoder import EncodeOptions, encode_pixels
 from ddpmcodec.errors import RateError
 from ddpmcodec.eval.versions import versions
@@ -119,19 +119,20 @@ class Ddpm:
 
     @property
     def _shown(self) -> Reconstruction:
-        """How files are shown: as `api.decode` does it."""
+        """How files and prefixes are shown: as `api.decode` shows them."""
         return reconstruction.choice(self._model().levels)
 
     def description(self) -> str:
         options = f"{self.evaluations} evaluations, effort {self.effort}, tune {self.tune}"
         files = "a file for each rate" if self.rates else "every prefix of one encode a picture"
-        shown = f", {self._shown.kind}, orientations {self._shown.orientations}" if self.rates else ""
-        return f"ddpmcodec with {self._model().name}, {files}, {options}{shown}"
+        shown = f"{self._shown.kind} over orientations: {self._shown.orientations}"
+        return f"ddpmcodec with {self._model().name}, {files}, {options}, {shown}"
 
     def settings(self) -> dict[str, Any]:
         own = {"bpp": self.bpp, "evaluations": self.evaluations, "effort": self.effort, "tune": self.tune}
+        own |= {"reconstruct": self._shown.kind, "orientations": self._shown.orientations}
         if self.rates:
-            own |= {"rates": [*self.rates], "reconstruct": self._shown.kind, "orientations": self._shown.orientations}
+            own["rates"] = [*self.rates]
         return {"model": self._model().identity(), **own, "versions": versions("ddpmcodec", "torch")}
 
     def check(self) -> None:
@@ -159,7 +160,7 @@ class Ddpm:
         for state in decoder.states(parsed, denoiser):
             if state.index not in encoding.prefix_psnr:  # a step that keeps x0hat begins here: the chain does not evaluate the network
                 continue
-            decoded = arrays.to_pixels(state.evaluate())
+            decoded = reconstruction.pixels(parsed, state, self._shown)
             seconds += time.perf_counter() - begin
             size = container.serialized_size(parsed.header, parsed.steps[: state.index], parsed.shape)
             yield Coded(size, decoded, encoding.seconds, seconds, denoiser.precision)

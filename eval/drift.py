@@ -200,7 +200,7 @@ import sys
 sys.modules["numba"] = None
 import ddpmcodec.api
 from PIL import Image
-image = ddpmcodec.api.decode(sys.stdin.buffer.read(), model=sys.argv[1], precision="fp32")
+image = ddpmcodec.api.decode(sys.stdin.buffer.read(), model=sys.argv[1], precision="fp32", reconstruct="mean", orientations=1)
 image.save(sys.stdout.buffer, "PNG")
 """
 
