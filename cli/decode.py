@@ -97,8 +97,7 @@ def decode_one(file: str, output: str, say: Say, chosen: dict[str, Any]) -> list
     if (fit := chosen["fit"]) is None:
         shown = reconstruction.choice(header.levels, chosen["reconstruct"], chosen["orientations"], chosen["seed"])
         large.announce_decoding(lambda text: say(f"{output}: {text}"), parsed, denoiser, shown)
-        state, pixels = reconstruction.decoded(parsed, denoiser, shown)
-        used = str(state.index)
+        pixels, used = reconstruction.decoded(parsed, denoiser, shown), str(len(parsed.messages))
     else:
         pixels, used = reconstruction.fitting(parsed, denoiser, fit), "a few"
     save_all(pixels, parsed, output, Style(background=chosen["background"]), say, fit=fit)
@@ -210,7 +209,7 @@ def command(inputs, output, fit, every, kind, output_quality, recursive, jobs, s
         return
     with options.progress_bar("decode", quiet) as progress:
         if every is None:
-            state, pixels = reconstruction.decoded(parsed, denoiser, shown, progress)
+            pixels = reconstruction.decoded(parsed, denoiser, shown, progress)
         else:
             for state, path in zip(decoder.states(parsed, denoiser), on_the_way, strict=True):
                 save_all(decoder.pixels(parsed, state), parsed, path, Style(background=background), say if state.index == 0 else silent,
@@ -218,7 +217,7 @@ def command(inputs, output, fit, every, kind, output_quality, recursive, jobs, s
                 progress(state.index + 1, len(on_the_way))
             if output is not None:
                 pixels = reconstruction.pixels(parsed, state, shown)
-    exact = decoder.has_exact(parsed, state) and shown.kind != "sample"
+    exact = parsed.tail is not None and shown.kind != "sample"
     loss = save_all(pixels, parsed, output, style, say, exact) if output is not None else ""
     how = f"; {loss}" if loss else ", losslessly" if exact else ""
-    say(f"{output or every}: decoded from {state.index} of {len(parsed.steps)} steps{how}")
+    say(f"{output or every}: decoded from {len(parsed.messages)} of {len(parsed.steps)} steps{how}")

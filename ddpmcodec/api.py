@@ -323,7 +323,7 @@ def _decoded(
     from ddpmcodec import picture, reconstruction
 
     shown = reconstruction.choice(parsed.header.levels, reconstruct, orientations, seed)
-    _, pixels = reconstruction.decoded(parsed, denoiser_of(parsed, model, device, precision, backend), shown, progress)
+    pixels = reconstruction.decoded(parsed, denoiser_of(parsed, model, device, precision, backend), shown, progress)
     return picture.to_images(pixels, parsed)
 
 

@@ -49,6 +49,8 @@ def last_state(container: Container, denoiser: Denoiser, progress: Progress = si
     total = len(evaluated_levels(container)) - (not evaluate)
     done = 0
     for state in states(container, denoiser):
+        if state.index == len(container.messages):
+            state.release()  # no step follows
         if container.steps[state.index].evaluate if state.index < len(container.messages) else evaluate:
             state.evaluate()  # the walk would do it later, and progress would not be told
             done += 1

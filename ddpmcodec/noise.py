@@ -42,7 +42,10 @@ class Noise(Protocol):
         """Return x_s: p's mean plus q's standard deviation times z, whose memory is reused."""
 
     def flow(self, x_t: np.ndarray, x0hat: np.ndarray, level_t: int, level_s: int) -> np.ndarray:
-        """Return x_s by a step of DDIM without noise (arXiv 2010.02502, equation 12). Only what is shown has it, not the chain."""
+        """Return x_s by a step of DDIM without noise (arXiv 2010.02502, equation 12), in the memory of x_t, which is reused.
+
+        Only what is shown has it, not the chain.
+        """
 
 
 def step_posterior(levels: Levels, level_s: int, level_t: int) -> Posterior:
@@ -94,9 +97,10 @@ class White:
         """Return sqrt(abar_s) x0hat + sqrt(1 - abar_s) eps for the eps that x0hat leaves of x_t (`Noise.flow`)."""
         abar_t, abar_s = (abar_of_snr(self.header.levels.snr(level)) for level in (level_t, level_s))
         x_t_weight = math.sqrt((1 - abar_s) / (1 - abar_t))
-        x_s = np.float32(x_t_weight) * x_t
-        x_s += np.float32(math.sqrt(abar_s) - x_t_weight * math.sqrt(abar_t)) * x0hat
-        return x_s
+        x_t *= np.float32(x_t_weight)
+        for x_s, known in zip(x_t, x0hat, strict=True):  # temporaries of one picture's size
+            x_s += np.float32(math.sqrt(abar_s) - x_t_weight * math.sqrt(abar_t)) * known
+        return x_t
 
 
 class Shaped:
@@ -189,11 +193,15 @@ class Shaped:
     def flow(self, x_t: np.ndarray, x0hat: np.ndarray, level_t: int, level_s: int) -> np.ndarray:
         """Return u_0hat + sigma_i(s) / sigma_i(t) (u_t - u_0hat) (`Noise.flow`)."""
         ratio = np.float32(math.sqrt(self.levels.snr(level_t) / self.levels.snr(level_s)))
-        u_s = np.zeros_like(x_t)
         for colours, r in self.raised(self.power(level_s) - self.power(level_t)):
             r *= ratio
-            self._add_mean(u_s, x_t, x0hat, colours, r)
-        return u_s
+            for x, u in zip(x0hat, x_t, strict=True):
+                for c in range(COLOURS)[colours]:
+                    known = whitening.coefficient_plane(x, c, self.field)
+                    u[c] -= known
+                    u[c] *= r
+                    u[c] += known
+        return x_t
 
     def _add_mean(self, u_s: np.ndarray, u_t: np.ndarray, x0hat: np.ndarray, colours: slice, r: np.ndarray) -> None:
         """Add u_0hat + r (u_t - u_0hat) to u_s, for some elements of T."""

@@ -100,10 +100,8 @@ def evaluated_levels(container: Container, shown: Reconstruction) -> list[int]:
     return [*coded, *shown.orientations * [last], *visited(shown.kind, container.header.levels, last)]
 
 
-def decoded(
-    container: Container, denoiser: Denoiser, shown: Reconstruction = MEAN, progress: Progress = silent
-) -> tuple[State, np.ndarray]:
-    """Return the state after the last whole step, and the picture that is shown of it as `pixels` returns it.
+def decoded(container: Container, denoiser: Denoiser, shown: Reconstruction = MEAN, progress: Progress = silent) -> np.ndarray:
+    """Return the picture that is shown after the last whole step, as `pixels` returns it.
 
     Args:
         progress: called with the network evaluations done and in all.
@@ -114,16 +112,19 @@ def decoded(
     total, last = len(evaluated_levels(container, shown)), decoder.evaluated_levels(container)[-1]
     before = total - len(visited(shown.kind, container.header.levels, last))
     state = decoder.last_state(container, denoiser, lambda done, _: progress(done, total), evaluate=shown.orientations == 1)
-    picture = pixels(container, state, shown, lambda done, _: progress(before + done, total))
+    picture = pixels(container, state, shown, lambda done, _: progress(before + done, total), reuse=True)
     progress(total, total)
-    return state, picture
+    return picture
 
 
-def pixels(container: Container, state: State, shown: Reconstruction = MEAN, progress: Progress = silent) -> np.ndarray:
+def pixels(
+    container: Container, state: State, shown: Reconstruction = MEAN, progress: Progress = silent, reuse: bool = False
+) -> np.ndarray:
     """Return the picture at a state, (P H, W, 3) uint8; the exact one where the file has it, unless it is to be a sample.
 
     Args:
         progress: as `flow` and `sample` call it.
+        reuse: as of `flow`.
 
     Raises:
         DriftError: the exact picture cannot be recovered here.
@@ -134,7 +135,7 @@ def pixels(container: Container, state: State, shown: Reconstruction = MEAN, pro
     elif decoder.has_exact(container, state):
         return decoder.pixels(container, state)
     elif shown.kind == "flow":
-        x_0 = flow(state, shown.orientations, progress)
+        x_0 = flow(state, shown.orientations, progress, reuse=reuse)
     else:
         x_0 = mean(state, shown.orientations)
     return arrays.to_pixels(x_0)
@@ -147,7 +148,7 @@ def mean(state: State, orientations: int = 1) -> np.ndarray:
     return State(Oriented(state.denoiser, orientations), state.noise, state.index, state.level, state.x_t).evaluate()
 
 
-def flow(state: State, orientations: int = 1, progress: Progress = silent, share: float = FLOW_SHARE) -> np.ndarray:
+def flow(state: State, orientations: int = 1, progress: Progress = silent, share: float = FLOW_SHARE, reuse: bool = False) -> np.ndarray:
     """Return x0hat and a share of the way to the probability flow's end: x_0 where DDIM without noise (arXiv 2010.02502) leads from x_t.
 
     x0hat is the mean of all x_0 that x_t can stand for, and lacks the details in which they differ; the flow's end is like one of them.
@@ -156,6 +157,7 @@ def flow(state: State, orientations: int = 1, progress: Progress = silent, share
         orientations: of x0hat; those of the way have one.
         progress: called with the network evaluations done and in all, beyond x0hat.
         share: 0 is x0hat, 1 the end.
+        reuse: reuse the memory of the state's x_t, where no chain goes on from it: large pictures need it.
 
     Returns:
         x_0, (P, 3, H, W) in [-1, 1].
@@ -165,7 +167,15 @@ def flow(state: State, orientations: int = 1, progress: Progress = silent, share
         return state.noise.flow(state.x_t, x0hat, state.level, level)
 
     x0hat = mean(state, orientations)
-    return x0hat + np.float32(share) * (_end("flow", state, x0hat, led, progress) - x0hat)
+    if not visited("flow", state.denoiser.levels, state.level):
+        return x0hat
+    if not reuse:
+        state = replace(state, x_t=state.x_t.copy())
+    x_0 = _end("flow", state, x0hat, led, progress)
+    x_0 -= x0hat
+    x_0 *= np.float32(share)
+    x_0 += x0hat
+    return x_0
 
 
 def sample(state: State, seed: int = 0, orientations: int = 1, progress: Progress = silent) -> np.ndarray:
@@ -192,6 +202,7 @@ def _end(kind: str, state: State, x0hat: np.ndarray, step: Step, progress: Progr
     levels = visited(kind, state.denoiser.levels, state.level)
     for i, level in enumerate(levels):
         state = State(state.denoiser, state.noise, state.index, level, step(state, x0hat, level, i))
+        del x0hat  # before the next, as large pictures need its memory
         x0hat = state.evaluate()
         progress(i + 1, len(levels))
     return x0hat
@@ -206,7 +217,7 @@ def fitting(container: Container, denoiser: Denoiser, side: int, progress: Progr
     header = container.header
     ratio = max(header.width, header.height) / side
     if ratio <= 1:
-        return decoded(container, denoiser, choice(container.header.levels), progress)[1]
+        return decoded(container, denoiser, choice(container.header.levels), progress)
     received = container.steps[: len(container.messages)]
     enough = (i for i, step in enumerate(received, 1) if sigma(header.levels, step.level) <= FIT_SIGMA * ratio)
     count = next(enough, len(received))
