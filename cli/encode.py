@@ -288,8 +288,6 @@ def encode(
     metadata = NONE if chosen["strip"] else source.metadata
     source = replace(source, metadata=replace(metadata, **{name: body for name, body in instead.items() if body is not None}))
     denoiser = registry.resolve(chosen["model"])
-    if chosen["model"] is not None and registry.is_unreleased(chosen["model"]):
-        say(f"{output}: {chosen['model']} is unreleased: later versions may not read this file")
     levels = every_level(denoiser) if chosen["levels"] == ALL else chosen["levels"]
     end = target.choose(**{name: chosen[name] for name in TARGETS if name != "levels"}, levels=levels)
     try:

@@ -25,13 +25,13 @@ def command(model, output, onnx, ncnn):
     """Write MODEL (a name or a path) for other programs: one of the paper's kind as a folder that diffusers'
     DDPMPipeline.from_pretrained reads, a photo model's network as ONNX or for ncnn.
 
-    The network has two inputs, x, the noisy picture, of sides that are multiples of its stride (16 for photo-2), and e, the embedding of
+    The network has two inputs, x, the noisy picture, of sides that are multiples of its stride (16 for photo-3), and e, the embedding of
     the noise level (`ddpmcodec.models.embedding`), and one output, v. What is written is run once and compared with what is run here.
 
     \b
     ddpmcodec export tiny -o tiny-diffusers/
-    ddpmcodec export photo-2 --onnx photo-2.onnx
-    ddpmcodec export photo-2 --ncnn photo-2.ncnn/
+    ddpmcodec export photo-3 --onnx photo-3.onnx
+    ddpmcodec export photo-3 --ncnn photo-3.ncnn/
     """
     if output is onnx is ncnn is None:
         raise click.UsageError("give -o DIR, --onnx FILE or --ncnn DIR")

@@ -31,7 +31,6 @@ def description(name: str, path: Path) -> dict[str, Any]:
         "levels": model.config["levels"],
         "path": str(path),
         "default": path == registry.available().get(registry.DEFAULT),
-        "released": not (name in registry.UNRELEASED and path.parent == registry.BUNDLED),
     }
 
 
@@ -40,7 +39,7 @@ def row(model: dict[str, Any]) -> list[str]:
     levels = model["levels"]
     kind = levels["kind"] if levels["kind"] == "continuous" else f"{levels['schedule']}, T = {levels['T']}"
     also = "" if model["name"] == model["name_in_files"] else f", in files {model['name_in_files']}"
-    default = " (default)" if model["default"] else "" if model["released"] else " (unreleased)"
+    default = " (default)" if model["default"] else ""
     numbers = [str(model[key]) for key in ("bytes", "parameters")]
     return [model["name"] + default + also, model["hash"], *numbers, f"{model['architecture']}, {kind}", model["path"]]
 

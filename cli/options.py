@@ -11,7 +11,7 @@ from click.shell_completion import CompletionItem
 
 from ddpmcodec import plan
 from ddpmcodec import threads as computing
-from ddpmcodec.models import devices, registry
+from ddpmcodec.models import devices
 from ddpmcodec.models.arithmetic import BACKENDS, PRECISIONS, check_device
 from ddpmcodec.progress import silent
 from ddpmcodec.speed import NORMAL, SPEEDS
@@ -62,18 +62,6 @@ class Size(click.ParamType):
         return int(size)
 
 
-class ModelOption(click.Option):
-    """An option whose help warns of the models that are not released, where there are any."""
-
-    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
-        record = super().get_help_record(ctx)
-        if record is None:
-            return None
-        warned = [name for name in sorted(registry.UNRELEASED) if registry.is_unreleased(name)]
-        said = (f"{name} is unreleased: later versions of ddpmcodec may not read its files." for name in warned)
-        return record[0], " ".join([record[1], *said])
-
-
 class Device(click.ParamType):
     """A device that a network can run on, which has to be here: fails before long work, and once."""
 
@@ -93,7 +81,6 @@ class Device(click.ParamType):
 output = click.option("-o", "--output", required=True, type=FILE, metavar="FILE", help="Write to FILE; - means standard output.")
 model = click.option(
     "--model",
-    cls=ModelOption,
     type=FILE,
     metavar="NAME|PATH",
     help="Use this denoiser: a name that `ddpmcodec models` lists, a .safetensors file or a diffusers folder.",

@@ -21,7 +21,7 @@ VALIDATION_SIGMAS = (15.0, 25.0, 50.0)  # of 255
 @click.command("train", short_help="Train a denoiser.")
 @click.option(
     "--config",
-    default="photo",
+    default="photo-3",
     show_default=True,
     type=options.FILE,
     metavar="NAME|FILE",
@@ -62,7 +62,7 @@ def command(config, data, val, output, init, name, iterations, minutes, anneal, 
     save it. --anneal then makes a finished model of a copy. Where torchrun starts several processes, they share each batch.
 
     \b
-    ddpmcodec train --data photos/ --val CBSD68/ -o run/ --init photo-2 --minutes 120
+    ddpmcodec train --data photos/ --val CBSD68/ -o run/ --init photo-3 --minutes 120
     ddpmcodec train --data photos/ --val CBSD68/ -o run/ --anneal --minutes 30
     torchrun --nproc-per-node 2 -m ddpmcodec train --data photos/ -o run/
     """

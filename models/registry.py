@@ -15,8 +15,7 @@ from ddpmcodec.models.libraries import require_torch
 from ddpmcodec.models.model import Model
 
 BUNDLED = Path(__file__).parent / "weights"
-DEFAULT = "photo-2"  # the newest bundled model that is released
-UNRELEASED = frozenset({"photo-3"})  # still in training: the next version replaces it, and cannot read its files
+DEFAULT = "photo-3"
 ENVIRONMENT = "DDPMCODEC_MODELS"
 
 
@@ -63,11 +62,6 @@ def available() -> dict[str, Path]:
         for path in sorted(directory.glob("*.safetensors")):
             found.setdefault(path.stem, path)
     return found
-
-
-def is_unreleased(name: str) -> bool:
-    """Whether a bundled model that is not released has this name; one of the user's own may be called so too."""
-    return name in UNRELEASED and available().get(name, Path()).parent == BUNDLED
 
 
 def find(name: str = DEFAULT) -> Model:

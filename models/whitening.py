@@ -39,7 +39,8 @@ TABLES: dict[int, Table] = {
 TABLE = TABLES[2]
 # Gains of the network's prediction, in 1 / GAIN_UNITS (Wiener's filter): a network that was trained on white noise alone errs in fine
 # details, where noise is large, by more than what there is. For each 256 log2 snr of GAIN_LEVELS a row over GAIN_NODES; those of luma, then
-# those of chroma. Found by least squares with photo-2 on training photos (36, then 20), for the table of the same number.
+# those of chroma. Found by least squares on training photos with photo-2 for the table of the same number, the third with photo-3 for table
+# 2; the last are the encoder's.
 GAIN_UNITS = 64
 GAIN_LEVELS = (-512, 0, 512, 1024, 1536, 2048, 2560)
 GAIN_NODES = (1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1)  # frequencies
@@ -85,8 +86,28 @@ GAINS_OF: dict[int, Gains] = {
             (64, 64, 62, 62, 62, 62, 21),
         ),
     ),
+    3: (
+        (
+            (64, 64, 64, 64, 64, 0, 0),
+            (64, 64, 64, 64, 64, 0, 0),
+            (64, 64, 64, 64, 54, 24, 4),
+            (64, 64, 64, 64, 62, 41, 9),
+            (64, 64, 64, 64, 64, 56, 33),
+            (64, 64, 64, 64, 64, 63, 60),
+            (64, 64, 64, 64, 64, 64, 64),
+        ),
+        (
+            (64, 27, 16, 0, 0, 0, 0),
+            (64, 40, 21, 0, 1, 0, 0),
+            (64, 50, 26, 3, 2, 0, 0),
+            (64, 60, 40, 7, 4, 0, 0),
+            (64, 64, 57, 22, 9, 0, 0),
+            (64, 64, 64, 55, 45, 7, 1),
+            (64, 64, 64, 64, 63, 58, 20),
+        ),
+    ),
 }
-GAINS = GAINS_OF[2]
+GAINS = GAINS_OF[3]
 RAMP = (1368, 3580)  # 256 log2 snr up to which the power is 1, and from which it is 0: sigma 20 and 1 of 255
 
 

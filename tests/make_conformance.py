@@ -147,6 +147,7 @@ def valid_shaped() -> dict[str, tuple[str, Callable[[], bytes]]]:
     gained = {"levels": levels, "evaluations": 9}
     own_gains, no_gains, default_gains = (replace(FIRST, gains=gains, quarter=-1500, half=-700) for gains in (GAINS, None, FIRST.gains))
     second = Shape(whitening.TABLES[2], gains=whitening.GAINS_OF[2], quarter=-1500, half=-700)
+    third = replace(second, gains=whitening.GAINS_OF[3])
 
     def wild(half: int, last: int) -> bytes:
         """Only at the last level the network sees all of the resolution."""
@@ -180,6 +181,9 @@ def valid_shaped() -> dict[str, tuple[str, Callable[[], bytes]]]:
             "shaped noise, table and gains 2, a map",
             lambda: shaped(photo(50, 40), shape=mapped(second, 32, 0, 12, 9, 3), bpp=3),
         ),
+        "shaped-3-61x45": ("shaped noise, table 2 with gains 3", lambda: shaped(photo(61, 45), shape=third, bpp=4, seed=12)),
+        "shaped-3-gains": ("shaped noise, table 2 with gains 3, of all levels", lambda: shaped(photo(41, 34), shape=third, **gained)),
+        "shaped-3-gray": ("shaped noise, table 2 with gains 3, gray", lambda: shaped(grayed(photo(40, 30)), shape=third, bpp=4, gray=True)),
         "shaped-gains-none": ("shaped noise without gains", lambda: shaped(photo(41, 34), shape=no_gains, **gained)),
         "shaped-gains-own": ("shaped noise, gains of its own", lambda: shaped(photo(41, 34), shape=own_gains, **gained)),
         "shaped-gains-own-gray": (
@@ -230,7 +234,8 @@ def valid_shaped() -> dict[str, tuple[str, Callable[[], bytes]]]:
         "shaped-cut-step": ("shaped noise, cut within the payload", lambda: long[: parsed.ends[2] - 3]),
         "shaped-cut-end": ("shaped noise without the end mark", lambda: folds[: -len(END)]),
         "shaped-discrete": ("shaped noise, a model of the paper's kind", lambda: shaped(photo(32, 28), "tiny", bpp=4)),
-        "shaped-photo-2": ("shaped noise, the bundled model", lambda: shaped(photo(64, 48), "photo-2", bpp=2, evaluations=8)),
+        "shaped-photo-2": ("shaped noise, photo-2", lambda: shaped(photo(64, 48), "photo-2", bpp=2, evaluations=8)),
+        "shaped-photo-3": ("shaped noise, photo-3", lambda: shaped(photo(64, 48), "photo-3", bpp=2, evaluations=8)),
     }
 
 
@@ -284,9 +289,12 @@ def valid() -> dict[str, tuple[str, Callable[[], bytes]]]:
             "cut-tail-end": ("lossless without the end mark", lambda: lossless[: -len(END)]),
             "discrete": ("timesteps of a schedule, a model of the paper's kind", lambda: encoded(photo(32, 28), "tiny", bpp=4)),
             "discrete-lossless": ("the same, lossless", lambda: encoded(photo(17, 12), "tiny", lossless=True, evaluations=8)),
-            "photo-2": ("the bundled model", lambda: encoded(photo(64, 48), "photo-2", bpp=2, evaluations=8)),
-            "photo-2-gray": ("the bundled model, gray", lambda: encoded(grayed(photo(48, 31)), "photo-2", bpp=2, gray=True)),
-            "photo-2-lossless": ("the bundled model, lossless", lambda: encoded(photo(20, 16), "photo-2", lossless=True)),
+            "photo-2": ("photo-2", lambda: encoded(photo(64, 48), "photo-2", bpp=2, evaluations=8)),
+            "photo-2-gray": ("photo-2, gray", lambda: encoded(grayed(photo(48, 31)), "photo-2", bpp=2, gray=True)),
+            "photo-2-lossless": ("photo-2, lossless", lambda: encoded(photo(20, 16), "photo-2", lossless=True)),
+            "photo-3": ("photo-3", lambda: encoded(photo(64, 48), "photo-3", bpp=2, evaluations=8)),
+            "photo-3-gray": ("photo-3, gray", lambda: encoded(grayed(photo(48, 31)), "photo-3", bpp=2, gray=True)),
+            "photo-3-lossless": ("photo-3, lossless", lambda: encoded(photo(20, 16), "photo-3", lossless=True)),
         }
         | valid_shaped()
     )
@@ -377,6 +385,7 @@ def malformed_shaped() -> dict[str, tuple[str, type[DdpmcodecError], Callable[[]
             "gains-large": ("a gain of 2^40", CorruptFileError, lambda: with_body(gained(place=50, gain=varint(1 << 40)))),
             "gains-default": ("gains 1 as ones of its own", CorruptFileError, lambda: with_body(gained(whitening.GAINS_OF[1]))),
             "gains-default-2": ("gains 2 as ones of its own", CorruptFileError, lambda: with_body(gained(whitening.GAINS_OF[2]))),
+            "gains-default-3": ("gains 3 as ones of its own", CorruptFileError, lambda: with_body(gained(whitening.GAINS_OF[3]))),
             "gains-form": ("a gain not in its shortest form", CorruptFileError, lambda: with_body(gained(place=3, gain=b"\x85\0"))),
             "gains-short": ("gains of its own that lack their last ones", CorruptFileError, lambda: with_body(gained()[:90])),
             "gains-lack": ("a shape that ends before its gains", CorruptFileError, lambda: with_body(b"\1")),

@@ -38,7 +38,6 @@ def test_the_bundled_and_those_of_the_environment(run, more, model, model_path):
         "levels": {"kind": "continuous"},
         "path": "more/little.safetensors",
         "default": False,
-        "released": True,
     }
     assert found["discrete"]["levels"]["T"] == 1000
 
@@ -46,8 +45,8 @@ def test_the_bundled_and_those_of_the_environment(run, more, model, model_path):
 def test_as_text(run, more, model):
     head, *lines = run("models").stdout.splitlines()
     assert head.split() == ["name", "hash", "bytes", "parameters", "kind", "path"]
-    assert f"{registry.DEFAULT} (default)" in lines[0]
-    assert {line.split("  ")[0] for line in lines if "(unreleased)" in line} <= {f"{name} (unreleased)" for name in registry.UNRELEASED}
+    [default] = (line for line in lines if "(default)" in line)
+    assert default.startswith(f"{registry.DEFAULT} (default) ")
     assert re.split("  +", lines[-1])[::4] == ["little, in files test-model", "photo-unet, continuous"]
     assert model.hash.hex() in lines[-1] and lines[-1].endswith("  more/little.safetensors")
     assert "photo-unet, linear, T = 1000" in lines[-2]
@@ -81,27 +80,3 @@ def test_a_broken_file_that_is_asked_for(folder, more, model_path):
     assert result.exit_code == 9
     assert [line.split()[0] for line in result.stdout.splitlines()] == ["name", "little,"]
     assert result.stderr.count("\n") == 2 and "in.png" in result.stderr and "'nowhere'" in result.stderr
-
-
-def test_an_unreleased_model_is_marked_where_it_is_chosen(run, more, model_path, monkeypatch, tmp_path):
-    """In the list, in --help, and by encode; one of the user's own of the same name is the user's."""
-    bundled = tmp_path / "bundled"
-    bundled.mkdir()
-    shutil.copy(model_path, bundled / "photo-3.safetensors")
-    monkeypatch.setattr(registry, "BUNDLED", bundled)
-    assert not listed(run)["photo-3"]["released"] and "photo-3 (unreleased)" in run("models").stdout
-    shutil.copy(model_path, "photo-3.safetensors")
-    assert listed(run, "photo-3.safetensors")["photo-3"]["released"]
-    assert "photo-3 is unreleased" in " ".join(run("encode", "--help").stdout.split())
-    from PIL import Image
-
-    Image.new("RGB", (16, 16), (90, 120, 60)).save("a.png")
-    options = ["--evaluations", "2", "--effort", "1", "--bpp", "8", "-o", "a.ddpm"]
-    assert "photo-3 is unreleased" in run("encode", "a.png", "--model", "photo-3", *options).stderr
-    assert "unreleased" not in run("encode", "a.png", "--model", "photo-3.safetensors", *options).stderr
-
-
-def test_a_model_that_is_not_there_is_not_warned_of(run, fails, tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "BUNDLED", tmp_path / "empty")
-    assert "unreleased" not in run("encode", "--help").stdout
-    assert "no model 'photo-3'" in fails(9, "encode", "in.png", "-o", "out.ddpm", "--model", "photo-3")

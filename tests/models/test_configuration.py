@@ -46,7 +46,7 @@ def test_a_path_is_as_good_as_a_name():
 
 
 def test_the_bundled_model_can_be_trained_further():
-    assert configuration.load("photo").model == registry.find("photo-2").config
+    assert configuration.load(registry.DEFAULT).model == registry.find().config
 
 
 def test_what_need_not_be_said(load):

@@ -43,7 +43,7 @@ def without(monkeypatch):
     return remove
 
 
-@pytest.mark.parametrize("name", ["test-model", "photo-2"])
+@pytest.mark.parametrize("name", ["test-model", "photo-3"])
 @pytest.mark.parametrize("size", [(1, 1), (33, 47), (64, 40)])
 def test_as_on_torch(name, size):
     found = registry.find(name)
@@ -84,7 +84,7 @@ def test_the_embedding(model):
 
 
 def test_one_thread_and_two_give_the_same_bits(thread_counts):
-    ours, x_t, found = NcnnDenoiser(registry.find("photo-2")), noise(1, 3, 130, 140), []
+    ours, x_t, found = NcnnDenoiser(registry.find("photo-3")), noise(1, 3, 130, 140), []
     for count in (1, 2, 1):
         thread_counts(count)
         found.append(ours.predict_x_0(x_t, 300))

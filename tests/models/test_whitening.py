@@ -87,7 +87,7 @@ def documented_gain(table, level, i, j, height, width):
 
 
 @pytest.mark.parametrize(
-    "table", [*whitening.GAINS_OF[1], *whitening.GAINS_OF[2], OTHER_GAINS], ids=["luma 1", "chroma 1", "luma 2", "chroma 2", "another"]
+    "table", [*whitening.GAINS_OF[1], *whitening.GAINS_OF[3], OTHER_GAINS], ids=["luma 1", "chroma 1", "luma 3", "chroma 3", "another"]
 )
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (16, 32), (37, 70)], ids=str)
 def test_gains_are_bilinear_in_the_level_and_in_log2_f(size, table):

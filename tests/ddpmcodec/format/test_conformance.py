@@ -108,7 +108,7 @@ def test_the_files_use_all_of_the_format():
     assert {section.type for file in parsed.values() for section in file.sections} >= set("HAiSTPLexEqz")
     shaped = [file for file in parsed.values() if file.shape is not None]
     assert {(file.shape.number, file.shape.cell > 0) for file in shaped} >= {(2, False), (1, False), (1, True), (255, False), (255, True)}
-    assert {file.shape.gains_number for file in shaped} == {0, 1, 2, 255}
+    assert {file.shape.gains_number for file in shaped} == {0, 1, 2, 3, 255}
     assert {(file.header.gray, file.header.pictures > 1, file.header.levels.kind) for file in shaped} >= {
         (False, False, "continuous"), (True, False, "continuous"), (False, True, "continuous"), (False, False, "discrete")
     }  # fmt: skip
@@ -116,9 +116,9 @@ def test_the_files_use_all_of_the_format():
 
 def test_bundled_models_are_those_that_files_name():
     """What was ever the default stays in the package, under its hash."""
-    hashes = {"photo-2": "0e73e11f48b77c53", "tiny": "905244fcea037b14"}
+    hashes = {"photo-2": "0e73e11f48b77c53", "photo-3": "1cb93e3397445768", "tiny": "905244fcea037b14"}
     assert {name: registry.find(name).hash.hex() for name in hashes} == hashes
-    assert {container.parse(read(1, name)).header.model_hash.hex() for name in ("photo-2", "discrete")} == set(hashes.values())
+    assert {container.parse(read(1, name)).header.model_hash.hex() for name in ("photo-2", "photo-3", "discrete")} == set(hashes.values())
 
 
 def reference_model(version, name):

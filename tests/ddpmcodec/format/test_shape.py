@@ -40,7 +40,7 @@ def documented_gains(plane):
     return tuple(row[1:] for row in rows)
 
 
-GAINS, FIRST_GAINS = ((documented_gains(f"luma {n}"), documented_gains(f"chroma {n}")) for n in (2, 1))
+GAINS, SECOND_GAINS, FIRST_GAINS = ((documented_gains(f"luma {n}"), documented_gains(f"chroma {n}")) for n in (3, 2, 1))
 OWN_GAINS = tuple(tuple(tuple((11 * i + 5 * j + k) % 65 for j in range(7)) for i in range(7)) for k in range(2))
 OWN = tuple(tuple(value - 9 for value in row) for row in ROWS)
 MAP = bytes([24, 0, 3, 3, 4, 2, 0, 24])  # 4 x 2 cells of 32 pixels
@@ -79,7 +79,7 @@ def flat(gains):
     return [value for table in gains for row in table for value in row]
 
 
-def body_of(table=2, ramp=RAMP, rows=ROWS, gains=2, own_gains=(), quarter=-768, half=179, cell=0, words=b""):
+def body_of(table=2, ramp=RAMP, rows=ROWS, gains=3, own_gains=(), quarter=-768, half=179, cell=0, words=b""):
     """A body, each field of which can be replaced."""
     own = b"".join(map(signed, [*ramp, *(value for row in rows for value in row)])) if table == 255 else b""
     gain_fields = b"".join(map(leb128, [gains, *own_gains]))
@@ -89,7 +89,7 @@ def body_of(table=2, ramp=RAMP, rows=ROWS, gains=2, own_gains=(), quarter=-768, 
 def documented(shape, header):
     table = {(ROWS, RAMP): 2, (FIRST_ROWS, RAMP): 1}.get((shape.table, shape.ramp), 255)
     words = words_of(shape.cells, -(-header.width // shape.cell)) if shape.cell else b""
-    gains = {None: 0, FIRST_GAINS: 1, GAINS: 2}.get(shape.gains, 255)
+    gains = {None: 0, FIRST_GAINS: 1, SECOND_GAINS: 2, GAINS: 3}.get(shape.gains, 255)
     own_gains = flat(shape.gains) if gains == 255 else ()
     return body_of(table, shape.ramp, shape.table, gains, own_gains, shape.quarter, shape.half, shape.cell, words)
 
@@ -105,7 +105,7 @@ def cases(draw):
         none = draw(st.one_of(st.integers(full + 1, 8192), st.just(full + 1), st.just(8192)))
         entries = st.integers(max(-128, -((none - full - 1) // 16)), 128)
         ramp, table = (full, none), tuple(tuple(draw(entries) for _ in range(6)) for _ in range(3))
-    gains = draw(st.sampled_from([None, GAINS, FIRST_GAINS, OWN_GAINS, "own"]))
+    gains = draw(st.sampled_from([None, GAINS, SECOND_GAINS, FIRST_GAINS, OWN_GAINS, "own"]))
     if gains == "own":
         values = draw(st.lists(st.integers(0, 64), min_size=98, max_size=98))
         gains = tuple(tuple(tuple(values[i + 7 * j : i + 7 * j + 7]) for j in range(7)) for i in (0, 49))
@@ -257,7 +257,7 @@ def test_tables_of_later_versions(table):
             shapes.decode(leb128(table) + rest, CONTINUOUS)
 
 
-@pytest.mark.parametrize("gains", [3, 127, 128, 254, 256, (1 << 63) - 1])
+@pytest.mark.parametrize("gains", [4, 127, 128, 254, 256, (1 << 63) - 1])
 def test_gains_of_later_versions(gains):
     for begin in (leb128(1), own()[:-6]):
         for rest in (body_of()[2:], b""):
