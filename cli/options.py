@@ -117,8 +117,8 @@ device = click.option("--device", type=Device(), default="auto", show_default=Tr
                       help="Run the network there: auto is a GPU that cuda or vulkan finds, where that is worth it. vulkan is for photo "
                       "models, N one of its devices.")  # fmt: skip
 precision = click.option("--precision", type=click.Choice(PRECISIONS), default="auto", show_default=True,
-                         help="Run the network in it: auto is, where it does not show, bf16 where that is fast, fp16 on vulkan. Lossless "
-                         "is fp32.")  # fmt: skip
+                         help="Run the network in it: auto is bf16 where that is fast and does not show. fp16 is for vulkan. Lossless is "
+                         "fp32.")  # fmt: skip
 backend = click.option("--backend", type=click.Choice(BACKENDS), default="auto", show_default=True,
                        help="Run the network with it: auto is ncnn for photo models on CPU and vulkan, unless bf16 runs.")  # fmt: skip
 quiet = click.option("--quiet", is_flag=True, help="Show no progress bar and no summary.")

@@ -75,8 +75,8 @@ def encode(
         device: "cpu"; "vulkan", the best GPU that ncnn lists, or "vulkan:N", any of the devices listed; "cuda", "mps" or "xpu", torch's; or
             "auto": cuda where there is one, else a GPU with Vulkan for photo models and pictures of 65,536 pixels or more, but not lossless
             ones.
-        precision: of the network, "fp32", "bf16", "fp16" for Vulkan, or "auto": fp16 on Vulkan, and bf16 where it is fast, where it does
-            not show. A decoder may choose another. Lossless files are fp32, and so are models of the paper's kind.
+        precision: of the network, "fp32", "bf16", "fp16" for Vulkan, or "auto": bf16 where it is fast and does not show, else fp32. A
+            decoder may choose another. Lossless files are fp32, and so are models of the paper's kind.
         backend: "ncnn" or "torch", the library that the network runs on. "auto" is ncnn for photo models on the CPU, unless bf16 runs, and
             on Vulkan.
         quality: in [0, 100]: the noise that the last step ends at, from 100 of 255 at 0 over 10 at 50 to 1 at 100, in equal ratios.

@@ -85,7 +85,7 @@ def denoiser(
     Args:
         device: one of `devices.DEVICES`, or vulkan:N; "auto" is cuda where there is one, else Vulkan where it may be and is better
             (`devices.is_better`), else the CPU. Vulkan that does not compute what the CPU does, or fails, is passed over.
-        precision: one of `PRECISIONS`; "auto" is fp16 on Vulkan, and bf16 where that is fast.
+        precision: one of `PRECISIONS`; "auto" is bf16 where that is fast.
         backend: one of `BACKENDS`; "auto" is ncnn for photo models on Vulkan, and on the CPU, where it is installed and bf16 is not to run.
             A `network` that has been put in a model's place runs on torch only.
         bfloat16_from: the first level at which bf16 is used, where it is.
@@ -113,8 +113,8 @@ def denoiser(
         from ddpmcodec.models.ncnn_denoiser import NcnnDenoiser
 
         if devices.is_vulkan(device):
-            return NcnnDenoiser(model, vulkan_device(device), precision != "fp32")
-        found = _on_better_gpu(model, precision != "fp32", fast) if vulkan and device == "auto" else None
+            return NcnnDenoiser(model, vulkan_device(device), precision == "fp16")
+        found = _on_better_gpu(model, fast) if vulkan and device == "auto" else None
         if found is not None or not fast:
             return found or NcnnDenoiser(model)
     require_torch(f"model {model.name!r}")
@@ -125,12 +125,8 @@ def denoiser(
     return TorchDenoiser(model, torch.device(kind), bfloat16_from if fast else None)
 
 
-def _on_better_gpu(model: Model, half: bool, bfloat16: bool) -> Denoiser | None:
-    """Return a photo model on the Vulkan device that is better than the CPU, which may be fast at bfloat16; None where none is.
-
-    Args:
-        half: it may be stored in fp16.
-    """
+def _on_better_gpu(model: Model, bfloat16: bool) -> Denoiser | None:
+    """Return a photo model on the Vulkan device that is better than the CPU, which may be fast at bfloat16; None where none is."""
     from ddpmcodec.models.ncnn_denoiser import NcnnDenoiser
 
     if not devices.may_have_vulkan():
@@ -139,7 +135,7 @@ def _on_better_gpu(model: Model, half: bool, bfloat16: bool) -> Denoiser | None:
     if gpu is None or not devices.is_better(gpu, bfloat16):
         return None
     try:
-        return NcnnDenoiser(model, gpu, half, or_cpu=True)
+        return NcnnDenoiser(model, gpu, or_cpu=True)
     except ModelError:
         return None
 

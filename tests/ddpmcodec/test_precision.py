@@ -35,22 +35,23 @@ def photo(photo):
 
 @pytest.fixture(scope="module")
 def fine(photo, photo_model):
-    """The photo at 45 dB, made in fp32."""
-    return encode_pixels(Picture(photo), photo_model, Psnr(45), EncodeOptions(evaluations=30, effort=1))
+    """The photo at 41 dB, up to which `auto` uses bf16, made in fp32, with noise of three seeds."""
+    return [encode_pixels(Picture(photo), photo_model, Psnr(41), EncodeOptions(30, 1, seed)) for seed in range(3)]
 
 
 @pytest.mark.parametrize("other", ["bf16", "float64"])
-def test_another_precision_moves_a_picture_of_45_dB_by_less_than_a_tenth(other, fine, photo, photo_model):
+def test_another_precision_moves_a_picture_of_41_dB_by_less_than_a_tenth(other, fine, photo, photo_model):
     if other == "float64":
         precise = registry._loaded.__wrapped__(registry.available()[photo_model.name], 0)
         precise.network.double()
         denoiser = arithmetic.denoiser(precise, "cpu", "fp32", backend="torch")
     else:
         denoiser = arithmetic.denoiser(photo_model, "cpu", "bf16")
-    pixels = decoded(fine.data, denoiser)
+    pixels = [decoded(encoding.data, denoiser) for encoding in fine]
     assert denoiser.precision == ("bf16" if other == "bf16" else "fp32")
-    assert not np.array_equal(pixels, fine.pixels) or other == "float64"
-    assert fine.psnr >= 45 and abs(quality.psnr(photo, pixels) - fine.psnr) < 0.1
+    assert not np.array_equal(pixels[0], fine[0].pixels) or other == "float64"
+    moved = [abs(quality.psnr(photo, shown) - encoding.psnr) for shown, encoding in zip(pixels, fine, strict=True)]
+    assert min(encoding.psnr for encoding in fine) >= 41 and max(moved) < 0.1
 
 
 def test_bf16_makes_files_for_fp32(photo, photo_model):
@@ -108,7 +109,7 @@ def test_auto_is_bf16_where_it_does_not_show(end, expected, asked, model):
     asked.clear()
     ddpmcodec.decode(data)
     about = ddpmcodec.info(data)
-    assert asked == [about["steps"][-1]["sigma"] >= 1.5 and not about["lossless"]]
+    assert asked == [about["steps"][-1]["sigma"] >= 2.5 and not about["lossless"]]
 
 
 def test_auto_is_fp32_for_small_pictures(asked, model):
@@ -128,7 +129,7 @@ def test_a_device_that_is_not_there(photo, model, monkeypatch):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu(fine, photo, photo_model):
     for precision in ("fp32", "bf16"):
-        assert abs(quality.psnr(photo, decoded(fine.data, arithmetic.denoiser(photo_model, "cuda", precision))) - fine.psnr) < 0.1
+        assert abs(quality.psnr(photo, decoded(fine[0].data, arithmetic.denoiser(photo_model, "cuda", precision))) - fine[0].psnr) < 0.1
 
 
 def test_the_papers_network_is_fp32(paper_model, monkeypatch):

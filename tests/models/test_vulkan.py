@@ -57,18 +57,17 @@ def test_as_on_the_cpu_from_the_first_run_on(gpu, model, size):
 
 
 def test_fp16_errs_by_its_rounding(gpu, model):
-    half, exact = (arithmetic.denoiser(model, "vulkan:0", precision) for precision in ("auto", "fp32"))
+    half, exact = (arithmetic.denoiser(model, "vulkan:0", precision) for precision in ("fp16", "auto"))
     assert (half.precision, exact.precision) == ("fp16", "fp32")
     for level in (-1500, 1200):
         expected = exact.predict_x_0(noise(1, 3, 33, 47), level)
         assert 1e-4 < np.abs(half.predict_x_0(noise(1, 3, 33, 47), level) - expected).max() / np.abs(expected).max() < 2e-2
 
 
-def test_fp16_moves_a_picture_of_45_dB_by_less_than_a_tenth(gpu, photo):
-    photo_2 = registry.find()
-    fine = encode_pixels(Picture(photo[:48, :64]), photo_2, Psnr(45), EncodeOptions(evaluations=12, effort=1, device="cpu"))
-    pixels = np.asarray(ddpmcodec.decode(fine.data, device="vulkan:0", precision="fp16"))
-    assert fine.psnr >= 45 and abs(quality.psnr(photo[:48, :64], pixels) - fine.psnr) < 0.1
+def test_fp16_moves_a_picture_of_36_dB_by_less_than_a_tenth(gpu, photo):
+    fine = encode_pixels(Picture(photo[:48, :64]), registry.find(), Psnr(36), EncodeOptions(evaluations=12, effort=1, device="cpu"))
+    pixels = np.asarray(ddpmcodec.decode(fine.data, reconstruct="mean", orientations=1, device="vulkan:0", precision="fp16"))
+    assert fine.psnr >= 36 and abs(quality.psnr(photo[:48, :64], pixels) - fine.psnr) < 0.1
     assert not np.array_equal(pixels, fine.pixels)
 
 
@@ -77,7 +76,7 @@ def test_files_of_one_device_decode_on_the_other(gpu, target, photo, model):
     for ours, theirs in (("vulkan:0", "cpu"), ("cpu", "vulkan:0")):
         encoding = encode_pixels(Picture(photo[:24, :32]), model, target, EncodeOptions(4, 1, device=ours, backend="ncnn"))
         assert encoding.device.startswith(ours) and f"s network (ncnn, {encoding.device})" in encoding.summary()
-        decoded = np.asarray(ddpmcodec.decode(encoding.data, device=theirs)).astype(int)
+        decoded = np.asarray(ddpmcodec.decode(encoding.data, reconstruct="mean", orientations=1, device=theirs)).astype(int)
         assert np.abs(decoded - encoding.pixels).max() <= (0 if isinstance(target, Lossless) else 1)
 
 
