@@ -109,8 +109,8 @@ def decoded(container: Container, denoiser: Denoiser, shown: Reconstruction = ME
     Raises:
         DriftError, ModelError: as `pixels`.
     """
-    total, last = len(evaluated_levels(container, shown)), decoder.evaluated_levels(container)[-1]
-    before = total - len(visited(shown.kind, container.header.levels, last))
+    total = len(evaluated_levels(container, shown))
+    before = len(decoder.evaluated_levels(container)) - 1 + shown.orientations
     state = decoder.last_state(container, denoiser, lambda done, _: progress(done, total), evaluate=shown.orientations == 1)
     picture = pixels(container, state, shown, lambda done, _: progress(before + done, total), reuse=True)
     progress(total, total)
